@@ -1,0 +1,46 @@
+"""Errors that a person can act on, and the exit codes they lead to."""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+class LiveError(Exception):
+    """A failure told in one message: what went wrong, why, and what to try."""
+
+    exit_code = EXIT_FAILURE
+
+    def __init__(self, what: str, *, why: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.hint = hint
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.why:
+            lines.append(f"  cause: {self.why}")
+        if self.hint:
+            lines.append(f"  try:   {self.hint}")
+        return "\n".join(lines)
+
+
+class UsageError(LiveError):
+    """The command line asks for something that cannot be meant."""
+
+    exit_code = EXIT_USAGE
+
+
+class SourceError(LiveError):
+    """A video, camera or stream that cannot be opened or read."""
+
+
+class DetectorError(LiveError):
+    """A keypoint detector that cannot be built or run."""
+
+
+class SinkError(LiveError):
+    """A result that cannot be written or shown."""

@@ -1,0 +1,96 @@
+"""The records that flow from stage to stage: small, frozen, NumPy only.
+
+Conventions (joints, pixels, camera and world frame) are those of the README's
+architecture section: Human3.6M-17 joint order, pixel centres at half integers,
+camera frame x right, y down, z forward, world frame Z up, metres and seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a source."""
+
+    index: int
+    """Index in the source, in decoding (or capture) order from 0."""
+    timestamp: float
+    """Seconds from the source's first frame."""
+    image: Image
+    """(H, W, 3) BGR."""
+    captured_at: float
+    """time.monotonic() when the picture was available; latency is measured from here."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(W, H) in pixels."""
+        return self.image.shape[1], self.image.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """What a detector says of one person in one frame, already in Human3.6M-17 order."""
+
+    keypoints: FloatArray
+    """(17, 2) pixels."""
+    scores: FloatArray
+    """(17,) confidence, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pose2D:
+    """One person's keypoints in one frame, after tracking."""
+
+    frame_index: int
+    timestamp: float
+    person_id: int
+    keypoints: FloatArray
+    """(17, 2) pixels."""
+    scores: FloatArray
+    """(17,) confidence, 0 to 1."""
+    image_size: tuple[int, int]
+    """(W, H) in pixels."""
+    predicted: bool = False
+    """True where no detection stood behind this row (a filled gap)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiftedPose:
+    """The lifter's answer for one Pose2D: shape and direction, not yet metres."""
+
+    pose2d: Pose2D
+    joints: FloatArray
+    """(17, 3) root-relative, camera frame axes, in body heights."""
+    look_ahead: int
+    """How many frames after this one the lifter had seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pose3D:
+    """One person in one frame, in metres."""
+
+    pose2d: Pose2D
+    joints: FloatArray
+    """(17, 3) metres, camera frame axes, relative to Hip."""
+    root: FloatArray
+    """(3,) metres, camera frame: where Hip is."""
+    joints_world: FloatArray
+    """(17, 3) metres, world frame, floor at z = 0."""
+    look_ahead: int
+    """How many frames after this one the lifter had seen."""
+
+    @property
+    def frame_index(self) -> int:
+        return self.pose2d.frame_index
+
+    @property
+    def person_id(self) -> int:
+        return self.pose2d.person_id
