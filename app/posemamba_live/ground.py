@@ -1,0 +1,217 @@
+"""Which way is up, and where is the floor, from the people in the picture.
+
+Unknown: the camera's pitch, roll and height. Three kinds of evidence are weighed against
+each other in one robust least-squares problem:
+
+* people who stand or walk are upright on average;
+* the foot that carries them is on the floor, so the standing feet of somebody who walks
+  about lie in one plane;
+* cameras are held level (roll) and look slightly down (pitch). Where people lie, sit or
+  show only half of themselves, the first two say little and this one decides.
+
+World frame: Z up, floor at z = 0, origin on the floor straight below the camera, Y along
+the camera's horizontal viewing direction, X to its right; metres.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posemamba.skeleton import (
+    HIP,
+    L_ANKLE,
+    L_HIP,
+    L_KNEE,
+    R_ANKLE,
+    R_HIP,
+    R_KNEE,
+    THORAX,
+)
+
+Array = NDArray[np.float64]
+
+ANKLE_HEIGHT: Final = 0.085
+"""Metres from the floor to the ankle joint of a standing foot, sole included."""
+PITCH_PRIOR: Final = (math.radians(-8.0), math.radians(12.0))
+ROLL_PRIOR: Final = (0.0, math.radians(4.0))
+HEIGHT_PRIOR: Final = (1.3, 1.0)
+"""Mean and standard deviation of the camera's pitch, roll (radians) and height (metres)."""
+EVIDENCE_SPACING: Final = 0.5
+"""Seconds after which two frames count as independent: errors of a lifter are that slow."""
+_LEAN: Final = math.radians(12.0)
+"""How far a person's body axis is off the vertical at one time."""
+_LEAN_BIAS: Final = (math.radians(4.0), math.radians(2.5))
+"""What averaging over time does not remove, pitch and roll: the lifter's own tilt."""
+_FOOT_ERROR: Final = 0.03
+"""Metres, of a lifted ankle across the view ray."""
+DEPTH_ERROR: Final = 0.04
+"""Of a person's distance as judged from size, relative."""
+_LIFTED: Final = 0.06
+"""Metres above the floor at which a foot counts a quarter as a standing one."""
+_ITERATIONS: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Pose of the camera above the floor."""
+
+    pitch: float
+    """Radians; negative looks down."""
+    roll: float
+    """Radians; positive tilts the world's up direction to the picture's right."""
+    height: float
+    """Metres above the floor."""
+
+    @property
+    def up(self) -> Array:
+        """(3,) unit vector against gravity, camera frame."""
+        cp = math.cos(self.pitch)
+        return np.array([cp * math.sin(self.roll), -cp * math.cos(self.roll), math.sin(self.pitch)])
+
+    @property
+    def rotation(self) -> Array:
+        """(3, 3) camera frame to world frame, w = R @ c + (0, 0, height)."""
+        up = self.up
+        forward = np.array([0.0, 0.0, 1.0]) - up[2] * up
+        forward /= np.linalg.norm(forward)
+        return np.stack([np.cross(forward, up), forward, up])
+
+    def to_world(self, points: Array) -> Array:
+        """(..., 3) camera frame to (..., 3) world frame, metres."""
+        offset = np.array([0.0, 0.0, self.height])
+        return np.asarray(points @ self.rotation.T + offset, np.float64)
+
+    def towards(self, other: Ground, share: float) -> Ground:
+        """The ground `share` (0 to 1) of the way from this one to `other`."""
+        return Ground(
+            self.pitch + share * (other.pitch - self.pitch),
+            self.roll + share * (other.roll - self.roll),
+            self.height + share * (other.height - self.height),
+        )
+
+
+LEVEL: Final = Ground(PITCH_PRIOR[0], ROLL_PRIOR[0], HEIGHT_PRIOR[0])
+"""The camera that is assumed before anybody was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroundEvidence:
+    """What K poses say of the ground; rows are poses."""
+
+    axes: Array
+    """(K, 3) unit vectors, camera frame: up as the body has it."""
+    axis_weights: Array
+    """(K,)"""
+    ankles: Array
+    """(K, 2, 3) metres, camera frame."""
+    ankle_weights: Array
+    """(K, 2)"""
+
+    @classmethod
+    def concatenate(cls, parts: list[GroundEvidence]) -> GroundEvidence:
+        return cls(
+            np.concatenate([p.axes for p in parts]),
+            np.concatenate([p.axis_weights for p in parts]),
+            np.concatenate([p.ankles for p in parts]),
+            np.concatenate([p.ankle_weights for p in parts]),
+        )
+
+
+def gather_evidence(joints: Array, root: Array, scores: Array, spacing: float) -> GroundEvidence:
+    """Evidence of K poses.
+
+    A body with stretched legs under its trunk votes with the axis from ankles to neck. Any
+    other votes with its trunk, and has little weight: sitting people lean.
+
+    Args:
+        joints: (K, 17, 3) metres, root-relative, camera axes.
+        root: (K, 3) metres, camera frame.
+        scores: (K, 17) confidence.
+        spacing: seconds between the poses.
+    """
+    share = min(1.0, spacing / EVIDENCE_SPACING)
+    knees, ankles = joints[:, [R_KNEE, L_KNEE]], joints[:, [R_ANKLE, L_ANKLE]]
+    hips = joints[:, [R_HIP, L_HIP]]
+    leg = np.linalg.norm(knees - hips, axis=-1) + np.linalg.norm(ankles - knees, axis=-1)
+    straight = (np.linalg.norm(ankles - hips, axis=-1) / np.maximum(leg, 1e-6)).max(1) > 0.9
+    trunk = _unit(joints[:, THORAX] - joints[:, HIP])
+    feet = ankles.mean(1)
+    aligned = (trunk * _unit(joints[:, HIP] - feet)).sum(-1) > math.cos(math.radians(35.0))
+    legs_seen = scores[:, [R_ANKLE, L_ANKLE, R_KNEE, L_KNEE]].min(1)
+    standing = straight & aligned & (legs_seen > 0.3)
+    axes = np.where(standing[:, None], _unit(joints[:, THORAX] - feet), trunk)
+    axis_weights = np.where(standing, 1.0, 0.1) * (0.02 + scores[:, [HIP, THORAX]].min(1) ** 2)
+    ankle_weights = 0.02 + scores[:, [R_ANKLE, L_ANKLE]] ** 2
+    return GroundEvidence(axes, share * axis_weights, ankles + root[:, None], share * ankle_weights)
+
+
+def fit_ground(evidence: GroundEvidence, start: Ground = LEVEL) -> Ground:
+    """Most probable ground by iteratively re-weighted Gauss-Newton.
+
+    Args:
+        evidence: of one camera, any number of people and frames.
+        start: where to begin; also decides which ankle of a pose is the lower one at first.
+    """
+    if not len(evidence.axes):
+        return start
+    x = np.array([start.pitch, start.roll, start.height])
+    prior_mean = np.array([PITCH_PRIOR[0], ROLL_PRIOR[0], HEIGHT_PRIOR[0]])
+    prior_information = np.array([PITCH_PRIOR[1], ROLL_PRIOR[1], HEIGHT_PRIOR[1]]) ** -2.0
+    vote_pitch = np.arcsin(np.clip(evidence.axes[:, 2], -1.0, 1.0))
+    vote_roll = np.arctan2(evidence.axes[:, 0], -evidence.axes[:, 1])
+    rows = np.arange(len(evidence.axes))
+    for _ in range(_ITERATIONS):
+        ground = Ground(*x)
+        normal = np.diag(prior_information)
+        rhs = prior_information * (prior_mean - x)
+
+        # Votes: their number lowers the spread, but not the bias that they have in common.
+        up = ground.up
+        off = np.arccos(np.clip(evidence.axes @ up, -1.0, 1.0))
+        w = evidence.axis_weights / (1.0 + (off / _LEAN) ** 2) ** 2
+        total = float(w.sum())
+        if total > 1e-6:
+            means = np.array([w @ vote_pitch, w @ vote_roll]) / total
+            for k in (0, 1):
+                information = 1.0 / (_LEAN_BIAS[k] ** 2 + _LEAN**2 / total)
+                normal[k, k] += information
+                rhs[k] += information * (means[k] - x[k])
+
+        # Standing feet: signed distance of the lower ankle from its height above the floor.
+        above = evidence.ankles @ up + x[2] - ANKLE_HEIGHT
+        lower = above.argmin(1)
+        points, error = evidence.ankles[rows, lower], above[rows, lower]
+        variance = _FOOT_ERROR**2 + (DEPTH_ERROR * (x[2] - ANKLE_HEIGHT)) ** 2
+        w = evidence.ankle_weights[rows, lower] / variance
+        # A lifted foot is common, one below the floor is only an error.
+        scale = np.where(error > 0.0, _LIFTED, 3.0 * _LIFTED)
+        w = w / (1.0 + (error / scale) ** 2) ** 2
+        # Distances are noisy, and a noisy regressor would draw the horizon towards the feet:
+        # derivatives are taken where the view ray meets the floor instead.
+        stretch = (ANKLE_HEIGHT - x[2]) / np.minimum(points @ up, -1e-3)
+        points = points * np.clip(stretch, 0.7, 1.4)[:, None]
+        jacobian = np.stack([points @ d for d in _up_derivatives(ground)] + [np.ones(len(w))], 1)
+        normal += jacobian.T @ (w[:, None] * jacobian)
+        rhs -= jacobian.T @ (w * error)
+
+        step = np.linalg.solve(normal, rhs)
+        x = x + np.clip(step, -0.5, 0.5)
+        x[:2] = np.clip(x[:2], -1.3, 1.3)
+    return Ground(float(x[0]), float(x[1]), float(x[2]))
+
+
+def _up_derivatives(ground: Ground) -> tuple[Array, Array]:
+    """Derivatives of `Ground.up` with respect to pitch and roll."""
+    sp, cp = math.sin(ground.pitch), math.cos(ground.pitch)
+    sr, cr = math.sin(ground.roll), math.cos(ground.roll)
+    return np.array([-sp * sr, sp * cr, cp]), np.array([cp * cr, cp * sr, 0.0])
+
+
+def _unit(vectors: Array) -> Array:
+    norm = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norm, 1e-9), np.float64)
