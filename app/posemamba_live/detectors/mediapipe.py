@@ -1,0 +1,157 @@
+"""MediaPipe's Pose Landmarker (BlazePose) through the Tasks API, in video mode."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import mediapipe
+import numpy as np
+from mediapipe.tasks.python import BaseOptions, vision
+from numpy.typing import NDArray
+
+from posemamba_live.detectors.bundle import load_bundle
+from posemamba_live.detectors.native_log import without_native_log
+from posemamba_live.errors import DetectorError
+from posemamba_live.skeleton import BLAZEPOSE_33, from_blazepose
+from posemamba_live.types import Detection, Frame
+
+logger = logging.getLogger(__name__)
+
+MIN_CONFIDENCE: Final = 0.5
+_RESTART_GAP_MS: Final = 33
+"""Put between two sources that one detector sees one after the other."""
+
+
+class MediaPipeDetector:
+    """Detects, and follows from frame to frame, up to `people` people.
+
+    With one person MediaPipe smooths the landmarks over time; with several it does not.
+    It works on about one core and lets go of Python's lock meanwhile.
+
+    Args:
+        model: a `.task` bundle of a pose landmarker (lite, full or heavy); the full model
+            that MediaPipe's wheel carries where None.
+        people: how many people at most.
+        min_confidence: threshold for detection, presence and tracking alike, 0 to 1.
+
+    Raises:
+        DetectorError: the bundle cannot be read or is none.
+    """
+
+    name = "mediapipe"
+
+    def __init__(
+        self,
+        model: Path | None = None,
+        people: int = 1,
+        min_confidence: float = MIN_CONFIDENCE,
+    ) -> None:
+        bundle = load_bundle() if model is None else _read_model(model)
+        options = vision.PoseLandmarkerOptions(
+            base_options=BaseOptions(model_asset_buffer=bundle),
+            running_mode=vision.RunningMode.VIDEO,
+            num_poses=people,
+            min_pose_detection_confidence=min_confidence,
+            min_pose_presence_confidence=min_confidence,
+            min_tracking_confidence=min_confidence,
+        )
+        self._landmarker: Any = None
+        self._quiet = not logger.isEnabledFor(logging.DEBUG)
+        self._last_ms = -1
+        self._offset_ms = 0
+        self._last_timestamp = -np.inf
+        try:
+            with self._log_filter():
+                self._landmarker = vision.PoseLandmarker.create_from_options(options)
+        except (RuntimeError, ValueError) as error:
+            raise DetectorError(
+                "MediaPipe cannot load its pose landmarker",
+                why=f"{model or 'the cached bundle'}: {_first_line(error)}",
+                hint="a .task bundle of the Pose Landmarker (lite, full or heavy)",
+            ) from error
+
+    def detect(self, frame: Frame) -> list[Detection]:
+        """Return the people in the picture, in pixels of the picture as it came.
+
+        Raises:
+            DetectorError: MediaPipe failed, or the detector is closed.
+        """
+        return [detection for detection, _ in self.detect_world(frame)]
+
+    def detect_world(self, frame: Frame) -> list[tuple[Detection, NDArray[np.float32]]]:
+        """Like `detect`, with MediaPipe's own 3D estimate beside each person.
+
+        Returns:
+            Pairs of the detection and (33, 3) metres in BLAZEPOSE_33 order: x right, y down,
+            z away from the camera, relative to the middle of the hips.
+        """
+        result = self._run(frame)
+        people = []
+        for landmarks, world in zip(
+            result.pose_landmarks, result.pose_world_landmarks, strict=True
+        ):
+            points = _positions(landmarks)[:, :2] * np.asarray(frame.size, np.float32)
+            visibility = np.array([point.visibility for point in landmarks], np.float32)
+            if np.isfinite(points).all():
+                people.append((from_blazepose(points, visibility), _positions(world)))
+        if people:
+            self._quiet = False  # the last of MediaPipe's start-up messages comes with a person
+        return people
+
+    def close(self) -> None:
+        if self._landmarker is not None:
+            self._landmarker.close()
+            self._landmarker = None
+
+    def _run(self, frame: Frame) -> vision.PoseLandmarkerResult:
+        if self._landmarker is None:
+            raise DetectorError("The MediaPipe detector is closed")
+        rgb = cv2.cvtColor(frame.image, cv2.COLOR_BGR2RGB)
+        image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=rgb)
+        try:
+            with self._log_filter():
+                return self._landmarker.detect_for_video(image, self._next_ms(frame.timestamp))
+        except (RuntimeError, ValueError) as error:
+            width, height = frame.size
+            raise DetectorError(
+                f"MediaPipe failed on frame {frame.index}",
+                why=f"{_first_line(error)} (picture of {width}x{height})",
+                hint="-v shows MediaPipe's own log",
+            ) from error
+
+    def _next_ms(self, timestamp: float) -> int:
+        """Milliseconds for MediaPipe, which refuses a time that is not after the last one."""
+        if timestamp < self._last_timestamp:
+            self._offset_ms = self._last_ms + _RESTART_GAP_MS - round(timestamp * 1000)
+        self._last_timestamp = timestamp
+        self._last_ms = max(self._last_ms + 1, round(timestamp * 1000) + self._offset_ms)
+        return self._last_ms
+
+    def _log_filter(self) -> AbstractContextManager[None]:
+        return without_native_log() if self._quiet else nullcontext()
+
+
+def _positions(landmarks: Sequence[Any]) -> NDArray[np.float32]:
+    """(33, 3) x, y, z."""
+    positions = np.array([(point.x, point.y, point.z) for point in landmarks], np.float32)
+    return positions.reshape(len(BLAZEPOSE_33), 3)
+
+
+def _read_model(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DetectorError(
+            f"Cannot read the detector model {path}",
+            why=error.strerror or str(error),
+            hint="--detector-model takes a .task bundle of MediaPipe's Pose Landmarker",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
