@@ -1,0 +1,84 @@
+"""What results can go to, and the checks that belong before a long run.
+
+A `Sink` takes frames as they are processed (recorder, viewer, stream). An `Exporter` takes
+poses, in any order, and writes one file when closed. `sinks.EXPORTERS` says which suffix
+means which; a further file format is one more class and one more line there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from posemamba_live.errors import SinkError, UsageError
+from posemamba_live.types import Frame, Pose3D
+
+
+class Sink(Protocol):
+    """Takes every frame with the people in it, in the order of time."""
+
+    def write(self, frame: Frame, poses: Sequence[Pose3D]) -> None:
+        """Take one frame; `poses` is empty where nobody was seen."""
+
+    def close(self) -> None:
+        """Finish what was begun, so that it is complete and usable. Idempotent."""
+
+
+class Exporter(Protocol):
+    """Collects poses and writes them as one file."""
+
+    def add(self, pose: Pose3D) -> None:
+        """Take one person in one frame. Frames may come in any order."""
+
+    def close(self) -> None:
+        """Write everything added so far, atomically. Idempotent."""
+
+
+def check_output(path: Path, *, overwrite: bool, suffixes: Collection[str]) -> None:
+    """Refuse a file that could not be written, before anything expensive starts.
+
+    Raises:
+        UsageError: unknown suffix, or the file exists and `overwrite` is false.
+        SinkError: the folder is missing or cannot be written to, or a folder is in the way.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(
+            f"cannot write {path}: unknown file type {path.suffix or '(no suffix)'!r}",
+            hint=f"end the name in one of: {', '.join(sorted(suffixes))}",
+        )
+    folder = path.parent
+    # os.path, unlike Path, answers False for names that the system cannot even look up.
+    if not os.path.isdir(folder):
+        why = "is a file" if os.path.exists(folder) else "does not exist"
+        raise SinkError(
+            f"cannot write {path}",
+            why=f"the folder {folder} {why}",
+            hint="create the folder, or choose another one",
+        )
+    if os.path.isdir(path):
+        raise SinkError(
+            f"cannot write {path}", why="a folder of this name exists", hint="choose another name"
+        )
+    if os.path.exists(path) and not overwrite:
+        raise UsageError(
+            f"{path} exists already", hint="choose another name, or replace it with --overwrite"
+        )
+    # os.access does not know read-only file systems everywhere: trying does.
+    probe = partial_path(path)
+    try:
+        with open(probe, "wb"):
+            pass
+        probe.unlink()
+    except OSError as error:
+        raise SinkError(
+            f"cannot write {path}",
+            why=f"{folder}: {error.strerror or error}",
+            hint="choose a folder that you may write to",
+        ) from error
+
+
+def partial_path(path: Path) -> Path:
+    """Name beside `path`, of the same suffix, for a file that is not finished yet."""
+    return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")

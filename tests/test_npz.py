@@ -1,0 +1,154 @@
+"""poses.npz: keys, types and shapes as documented, sorted, complete or absent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from posemamba.skeleton import JOINT_NAMES, PARENTS
+from posemamba_live.errors import EXIT_USAGE, SinkError, UsageError
+from posemamba_live.sinks import check_output, create_exporter
+from posemamba_live.types import Pose2D, Pose3D
+
+META = {"fps": 29.97, "image_size": [640, 360], "weights": "m3", "height_m": 1.7}
+LAYOUT = {
+    "frame_index": ((), np.int64),
+    "timestamp": ((), np.float64),
+    "person_id": ((), np.int32),
+    "joints_2d": ((17, 2), np.float32),
+    "scores_2d": ((17,), np.float32),
+    "joints_3d": ((17, 3), np.float32),
+    "root_3d": ((3,), np.float32),
+    "joints_world": ((17, 3), np.float32),
+    "predicted": ((), np.bool_),
+}
+
+
+def pose(frame: int, person: int = 0, *, predicted: bool = False) -> Pose3D:
+    rng = np.random.default_rng([frame, person])
+    return Pose3D(
+        pose2d=Pose2D(
+            frame_index=frame,
+            timestamp=frame / 29.97,
+            person_id=person,
+            keypoints=rng.normal(size=(17, 2)).astype(np.float32),
+            scores=rng.random(17, np.float32),
+            image_size=(640, 360),
+            predicted=predicted,
+        ),
+        joints=rng.normal(size=(17, 3)).astype(np.float32),
+        root=rng.normal(size=3).astype(np.float32),
+        joints_world=rng.normal(size=(17, 3)).astype(np.float32),
+        look_ahead=0,
+    )
+
+
+def export(path: Path, poses: list[Pose3D], **options: Any) -> dict[str, np.ndarray[Any, Any]]:
+    exporter = create_exporter(path, overwrite=options.pop("overwrite", False), meta=META)
+    for one in poses:
+        exporter.add(one)
+    exporter.close()
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize("frames", [0, 1, 5])
+def test_layout(tmp_path: Path, frames: int) -> None:
+    data = export(tmp_path / "poses.npz", [pose(i) for i in range(frames)])
+    for key, (shape, dtype) in LAYOUT.items():
+        assert data[key].shape == (frames, *shape), key
+        assert data[key].dtype == dtype, key
+    assert data["fps"].shape == ()
+    assert data["fps"].dtype == np.float64
+    assert data["fps"] == 29.97
+    assert data["image_size"].dtype == np.int32
+    assert data["image_size"].tolist() == [640, 360]
+    assert tuple(data["joint_names"]) == JOINT_NAMES
+    assert tuple(data["joint_parents"]) == PARENTS
+    assert set(data) == {*LAYOUT, "fps", "image_size", "joint_names", "joint_parents", "meta"}
+
+
+def test_rows_are_sorted_and_carry_their_pose(tmp_path: Path) -> None:
+    poses = [pose(2), pose(0, 1, predicted=True), pose(10, 3), pose(0, 0), pose(2, 1)]
+    data = export(tmp_path / "poses.npz", poses)
+    keys = list(zip(data["frame_index"], data["person_id"], strict=True))
+    assert keys == [(0, 0), (0, 1), (2, 0), (2, 1), (10, 3)]
+    assert data["predicted"].tolist() == [False, True, False, False, False]
+    for row, (frame, person) in enumerate(keys):
+        expected = pose(frame, person)
+        np.testing.assert_array_equal(data["joints_3d"][row], expected.joints)
+        np.testing.assert_array_equal(data["joints_world"][row], expected.joints_world)
+        np.testing.assert_array_equal(data["root_3d"][row], expected.root)
+        np.testing.assert_array_equal(data["joints_2d"][row], expected.pose2d.keypoints)
+        assert data["timestamp"][row] == frame / 29.97
+
+
+def test_meta_is_json_and_may_be_completed_until_close(tmp_path: Path) -> None:
+    meta: dict[str, Any] = {"fps": 25.0, "image_size": (4, 2)}
+    exporter = create_exporter(tmp_path / "a.npz", overwrite=False, meta=meta)
+    meta["frames"] = 7
+    exporter.close()
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
+        assert file["meta"].shape == ()
+        read = json.loads(str(file["meta"]))
+    assert read["schema_version"] == 1
+    assert read["frames"] == 7
+    assert read["versions"]["numpy"] == np.__version__
+
+
+def test_nothing_appears_before_close_and_nothing_is_left_over(tmp_path: Path) -> None:
+    path = tmp_path / "poses.npz"
+    exporter = create_exporter(path, overwrite=False, meta=META)
+    exporter.add(pose(0))
+    assert list(tmp_path.iterdir()) == []
+    exporter.close()
+    exporter.close()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_existing_file_is_kept_unless_told(tmp_path: Path) -> None:
+    path = tmp_path / "poses.npz"
+    path.write_bytes(b"mine")
+    with pytest.raises(UsageError, match="--overwrite") as refused:
+        create_exporter(path, overwrite=False, meta=META)
+    assert refused.value.exit_code == EXIT_USAGE
+    exporter = create_exporter(path, overwrite=True, meta=META)
+    assert path.read_bytes() == b"mine"  # until the new one is complete
+    exporter.add(pose(0))
+    exporter.close()
+    with np.load(path, allow_pickle=False) as file:
+        assert len(file["frame_index"]) == 1
+
+
+@pytest.mark.parametrize("name", ["poses.json", "poses", "poses.npz.txt"])
+def test_unknown_suffix_names_the_known_ones(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"\.npz"):
+        create_exporter(tmp_path / name, overwrite=False, meta=META)
+
+
+def test_folder_problems_are_told_early(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder.npz").mkdir()
+    for path, cause in [
+        (tmp_path / "missing" / "a.npz", "does not exist"),
+        (tmp_path / "file" / "a.npz", "is a file"),
+        (tmp_path / "folder.npz", "a folder of this name"),
+        (tmp_path / ("x" * 300 + ".npz"), "too long"),
+        (Path("/proc/poses.npz"), "proc"),
+    ]:
+        with pytest.raises(SinkError, match=cause):
+            check_output(path, overwrite=True, suffixes=[".npz"])
+
+
+def test_a_folder_that_vanishes_is_one_clear_error(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    exporter = create_exporter(folder / "a.npz", overwrite=False, meta=META)
+    exporter.add(pose(0))
+    folder.rmdir()
+    with pytest.raises(SinkError, match="No such file"):
+        exporter.close()
