@@ -1,0 +1,322 @@
+"""Errors that look like a 2D keypoint detector's, measured on MediaPipe Pose 0.10.21.
+
+The constants come from comparing its keypoints with projected ground truth on rendered and
+real video (full model, video mode, smoothing on). Unit throughout: percent of the person's
+standing height as it projects at the depth of the hips; standard deviations are per axis.
+Points are the 14 that a detector gives: the 12 limb joints in Human3.6M order, the nose, and
+the middle of the ears.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posemamba.skeleton import LIMB_JOINTS
+
+Float = NDArray[np.float32]
+
+NUM_POINTS: Final = 14
+P_NOSE, P_EARS = 12, 13
+POINT_OF: Final = {joint: point for point, joint in enumerate(LIMB_JOINTS)}
+
+
+def _row(*values: float) -> Float:
+    return np.array(values, np.float32)
+
+
+# Order: RHip RKnee RAnkle LHip LKnee LAnkle LShoulder LElbow LWrist RShoulder RElbow RWrist
+# Nose EarMid.
+WHITE_SD: Final = _row(
+    0.12, 0.2, 0.25, 0.12, 0.2, 0.25, 0.1, 0.18, 0.25, 0.1, 0.18, 0.25, 0.1, 0.08
+)
+DRIFT_SD: Final = _row(
+    0.85, 0.9, 1.0, 0.85, 0.9, 1.0, 0.62, 0.95, 1.05, 0.62, 0.95, 1.05, 0.7, 0.45
+)
+OFFSET_SD: Final = _row(1.2, 0.6, 0.8, 1.2, 0.6, 0.8, 1.0, 0.4, 0.5, 1.0, 0.4, 0.5, 1.0, 0.8)
+BIAS_UP: Final = _row(-1.1, 0.1, 0.7, -1.1, 0.1, 0.7, 0.4, 0.0, -0.2, 0.4, 0.0, -0.2, 0.3, 0.4)
+"""Along the picture line hips -> shoulders; mean of rendered and real clips, sides averaged."""
+DRIFT_TIME_S: Final = 0.15
+MAX_LAG_S: Final = 0.013
+"""The detector smooths its output, 4 to 13 ms late."""
+
+HIDDEN_SD: Final = _row(2.0, 6, 10, 2.0, 6, 10, 2, 6, 9, 2, 6, 9, 3, 3)
+"""Constant and drift together, of a limb behind furniture."""
+HIDDEN_UP: Final = _row(1.9, 4, 10, 1.9, 4, 10, 0, 0, 0, 0, 0, 0, 0, 0)
+"""The detector pulls hidden legs up towards the trunk."""
+OUTSIDE_SD: Final = _row(4, 11, 15, 4, 11, 15, 3, 6, 9, 3, 6, 9, 3, 3)
+"""Of points beyond the picture's edge, which the detector invents."""
+EDGE_HIPS_UP: Final = -4.0
+"""Hips at the lower edge of the picture come out 2 to 6 percent too low."""
+
+SCORE_LOGIT: Final = (6.0, 2.8)
+"""Mean and sd of logit(visibility) of points in view. With the hidden and invented points
+below it gives the measured shares: 58 % above 0.99, 82 % above 0.9, 91 % above 0.6, 99 % above
+0.1."""
+SCORE_KNEE, SCORE_GAIN = 1.5, 0.35
+"""Errors grow by exp(0.35 (1.5 - logit)) below a logit of 1.5 and not above: the measured
+median error is 1.1 to 1.6 percent for visibilities over 0.6, 3.0 around 0.45, 5 to 8 below."""
+HIDDEN_LOGIT: Final = (-0.9, 0.9)
+OUTSIDE_LOGIT: Final = (-2.2, 1.0)
+
+_LIMBS: Final = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11))
+_OTHER_SIDE: Final = (3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8, 12, 13)
+_BURST_SD: Final = (3.0, 6.0)
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseConfig:
+    """How often and how much."""
+
+    severity: float = 0.5
+    """Sigma of the log-normal factor that all errors of a window share."""
+    burst: float = 0.05
+    """Probability per limb and window that its outer joints go astray for a while."""
+    burst_far: float = 0.15
+    """The same for a limb that is the farther one of its pair."""
+    burst_swap: float = 0.35
+    """Share of bursts that jump onto the other side's limb."""
+    legs_swapped: float = 0.02
+    """Probability per window that both legs change names for a while."""
+    hidden: float = 0.11
+    """Probability per window that the legs or one limb are behind something."""
+    frozen: float = 0.05
+    """Probability per limb and window that its points stand still for a few frames."""
+    gap: float = 0.08
+    """Probability per window of frames without any detection, filled in linearly."""
+    compressed_scores: float = 0.06
+    """Share of windows whose scores stay below about 0.6 to 1, as other detectors' do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """What the imagined detector reports."""
+
+    points: Float
+    """(B, T, 14, 2) pixels."""
+    scores: Float
+    """(B, T, 14) 0 to 1."""
+
+
+def detect(
+    rng: np.random.Generator,
+    points: Float,
+    depth: Float,
+    percent: Float,
+    image_size: Float,
+    fps: Float,
+    config: NoiseConfig,
+) -> Detections:
+    """Turn exact projections into what a detector would have said.
+
+    Args:
+        points: (B, T, 14, 2) exact pixels, in or out of the picture.
+        depth: (B, T, 14) metres along the optical axis.
+        percent: (B,) pixels per percent of body height.
+        image_size: (B, 2) W, H.
+        fps: (B,) frames per second.
+    """
+    batch, frames = points.shape[:2]
+    scale = percent[:, None, None, None]
+    up = _trunk_direction(points)
+
+    far = _far_limbs(depth)
+    logit = _score_logits(rng, batch, frames, fps, far)
+    clean = _lagged(rng, points, fps)
+
+    severity = np.exp(config.severity * rng.standard_normal(batch, np.float32))
+    weak = np.exp(SCORE_GAIN * np.maximum(SCORE_KNEE - logit, 0.0))
+    drift, white = _drift(rng, (batch, frames, NUM_POINTS, 2), fps, DRIFT_TIME_S)
+    offset = rng.standard_normal((batch, 1, NUM_POINTS, 2), np.float32)
+    error = offset * OFFSET_SD[:, None] + drift * DRIFT_SD[:, None] + white * WHITE_SD[:, None]
+    error *= weak[..., None] * severity[:, None, None, None]
+    bias = BIAS_UP * rng.uniform(0.0, 1.5, (batch, 1, NUM_POINTS)).astype(np.float32)
+    error += bias[..., None] * up
+
+    _hide(rng, error, logit, drift, up, config)
+    _burst(rng, error, logit, clean, scale, far, fps, config)
+    _invent_outside(rng, error, logit, drift, up, clean, image_size, percent)
+
+    noisy = clean + error * scale
+    scores = _sigmoid(logit)
+    _freeze(rng, noisy, scores, config)
+    _drop_frames(rng, noisy, scores, fps, config)
+    squeeze = np.where(rng.random(batch) < config.compressed_scores, rng.uniform(0.6, 1, batch), 1)
+    scores *= squeeze.astype(np.float32)[:, None, None]
+    return Detections(noisy, scores)
+
+
+def _sigmoid(x: Float) -> Float:
+    return np.asarray(1.0 / (1.0 + np.exp(-x)), np.float32)
+
+
+def _trunk_direction(points: Float) -> Float:
+    """(B, T, 1, 2) unit picture vector from hips to shoulders; upwards where they coincide."""
+    hips = points[:, :, 0] + points[:, :, 3]
+    up = 0.5 * (points[:, :, 6] + points[:, :, 9] - hips)
+    length = np.linalg.norm(up, axis=-1, keepdims=True)
+    up = np.where(length > 1e-3, up / np.maximum(length, 1e-3), _row(0.0, -1.0))
+    return np.asarray(up[:, :, None], np.float32)
+
+
+def _far_limbs(depth: Float) -> NDArray[np.bool_]:
+    """(B, 4) is the limb at least 10 cm farther from the camera than its partner?"""
+    middle = depth[:, :, (1, 4, 7, 10)].mean(1)
+    return np.asarray(middle - middle[:, (1, 0, 3, 2)] > 0.1)
+
+
+def _drift(
+    rng: np.random.Generator, shape: tuple[int, ...], fps: Float, seconds: float
+) -> tuple[Float, Float]:
+    """Unit-variance AR(1) noise along axis 1, and unit white noise of the same shape."""
+    both = rng.standard_normal((2, *shape), np.float32)
+    drift, white = both[0], both[1]
+    keep = np.exp(-1.0 / (fps * seconds)).reshape(-1, *([1] * (len(shape) - 2)))
+    renew = np.sqrt(1.0 - keep**2).astype(np.float32)
+    for t in range(1, shape[1]):
+        drift[:, t] *= renew
+        drift[:, t] += keep * drift[:, t - 1]
+    return drift, white
+
+
+def _score_logits(
+    rng: np.random.Generator, batch: int, frames: int, fps: Float, far: NDArray[np.bool_]
+) -> Float:
+    """(B, T, 14) logit of visibility: per point, slowly changing, lower on the far side."""
+    slow, _ = _drift(rng, (batch, frames, NUM_POINTS), fps, 4 * DRIFT_TIME_S)
+    fixed = rng.standard_normal((batch, 1, NUM_POINTS), np.float32)
+    mean, sd = SCORE_LOGIT
+    logit = mean + sd * (0.8 * fixed + 0.6 * slow)
+    for limb, points in enumerate(_LIMBS):
+        logit[:, :, points[1:]] -= 2.0 * far[:, limb, None, None]
+    return np.asarray(logit, np.float32)
+
+
+def _lagged(rng: np.random.Generator, points: Float, fps: Float) -> Float:
+    """The points a few milliseconds ago, as the detector's own smoothing shows them."""
+    lag = (rng.uniform(0.0, MAX_LAG_S, len(points)) * fps).astype(np.float32)
+    out = points.copy()
+    out[:, 1:] -= lag[:, None, None, None] * (points[:, 1:] - points[:, :-1])
+    return out
+
+
+def _span(rng: np.random.Generator, frames: int, shortest: int, longest: int) -> tuple[int, int]:
+    """A random run of frames within the window."""
+    length = min(frames, int(rng.integers(shortest, max(shortest, longest) + 1)))
+    begin = int(rng.integers(0, frames - length + 1))
+    return begin, begin + length
+
+
+def _hide(
+    rng: np.random.Generator, error: Float, logit: Float, drift: Float, up: Float, cfg: NoiseConfig
+) -> None:
+    """Put legs or one limb behind furniture, mostly for the whole window."""
+    frames = error.shape[1]
+    for b in np.flatnonzero(rng.random(len(error)) < cfg.hidden):
+        whole = rng.random() < 0.7
+        begin, end = (0, frames) if whole else _span(rng, frames, frames // 4, frames)
+        limbs = (0, 1) if rng.random() < 0.6 else (int(rng.integers(4)),)
+        points = [p for limb in limbs for p in _LIMBS[limb][0 if len(limbs) == 2 else 1 :]]
+        fixed = rng.standard_normal((1, len(points), 2), np.float32)
+        wander = 0.7 * (fixed + drift[b, begin:end][:, points])
+        pull = rng.uniform(0.3, 1.7) * HIDDEN_UP[points, None]
+        error[b, begin:end, points] = (
+            wander * HIDDEN_SD[points, None] + pull * up[b, begin:end]
+        ).swapaxes(0, 1)
+        mean, sd = HIDDEN_LOGIT
+        level = mean + sd * rng.standard_normal((1, len(points)), np.float32)
+        hip = np.array([p in (0, 3) for p in points])
+        # Hips behind a table keep most of their visibility; the trunk gives them away.
+        level = level + np.where(hip, 2.5, 0.0)
+        logit[b, begin:end, points] = np.broadcast_to(level, (end - begin, len(points))).T
+
+
+def _burst(
+    rng: np.random.Generator,
+    error: Float,
+    logit: Float,
+    clean: Float,
+    scale: Float,
+    far: NDArray[np.bool_],
+    fps: Float,
+    cfg: NoiseConfig,
+) -> None:
+    """Let the two outer joints of a limb go astray, or jump onto the other side's, for a while."""
+    frames = error.shape[1]
+    chance = np.where(far, cfg.burst_far, cfg.burst)
+    for b, limb in np.argwhere(rng.random(far.shape) < chance):
+        begin, end = _span(rng, frames, max(2, round(0.1 * float(fps[b]))), int(0.6 * frames))
+        points = _LIMBS[limb][1:]
+        if rng.random() < cfg.burst_swap:
+            other = [_OTHER_SIDE[p] for p in points]
+            jump = (clean[b, begin:end][:, other] - clean[b, begin:end][:, points]) / scale[b]
+        else:
+            jump = rng.standard_normal((1, 2, 2), np.float32) * _row(*_BURST_SD)[:, None]
+        error[b, begin:end, points[0] : points[1] + 1] += jump
+        logit[b, begin:end, points[0] : points[1] + 1] -= rng.uniform(0.0, 5.0)
+    for b in np.flatnonzero(rng.random(len(error)) < cfg.legs_swapped):
+        begin, end = _span(rng, frames, 2, frames)
+        legs = clean[b, begin:end, :6]
+        error[b, begin:end, :6] += (legs[:, _OTHER_SIDE[:6]] - legs) / scale[b]
+
+
+def _invent_outside(
+    rng: np.random.Generator,
+    error: Float,
+    logit: Float,
+    drift: Float,
+    up: Float,
+    clean: Float,
+    image_size: Float,
+    percent: Float,
+) -> None:
+    """Where a point leaves the picture, the detector goes on with a guess and low scores.
+
+    It never guesses farther than one picture beyond the edge: `clean` is cut off there in place.
+    """
+    picture = image_size[:, None, None, :]
+    np.clip(clean, -picture, 2.0 * picture, out=clean)
+    beyond = np.maximum(-clean, clean - picture).max(-1)
+    if not (beyond > 0).any():
+        return
+    # Full effect 3 percent of body height beyond the edge: the detector's smoothing blurs it.
+    share = np.clip(beyond / (3.0 * percent[:, None, None]), 0.0, 1.0)[..., None]
+    shape = (len(error), 1, NUM_POINTS, 2)
+    guess = OUTSIDE_SD[:, None] * (0.6 * rng.standard_normal(shape, np.float32) + 0.4 * drift)
+    low = EDGE_HIPS_UP + 1.3 * rng.standard_normal((len(error), 1, 1, 1), np.float32)
+    guess[:, :, (0, 3)] += low * up
+    error += share * guess
+    mean, sd = OUTSIDE_LOGIT
+    level = mean + sd * rng.standard_normal((len(error), 1, NUM_POINTS), np.float32)
+    logit += share[..., 0] * (np.minimum(level, logit) - logit)
+
+
+def _freeze(rng: np.random.Generator, noisy: Float, scores: Float, cfg: NoiseConfig) -> None:
+    """Let the outer joints of a limb stand still for some frames, with a low score."""
+    frames = noisy.shape[1]
+    for b, limb in np.argwhere(rng.random((len(noisy), 4)) < cfg.frozen):
+        begin, end = _span(rng, frames, 1, 6)
+        first, last = _LIMBS[limb][1], _LIMBS[limb][2] + 1
+        noisy[b, begin:end, first:last] = noisy[b, begin, first:last]
+        scores[b, begin:end, first:last] *= np.float32(rng.uniform(0.0, 0.6))
+
+
+def _drop_frames(
+    rng: np.random.Generator, noisy: Float, scores: Float, fps: Float, cfg: NoiseConfig
+) -> None:
+    """Lose the whole person for up to a quarter second; bridge it linearly or by holding."""
+    frames = noisy.shape[1]
+    for b in np.flatnonzero(rng.random(len(noisy)) < cfg.gap):
+        begin, end = _span(rng, frames, 1, max(1, int(0.25 * float(fps[b]))))
+        before, after = max(begin - 1, 0), min(end, frames - 1)
+        if begin == 0:
+            before = after
+        if end == frames:
+            after = before
+        share = np.linspace(0, 1, end - begin + 2, dtype=np.float32)[1:-1, None, None]
+        noisy[b, begin:end] = noisy[b, before] + share * (noisy[b, after] - noisy[b, before])
+        bridge = scores[b, before] + share[..., 0] * (scores[b, after] - scores[b, before])
+        scores[b, begin:end] = bridge * np.float32(rng.uniform(0.0, 1.0))
