@@ -33,9 +33,9 @@ Split = Literal["train", "val", "test"]
 MOTION_FPS: Final = 50.0
 SOURCE_EMPHASIS: Final = {"ui_prmd": 0.5}
 """Extra factor on a source's weight: ten rehabilitation movements over and over say little new."""
-_STATURE_PER_CHAIN: Final = 1.025
-"""Standing height over the length of the ankle-to-crown bone chain: the sole below the ankle
-(about 8 cm) outweighs what the chain's bends add (about 4 cm)."""
+_STATURE_PER_CHAIN: Final = 1.0 / 0.961
+"""Standing height over the ankle-to-crown bone chain: segments of 0.246, 0.245, 0.288 and 0.182
+of stature (Drillis and Contini 1966). `--height` at run time means the same."""
 _CALM_SPEED: Final = 0.4
 """m/s: mean speed of hips and ankles below which somebody stands or shifts weight."""
 
