@@ -143,14 +143,17 @@ def _positions(landmarks: Sequence[Any]) -> NDArray[np.float32]:
 
 
 def _read_model(path: Path) -> bytes:
+    why = "the file is empty"
     try:
-        return path.read_bytes()
+        if content := path.read_bytes():
+            return content
     except OSError as error:
-        raise DetectorError(
-            f"Cannot read the detector model {path}",
-            why=error.strerror or str(error),
-            hint="--detector-model takes a .task bundle of MediaPipe's Pose Landmarker",
-        ) from error
+        why = error.strerror or str(error)
+    raise DetectorError(
+        f"Cannot read the detector model {path}",
+        why=why,
+        hint="--detector-model takes a .task bundle of MediaPipe's Pose Landmarker",
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -19,6 +19,7 @@ _LOG_LINE: Final = re.compile(
     rb"[IWEF]\d{4} [\d:.]+\s+\d+ [\w.]+:\d+\] "
     rb"|WARNING: All log messages before absl::InitializeLog"
     rb"|INFO: Created TensorFlow Lite"
+    rb"|ERROR: The model is not a valid Flatbuffer"
 )
 
 
