@@ -71,6 +71,8 @@ _BURST_SD: Final = (3.0, 6.0)
 class NoiseConfig:
     """How often and how much."""
 
+    amount: float = 1.0
+    """Factor on all position errors; 0 gives exact keypoints (and lost frames, if any)."""
     severity: float = 0.5
     """Sigma of the log-normal factor that all errors of a window share."""
     burst: float = 0.05
@@ -125,7 +127,7 @@ def detect(
 
     far = _far_limbs(depth)
     logit = _score_logits(rng, batch, frames, fps, far)
-    clean = _lagged(rng, points, fps)
+    clean = _lagged(rng, points, config.amount * fps)
 
     severity = np.exp(config.severity * rng.standard_normal(batch, np.float32))
     weak = np.exp(SCORE_GAIN * np.maximum(SCORE_KNEE - logit, 0.0))
@@ -140,7 +142,7 @@ def detect(
     _burst(rng, error, logit, clean, scale, far, fps, config)
     _invent_outside(rng, error, logit, drift, up, clean, image_size, percent)
 
-    noisy = clean + error * scale
+    noisy = clean + config.amount * error * scale
     scores = _sigmoid(logit)
     _freeze(rng, noisy, scores, config)
     _drop_frames(rng, noisy, scores, fps, config)

@@ -8,9 +8,10 @@ batch i continues as if it had never stopped.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,12 +92,32 @@ class SynthConfig:
     noise: NoiseConfig = field(default_factory=NoiseConfig)
 
     @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SynthConfig:
+        """From plain data, as a configuration file holds it: `camera` and `noise` are mappings,
+        ranges are lists.
+
+        Raises:
+            TypeError: an unknown name.
+        """
+        own = {name: _plain(value) for name, value in values.items()}
+        nested: dict[str, type[CameraConfig] | type[NoiseConfig]]
+        nested = {"camera": CameraConfig, "noise": NoiseConfig}
+        for name, kind in nested.items():
+            if isinstance(own.get(name), Mapping):
+                own[name] = kind(**{key: _plain(value) for key, value in own[name].items()})
+        return cls(**own)
+
+    @classmethod
     def evaluation(cls, close: float = 0.0) -> SynthConfig:
         """Captured motion as it is, on varied bodies, with all the cameras and noise."""
         return cls(
             mix=0.0, reach=0.0, reach_close=0.0, posture=0.0, posture_close=0.0, calm_close=0.0,
             speed=(1.0, 1.0), limb_rotation=0.0, padded=0.0, camera=CameraConfig(close=close),
         )  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,206 @@
+"""PoseMamba: bidirectional global-local spatio-temporal state space lifter, in one file.
+
+Huang et al., "PoseMamba: Monocular 3D Human Pose Estimation with Bidirectional
+Global-Local Spatio-Temporal State Space Model", arXiv 2408.03540 (AAAI 2025). Module and
+parameter names are those of the published checkpoints, so that they load strictly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from posemamba.scan import ScanParameters, get_backend
+from posemamba.scan.interface import DIRECTIONS
+from posemamba.skeleton import HIP, NUM_JOINTS
+
+
+@dataclass(frozen=True, slots=True)
+class PoseMambaConfig:
+    """Architecture. The defaults after `frames` are the paper's; official weights need them.
+
+    The options at the end are ours and off for official checkpoints: they shorten training
+    on small budgets (see the README's section on weights).
+    """
+
+    dim: int = 64
+    depth: int = 10
+    frames: int = 243
+    d_state: int = 16
+    expand: int = 2
+    mlp_ratio: int = 2
+    in_channels: int = 2
+    frame_embedding: bool = False
+    """Adds an embedding of the frame's whole 2D pose to every joint's token."""
+    input_skip: bool = False
+    """Adds the root-relative 2D input, times a learned factor, to x and y of the output."""
+    joint_bias: bool = False
+    """Adds a learned constant pose to the output."""
+    integer_decay: bool = False
+    """Keeps the state matrix at its initial value -1 ... -N: the scan is cheaper."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+TYPICAL_SKIP: Final = 0.25
+"""Body heights per unit of normalised 2D: where the learned skip starts."""
+
+PRESETS: Final = {
+    "XS": {"dim": 32, "depth": 3},
+    "M3": {"dim": 64, "depth": 3},
+    "S": {"dim": 64, "depth": 10},
+    "B": {"dim": 128, "depth": 10},
+    "L": {"dim": 128, "depth": 20},
+}
+"""S, B, L are the paper's; XS and M3 are ours, for weak CPUs and for training on CPUs."""
+
+
+class SelectiveScan2D(nn.Module):
+    """The operator of a block: gate, depth-wise convolution, scan in four directions."""
+
+    def __init__(self, config: PoseMambaConfig) -> None:
+        super().__init__()
+        dim, inner, n = config.dim, config.dim * config.expand, config.d_state
+        rank = math.ceil(dim / 16)
+        self.integer_decay = config.integer_decay
+        self.in_proj = nn.Linear(dim, 2 * inner, bias=False)
+        self.conv2d = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
+        self.x_proj_weight = nn.Parameter(torch.empty(DIRECTIONS, rank + 2 * n, inner))
+        self.dt_projs_weight = nn.Parameter(torch.empty(DIRECTIONS, inner, rank))
+        self.dt_projs_bias = nn.Parameter(torch.empty(DIRECTIONS, inner))
+        a_logs = torch.log(torch.arange(1, n + 1, dtype=torch.float32))
+        self.A_logs = nn.Parameter(
+            a_logs.repeat(DIRECTIONS * inner, 1), requires_grad=not config.integer_decay
+        )
+        self.Ds = nn.Parameter(torch.ones(DIRECTIONS * inner))
+        self.out_norm = nn.LayerNorm(inner, eps=1e-5)
+        self.out_proj = nn.Linear(inner, dim, bias=False)
+        self._reset_scan_parameters(rank)
+
+    def _reset_scan_parameters(self, rank: int) -> None:
+        """Step sizes start log-uniform in 0.001 to 0.1 (Mamba, section 3.6)."""
+        bound = self.x_proj_weight.shape[-1] ** -0.5
+        nn.init.uniform_(self.x_proj_weight, -bound, bound)
+        nn.init.uniform_(self.dt_projs_weight, -(rank**-0.5), rank**-0.5)
+        dt = torch.exp(
+            torch.rand(self.dt_projs_bias.shape) * math.log(0.1 / 0.001) + math.log(0.001)
+        ).clamp(min=1e-4)
+        with torch.no_grad():
+            self.dt_projs_bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # inverse softplus
+
+    def parameters_of_scan(self) -> ScanParameters:
+        return ScanParameters(
+            self.x_proj_weight,
+            self.dt_projs_weight,
+            self.dt_projs_bias,
+            self.A_logs,
+            self.Ds,
+            self.integer_decay,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, 17, C) to (B, T, 17, C)."""
+        backend = get_backend(x.device)
+        # Two products instead of one and a split: the halves come out contiguous.
+        values, gate = (F.linear(x, w) for w in self.in_proj.weight.chunk(2))
+        values = backend.conv_silu(values, self.conv2d.weight, self.conv2d.bias)
+        values = backend.scan(values, self.parameters_of_scan())
+        y: Tensor = self.out_proj(self.out_norm(values) * F.silu(gate))
+        return y
+
+
+class Mlp(nn.Module):
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return y
+
+
+class Block(nn.Module):
+    """Operator and MLP, each behind a norm and a residual."""
+
+    def __init__(self, config: PoseMambaConfig) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.dim, eps=1e-6)
+        self.op = SelectiveScan2D(config)
+        self.norm2 = nn.LayerNorm(config.dim, eps=1e-6)
+        self.mlp = Mlp(config.dim, config.dim * config.mlp_ratio)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.op(self.norm(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class PoseMamba(nn.Module):
+    """Lifts windows of 2D poses to 3D.
+
+    Input (B, T, 17, in_channels) with T <= config.frames, output (B, T, 17, 3); units and
+    axes are those of the checkpoint's normalisation (posemamba.normalize).
+    """
+
+    def __init__(self, config: PoseMambaConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.dim
+        self.Spatial_patch_to_embedding = nn.Linear(config.in_channels, dim)
+        self.Spatial_pos_embed = nn.Parameter(torch.zeros(1, NUM_JOINTS, dim))
+        self.Temporal_pos_embed = nn.Parameter(torch.zeros(1, config.frames, dim))
+        self.STEblocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.TTEblocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        # One norm of each kind, shared by all depths.
+        self.Spatial_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.Temporal_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.head = nn.Sequential(nn.LayerNorm(dim, eps=1e-5), nn.Linear(dim, 3))
+        if config.frame_embedding:
+            self.frame_embedding = nn.Linear(NUM_JOINTS * config.in_channels, dim)
+        if config.input_skip:
+            self.input_skip = nn.Parameter(torch.full((1,), TYPICAL_SKIP))
+        if config.joint_bias:
+            self.joint_bias = nn.Parameter(torch.zeros(NUM_JOINTS, 3))
+        self.apply(_init_linear)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] > self.config.frames:
+            raise ValueError(f"{x.shape[1]} frames, but built for at most {self.config.frames}")
+        h = self.embed(x) + self.Spatial_pos_embed[:, None]
+        for i, (spatial, temporal) in enumerate(zip(self.STEblocks, self.TTEblocks, strict=True)):
+            h = self.Spatial_norm(spatial(h))
+            if i == 0:
+                h = h + self.Temporal_pos_embed[:, : h.shape[1], None]
+            h = self.Temporal_norm(temporal(h))
+        return self.output(h, x)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Tokens (B, T, 17, C) of an input, without positions."""
+        h: Tensor = self.Spatial_patch_to_embedding(x)
+        if self.config.frame_embedding:
+            h = h + self.frame_embedding(x.flatten(2))[:, :, None]
+        return h
+
+    def output(self, h: Tensor, x: Tensor) -> Tensor:
+        """The 3D pose of the last tokens h, with the skips from the input x."""
+        y: Tensor = self.head(h)
+        if self.config.input_skip:
+            flat = (x[..., :2] - x[:, :, HIP : HIP + 1, :2]) * self.input_skip
+            y = y + F.pad(flat, (0, 1))
+        if self.config.joint_bias:
+            y = y + self.joint_bias
+        return y
+
+
+def _init_linear(module: nn.Module) -> None:
+    """Published initialisation: truncated normal 0.02; positions stay zero."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,433 @@
+"""Numba kernels of the four-directional scan: forward and backward, 16 channels at a time.
+
+Layout: tokens are frames x joints (token = frame * J + joint), channels are contiguous.
+One work item is one sample and one block of 16 channels; its four directions run one
+after the other on one thread and accumulate in place. The 16 states of 16 channels (1 KiB)
+stay in the first-level cache.
+
+Parameters of a (direction, channel block) are packed in one row (`pack_parameters`):
+R rows of dt projection, dt bias, 16 rows of A * log2(e), skip; 16 floats each.
+
+Backward keeps the state every CHUNK tokens (written by the forward pass), recomputes the
+states of one chunk and walks it in reverse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from posemamba.scan.simd import LANES, LOG2E, Lanes
+
+STATES: Final = 16
+CHUNK: Final = 16
+"""Tokens between kept states."""
+BLOCK: Final = STATES * LANES
+"""Floats of one channel block's state."""
+
+SLOTS: Final = (0, 2, 1, 3)
+"""Where each direction's projection is stored: the two limb orders side by side."""
+
+_Array = types.Array(types.float32, 1, "C")
+_INDEX = ir.IntType(64)
+
+
+def _pointers(context: Any, builder: Any, signature: Any, args: Any) -> list[Any]:
+    """Array arguments as data pointers, scalars unchanged."""
+    out = []
+    for kind, value in zip(signature.args, args, strict=True):
+        if isinstance(kind, types.Array):
+            value = context.make_array(kind)(context, builder, value).data
+        out.append(value)
+    return out
+
+
+def _at(builder: Any, offset: Any, rows: int) -> Any:
+    """Offset moved on by rows of 16 lanes."""
+    return builder.add(offset, ir.Constant(_INDEX, rows * LANES))
+
+
+def _project_dt(v: Lanes, prm: Any, row: Any, p: Any, token: Any, rank: Any) -> Any:
+    """dt before softplus: bias + sum over r of weight[r] * p[r]."""
+    b = v.b
+    bias_at = b.add(row, b.mul(rank, ir.Constant(_INDEX, LANES)))
+    total = cgutils.alloca_once_value(b, v.load(prm, bias_at))
+    with cgutils.for_range(b, rank) as loop:
+        weight = v.load(prm, b.add(row, b.mul(loop.index, ir.Constant(_INDEX, LANES))))
+        factor = v.load_splat(p, b.add(token, loop.index))
+        b.store(v.fma(weight, factor, b.load(total)), total)
+    return b.load(total)
+
+
+class _Decay:
+    """exp(dt A) of the states in turn: general, or powers where A is -1, -2, ... -16."""
+
+    def __init__(self, v: Lanes, dt: Any, prm: Any, a_row: Any, integer: bool) -> None:
+        self.v, self.dt, self.prm, self.a_row, self.integer = v, dt, prm, a_row, integer
+        if integer:
+            base = v.exp2(v.mul(dt, v.const(-LOG2E)))
+            self.powers = [base]
+
+    def __getitem__(self, n: int) -> Any:
+        if self.integer:
+            if n == len(self.powers):
+                # Halving keeps the dependency chain at log2(16) products.
+                half = (n + 1) // 2
+                self.powers.append(self.v.mul(self.powers[half - 1], self.powers[n - half]))
+            return self.powers[n]
+        return self.v.exp2(self.v.mul(self.dt, self.a(n)))
+
+    def a(self, n: int) -> Any:
+        """A * log2(e) of state n."""
+        if self.integer:
+            return self.v.const(-(n + 1) * LOG2E)
+        return self.v.load(self.prm, _at(self.v.b, self.a_row, n))
+
+
+def _make_forward_token(integer: bool) -> Callable[..., Any]:
+    def forward_token(
+        typingctx: Any, u: Any, u_at: Any, w_at: Any, mix: Any, p: Any, p_at: Any,
+        prm: Any, prm_at: Any, rank: Any, h: Any, h_at: Any, y: Any, y_at: Any,
+    ) -> Any:  # fmt: skip
+        """One token of 16 channels: h = decay h + dt B x; y += C h + D x.
+
+        x = u[u_at] + mix * u[w_at] (the limb partner's values).
+        """
+        i, f = types.intp, types.float32
+        signature = types.void(
+            _Array, i, i, f, _Array, i, _Array, i, i, _Array, i, _Array, i
+        )  # fmt: skip
+
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            (u, u_at, w_at, mix, p, p_at, prm, prm_at, rank, h, h_at, y, y_at) = _pointers(
+                context, b, sig, args
+            )
+            v = Lanes(b)
+            x = v.fma(v.splat(mix), v.load(u, w_at), v.load(u, u_at))
+            dt, _ = v.softplus(_project_dt(v, prm, prm_at, p, p_at, rank))
+            a_at = b.add(prm_at, b.mul(b.add(rank, ir.Constant(_INDEX, 1)), _lanes()))
+            decay = _Decay(v, dt, prm, a_at, integer)
+            dtx = v.mul(dt, x)
+            b_at = b.add(p_at, rank)
+            c_at = b.add(b_at, ir.Constant(_INDEX, STATES))
+            skip = v.load(prm, _at(b, a_at, STATES))
+            sums = [v.fma(skip, x, v.load(y, y_at)), v.const(0.0)]
+            for n in range(STATES):
+                at = ir.Constant(_INDEX, n)
+                state = v.fma(
+                    decay[n],
+                    v.load(h, _at(b, h_at, n)),
+                    v.mul(dtx, v.load_splat(p, b.add(b_at, at))),
+                )
+                v.store(state, h, _at(b, h_at, n))
+                sums[n % 2] = v.fma(state, v.load_splat(p, b.add(c_at, at)), sums[n % 2])
+            v.store(v.add(sums[0], sums[1]), y, y_at)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return forward_token
+
+
+def _lanes() -> Any:
+    return ir.Constant(_INDEX, LANES)
+
+
+def _make_replay_token(integer: bool) -> Callable[..., Any]:
+    def replay_token(
+        typingctx: Any, u: Any, u_at: Any, w_at: Any, mix: Any, p: Any, p_at: Any,
+        prm: Any, prm_at: Any, rank: Any, h: Any, h_at: Any, kept: Any, kept_at: Any,
+    ) -> Any:  # fmt: skip
+        """Recompute the state after a token; keep x, dt, d(softplus) of 16 channels.
+
+        Reads the state before the token at h_at and writes the one after it one block on.
+        """
+        i, f = types.intp, types.float32
+        signature = types.void(
+            _Array, i, i, f, _Array, i, _Array, i, i, _Array, i, _Array, i
+        )  # fmt: skip
+
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            (u, u_at, w_at, mix, p, p_at, prm, prm_at, rank, h, h_at, kept, kept_at) = _pointers(
+                context, b, sig, args
+            )
+            v = Lanes(b)
+            x = v.fma(v.splat(mix), v.load(u, w_at), v.load(u, u_at))
+            dt, slope = v.softplus(_project_dt(v, prm, prm_at, p, p_at, rank))
+            v.store(x, kept, kept_at)
+            v.store(dt, kept, _at(b, kept_at, 1))
+            v.store(slope, kept, _at(b, kept_at, 2))
+            a_at = b.add(prm_at, b.mul(b.add(rank, ir.Constant(_INDEX, 1)), _lanes()))
+            decay = _Decay(v, dt, prm, a_at, integer)
+            dtx = v.mul(dt, x)
+            b_at = b.add(p_at, rank)
+            for n in range(STATES):
+                state = v.fma(
+                    decay[n],
+                    v.load(h, _at(b, h_at, n)),
+                    v.mul(dtx, v.load_splat(p, b.add(b_at, ir.Constant(_INDEX, n)))),
+                )
+                v.store(state, h, _at(b, h_at, STATES + n))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return replay_token
+
+
+def _make_backward_token(integer: bool) -> Callable[..., Any]:
+    def backward_token(
+        typingctx: Any, p: Any, p_at: Any, prm: Any, prm_at: Any, rank: Any, h: Any, h_at: Any,
+        kept: Any, kept_at: Any, dy: Any, dy_at: Any, g: Any, g_at: Any,
+        dp: Any, dp_at: Any, dprm: Any, dprm_at: Any, du: Any, u_at: Any, w_at: Any, mix: Any,
+    ) -> Any:  # fmt: skip
+        """Adjoint of forward_token; g carries the gradient of the state backwards.
+
+        dp receives the gradient of (dt, B, C), summed over the channels; dprm that of the packed
+        parameters (A as gradient of A itself); du that of the values.
+        """
+        i, f = types.intp, types.float32
+        signature = types.void(
+            _Array, i, _Array, i, i, _Array, i, _Array, i, _Array, i, _Array, i,
+            _Array, i, _Array, i, _Array, i, i, f,
+        )  # fmt: skip
+
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            (
+                p, p_at, prm, prm_at, rank, h, h_at, kept, kept_at, dy, dy_at, g, g_at,
+                dp, dp_at, dprm, dprm_at, du, u_at, w_at, mix,
+            ) = _pointers(context, b, sig, args)  # fmt: skip
+            v = Lanes(b)
+
+            def accumulate(value: Any, pointer: Any, at: Any) -> None:
+                v.store(v.add(v.load(pointer, at), value), pointer, at)
+
+            x = v.load(kept, kept_at)
+            dt = v.load(kept, _at(b, kept_at, 1))
+            slope = v.load(kept, _at(b, kept_at, 2))
+            dout = v.load(dy, dy_at)
+            bias_row = b.mul(rank, _lanes())
+            a_at = b.add(b.add(prm_at, bias_row), _lanes())
+            da_at = b.add(b.add(dprm_at, bias_row), _lanes())
+            decay = _Decay(v, dt, prm, a_at, integer)
+            dtx = v.mul(dt, x)
+            b_at = b.add(p_at, rank)
+            c_at = b.add(b_at, ir.Constant(_INDEX, STATES))
+            db_at = b.add(dp_at, rank)
+            dc_at = _at(b, db_at, 1)
+            d_dtx, d_dt = v.const(0.0), v.const(0.0)
+            d_b, d_c = v.summing(), v.summing()
+            for n in range(STATES):
+                at = ir.Constant(_INDEX, n)
+                grad = v.fma(dout, v.load_splat(p, b.add(c_at, at)), v.load(g, _at(b, g_at, n)))
+                after = v.load(h, _at(b, h_at, STATES + n))
+                before = v.load(h, _at(b, h_at, n))
+                d_c.append(v.mul(dout, after))
+                d_b.append(v.mul(grad, dtx))
+                d_dtx = v.fma(grad, v.load_splat(p, b.add(b_at, at)), d_dtx)
+                carried = v.mul(grad, decay[n])
+                v.store(carried, g, _at(b, g_at, n))
+                through = v.mul(carried, before)
+                d_dt = v.fma(through, decay.a(n), d_dt)
+                if not integer:
+                    accumulate(v.mul(through, dt), dprm, _at(b, da_at, n))
+            accumulate(d_b.result(), dp, db_at)
+            accumulate(d_c.result(), dp, dc_at)
+            # decay.a is A * log2(e)
+            d_dt = v.fma(d_dt, v.const(1.0 / LOG2E), v.mul(d_dtx, x))
+            skip = v.load(prm, _at(b, a_at, STATES))
+            accumulate(v.mul(dout, x), dprm, _at(b, da_at, STATES))
+            d_x = v.fma(d_dtx, dt, v.mul(skip, dout))
+            accumulate(d_x, du, u_at)
+            # After the line above is stored: root's partner is root itself.
+            accumulate(v.mul(d_x, v.splat(mix)), du, w_at)
+            d_raw = v.mul(d_dt, slope)
+            accumulate(d_raw, dprm, b.add(dprm_at, bias_row))
+            with cgutils.for_range(b, rank) as loop:
+                row = b.mul(loop.index, _lanes())
+                factor = v.load_splat(p, b.add(p_at, loop.index))
+                accumulate(v.mul(d_raw, factor), dprm, b.add(dprm_at, row))
+                weight = v.load(prm, b.add(prm_at, row))
+                target = b.gep(dp, [b.add(dp_at, loop.index)])
+                b.store(b.fadd(b.load(target), v.lane_sum(v.mul(d_raw, weight))), target)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return backward_token
+
+
+_forward_token = intrinsic(_make_forward_token(False))
+_forward_token_integer = intrinsic(_make_forward_token(True))
+_replay_token = intrinsic(_make_replay_token(False))
+_replay_token_integer = intrinsic(_make_replay_token(True))
+_backward_token = intrinsic(_make_backward_token(False))
+_backward_token_integer = intrinsic(_make_backward_token(True))
+
+
+def pack_parameters(
+    dt_weight: np.ndarray[Any, Any],
+    dt_bias: np.ndarray[Any, Any],
+    a: np.ndarray[Any, Any],
+    skip: np.ndarray[Any, Any],
+) -> np.ndarray[Any, Any]:
+    """Rows for the kernels.
+
+    Args:
+        dt_weight: (K, D, R), dt_bias: (K, D), a: (K, D, N), skip: (K, D).
+
+    Returns:
+        (K, D / 16, R + 1 + N + 1, 16) float32.
+    """
+    k, d, _ = dt_weight.shape
+    rows = np.concatenate(
+        [dt_weight, dt_bias[..., None], a * np.float32(LOG2E), skip[..., None]], -1
+    )
+    return np.ascontiguousarray(
+        rows.reshape(k, d // LANES, LANES, -1).transpose(0, 1, 3, 2), dtype=np.float32
+    )
+
+
+@njit(cache=True, parallel=True, boundscheck=False, error_model="numpy")  # type: ignore[untyped-decorator]
+def scan_forward(
+    u: Any, p: Any, prm: Any, order: Any, partner: Any, rank: int, integer: bool, y: Any, kept: Any
+) -> None:
+    """Sum of the four scans.
+
+    Args:
+        u: (B, L, D) values. p: (B, L, 4, R + 2N), directions in SLOTS order. prm: `pack_parameters`.
+        order: (4, L) token of each step. partner: (L,) limb partner's token.
+        y: (B, L, D) zeros; receives the result.
+        kept: (B, 4, ceil(L / CHUNK), D / 16, 256) states before each chunk, or empty.
+    """
+    batch, length, channels = u.shape
+    blocks = channels // LANES
+    width = p.shape[3]
+    rows = prm.shape[2] * LANES
+    keep = kept.size > 0
+    chunks = (length + CHUNK - 1) // CHUNK
+    flat_u, flat_p, flat_prm = u.reshape(-1), p.reshape(-1), prm.reshape(-1)
+    flat_y, flat_kept = y.reshape(-1), kept.reshape(-1)
+    for item in prange(batch * blocks):
+        sample = item // blocks
+        block = item % blocks
+        state = np.empty(BLOCK, np.float32)
+        base = sample * length * channels + block * LANES
+        for k in range(4):
+            state[:] = 0.0
+            mix = np.float32(1.0 - k % 2)
+            prm_at = (k * blocks + block) * rows
+            for step in range(length):
+                if keep and step % CHUNK == 0:
+                    at = (((sample * 4 + k) * chunks + step // CHUNK) * blocks + block) * BLOCK
+                    flat_kept[at : at + BLOCK] = state
+                token = order[k, step]
+                u_at = base + token * channels
+                w_at = base + partner[token] * channels
+                p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
+                if integer:
+                    _forward_token_integer(
+                        flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
+                        state, 0, flat_y, u_at,
+                    )  # fmt: skip
+                else:
+                    _forward_token(
+                        flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
+                        state, 0, flat_y, u_at,
+                    )  # fmt: skip
+
+
+@njit(cache=True, parallel=True, boundscheck=False, error_model="numpy")  # type: ignore[untyped-decorator]
+def scan_backward(
+    u: Any, p: Any, prm: Any, order: Any, partner: Any, rank: int, integer: bool,
+    kept: Any, dy: Any, du: Any, dp: Any, dprm: Any,
+) -> None:  # fmt: skip
+    """Gradients of `scan_forward`.
+
+    Args (besides the forward's):
+        kept: as written by the forward pass. dy: (B, L, D).
+        du: (B, L, D) zeros, dp: like p, zeros,
+        dprm: (B, *prm.shape) zeros, per sample; A's rows hold the gradient of A itself.
+    """
+    batch, length, channels = u.shape
+    blocks = channels // LANES
+    width = p.shape[3]
+    rows = prm.shape[2] * LANES
+    chunks = (length + CHUNK - 1) // CHUNK
+    flat_u, flat_p, flat_prm = u.reshape(-1), p.reshape(-1), prm.reshape(-1)
+    flat_kept, flat_dy, flat_du = kept.reshape(-1), dy.reshape(-1), du.reshape(-1)
+    flat_dp, flat_dprm = dp.reshape(-1), dprm.reshape(-1)
+    for sample in prange(batch):
+        states = np.empty((CHUNK + 1) * BLOCK, np.float32)
+        saved = np.empty(CHUNK * 3 * LANES, np.float32)
+        grads = np.empty(BLOCK, np.float32)
+        for item in range(4 * blocks):
+            k = item // blocks
+            block = item % blocks
+            grads[:] = 0.0
+            mix = np.float32(1.0 - k % 2)
+            base = sample * length * channels + block * LANES
+            prm_at = item * rows
+            dprm_at = (sample * 4 * blocks + item) * rows
+            for chunk in range(chunks - 1, -1, -1):
+                first = chunk * CHUNK
+                count = min(CHUNK, length - first)
+                at = (((sample * 4 + k) * chunks + chunk) * blocks + block) * BLOCK
+                states[:BLOCK] = flat_kept[at : at + BLOCK]
+                for s in range(count):
+                    token = order[k, first + s]
+                    u_at = base + token * channels
+                    w_at = base + partner[token] * channels
+                    p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
+                    if integer:
+                        _replay_token_integer(
+                            flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
+                            states, s * BLOCK, saved, s * 3 * LANES,
+                        )  # fmt: skip
+                    else:
+                        _replay_token(
+                            flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
+                            states, s * BLOCK, saved, s * 3 * LANES,
+                        )  # fmt: skip
+                for s in range(count - 1, -1, -1):
+                    token = order[k, first + s]
+                    u_at = base + token * channels
+                    w_at = base + partner[token] * channels
+                    p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
+                    if integer:
+                        _backward_token_integer(
+                            flat_p, p_at, flat_prm, prm_at, rank, states, s * BLOCK,
+                            saved, s * 3 * LANES, flat_dy, u_at, grads, 0,
+                            flat_dp, p_at, flat_dprm, dprm_at, flat_du, u_at, w_at, mix,
+                        )  # fmt: skip
+                    else:
+                        _backward_token(
+                            flat_p, p_at, flat_prm, prm_at, rank, states, s * BLOCK,
+                            saved, s * 3 * LANES, flat_dy, u_at, grads, 0,
+                            flat_dp, p_at, flat_dprm, dprm_at, flat_du, u_at, w_at, mix,
+                        )  # fmt: skip
+
+
+def cpu_features() -> str:
+    """LLVM's list of what this CPU can do, for example "+avx2,-avx512f"."""
+    from llvmlite import binding
+
+    return str(binding.get_host_cpu_features().flatten())
+
+
+def forward_assembly() -> str:
+    """Machine code of the forward scan, compiled afresh (cached code cannot be inspected)."""
+    kernel = njit(boundscheck=False, error_model="numpy")(scan_forward.py_func)
+    floats = {n: types.Array(types.float32, n, "C") for n in (3, 4, 5)}
+    indices = {n: types.Array(types.intp, n, "C") for n in (1, 2)}
+    kernel.compile(
+        (floats[3], floats[4], floats[4], indices[2], indices[1], types.intp, types.boolean,
+         floats[3], floats[5])
+    )  # fmt: skip
+    return "\n".join(kernel.inspect_asm().values())

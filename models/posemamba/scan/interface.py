@@ -1,0 +1,72 @@
+"""What every scan backend computes, and the shapes that they agree on.
+
+The scan of a PoseMamba block runs four times over the grid of frames x joints and sums:
+
+    0  frame after frame (within a frame joint 0..16), on limb values
+    1  joint after joint (within a joint frame 0..T-1), on plain values
+    2  order 0 backwards
+    3  order 1 backwards
+
+"Limb values" are each joint plus its partner in `LIMB_PARTNER` (paper, section on local
+scanning; the list is the published code's own, not the skeleton's parents). The state
+runs on across frame and joint borders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import torch
+from torch import Tensor
+
+LIMB_PARTNER: Final = (0, 0, 1, 2, 3, 0, 4, 5, 6, 8, 11, 12, 13, 8, 14, 15, 16)
+DIRECTIONS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ScanParameters:
+    """The parameters of the four scans (names as in the published state dict).
+
+    K = 4 directions, D channels, N states, R = dt rank, E = R + 2N.
+    """
+
+    x_proj_weight: Tensor
+    """(K, E, D): values to dt (R), B (N), C (N)."""
+    dt_projs_weight: Tensor
+    """(K, D, R)."""
+    dt_projs_bias: Tensor
+    """(K, D)."""
+    a_logs: Tensor
+    """(K*D, N): the state matrix is A = -exp(a_logs), diagonal."""
+    ds: Tensor
+    """(K*D,): skip."""
+    integer_decay: bool = False
+    """True if A is exactly -1, -2, ... -N in every channel (its initial value) and not
+    trained: exp(dt A) is then a power of one exponential, a third of the work."""
+
+    @property
+    def dt_rank(self) -> int:
+        return self.dt_projs_weight.shape[-1]
+
+    @property
+    def d_state(self) -> int:
+        return self.a_logs.shape[-1]
+
+
+class ScanFunction(Protocol):
+    """Four-directional selective scan.
+
+    Args of a call: values (B, T, 17, D) float32 and the parameters.
+    Returns (B, T, 17, D): the sum of the four scans, each in its place on the grid.
+    """
+
+    def __call__(self, values: Tensor, parameters: ScanParameters) -> Tensor: ...
+
+
+def limb_matrix(like: Tensor) -> Tensor:
+    """(17, 17) matrix that adds to each joint its limb partner."""
+    matrix = torch.eye(len(LIMB_PARTNER), dtype=like.dtype, device=like.device)
+    rows = torch.arange(len(LIMB_PARTNER), device=like.device)
+    matrix[rows, torch.tensor(LIMB_PARTNER, device=like.device)] += 1
+    return matrix

@@ -1,0 +1,367 @@
+"""posemamba-train: train a lifter on synthetic windows, resumably, on CPU or CUDA."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import typer
+from torch import Tensor, nn
+
+from posemamba.checkpoint import CheckpointMeta, load_checkpoint, save_checkpoint
+from posemamba.model import PoseMamba
+from posemamba.training.config import TrainConfig, load_config
+from posemamba.training.evaluate import evaluate_model
+from posemamba.training.loss import VELOCITY_WEIGHT, pose_loss
+from posemamba.training.motion import MotionError, load_motion
+from posemamba.training.synth import SynthConfig, WindowSampler, load_windows
+
+SICK_AFTER_WINDOWS = 6_000
+SICK_MPJPE_MM = 165.0
+"""Runs that learn are below 145 mm by then; the plateau at the mean pose is about 180."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """What a resumed run has to know besides weights and optimiser."""
+
+    step: int = 0
+    windows: int = 0
+    best: float = float("inf")
+
+
+class Trainer:
+    """One process of a run; rank 0 logs, validates and saves."""
+
+    def __init__(
+        self, config: TrainConfig, motion: Path, folder: Path, device: str, rank: int, world: int
+    ) -> None:
+        self.config, self.folder, self.rank, self.world = config, folder, rank, world
+        self.device = torch.device(device)
+        torch.manual_seed(config.seed)
+        torch.set_float32_matmul_precision(config.matmul_precision)
+        self.model = PoseMamba(config.model_config()).to(self.device)
+        self.average = [p.detach().clone() for p in self.model.parameters()]
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(self.model, config.weight_decay),
+            lr=config.learning_rate,
+            fused=True,
+        )
+        self.progress = Progress()
+        data = load_motion(motion, "train")
+        self.sampler = WindowSampler(
+            data, SynthConfig(**config.synth), frames=config.frames, seed=config.seed
+        )
+        if rank == 0:
+            self.validation = load_windows(
+                motion, "val", config.validation_windows, config.frames, close=0.2
+            )
+
+    def run(self, deadline: float) -> None:
+        """Train until the config's windows, the deadline (time.monotonic) or SIGTERM."""
+        stop = _stop_flag()
+        started, start_windows = time.monotonic(), self.progress.windows
+        recent: list[dict[str, float]] = []
+        while self.progress.windows < self.config.windows:
+            recent.append(self.step())
+            p = self.progress
+            done = self._agree(stop.is_set or time.monotonic() > deadline)
+            if self.rank == 0:
+                rate = (p.windows - start_windows) / (time.monotonic() - started)
+                if p.step % 20 == 0:
+                    _status(p, self.config.windows, rate, recent[-1]["mpjpe"])
+                if self._passed(self.config.checkpoint_every) or done:
+                    self._log(recent, rate)
+                    recent.clear()
+                    self.save()
+                if self._passed(self.config.validate_every):
+                    self.validate()
+                self._watch_health(recent)
+            if done:
+                break
+        if self.rank == 0:
+            self.validate()
+            self.save()
+
+    def step(self) -> dict[str, float]:
+        """One optimiser step; the parts of the loss in mm."""
+        config, p = self.config, self.progress
+        size = config.batch_at(p.windows) // self.world
+        batch = self.sampler.batch(size, index=p.step * self.world + self.rank)
+        inputs, target, height = (
+            torch.from_numpy(np.ascontiguousarray(a)).to(self.device, torch.float32)
+            for a in (batch.inputs, batch.target, batch.height)
+        )
+        velocity = VELOCITY_WEIGHT * min(1.0, p.windows / max(config.velocity_ramp_windows, 1))
+        loss, parts = pose_loss(self.model(inputs), target, height, velocity)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.world > 1:
+            average_gradients(self.model, self.world)
+        nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.rate_at(p.windows, p.step)
+        self.optimizer.step()
+        with torch.no_grad():
+            # A young average would remember the initialisation: decay grows with the steps.
+            decay = min(config.ema, (1 + p.step) / (10 + p.step))
+            torch._foreach_lerp_(self.average, list(self.model.parameters()), 1.0 - decay)
+        p.step += 1
+        p.windows += size * self.world
+        return parts
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[PoseMamba]:
+        """The model with its averaged weights."""
+        parameters = list(self.model.parameters())
+        current = [p.detach().clone() for p in parameters]
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, self.average)
+            try:
+                yield self.model.eval()
+            finally:
+                torch._foreach_copy_(parameters, current)
+                self.model.train()
+
+    def validate(self) -> None:
+        """Score the averaged weights on validation motion; keep the best as weights."""
+        with self.averaged() as model:
+            scores = evaluate_model(model, self.validation)
+            p = self.progress
+            _append_csv(self.folder / "validation.csv", {"windows": p.windows, **scores})
+            if scores["n_mpjpe"] < p.best:
+                p.best = scores["n_mpjpe"]
+                save_checkpoint(
+                    self.folder / "best.safetensors", model.state_dict(), self._meta(scores)
+                )
+        listed = ", ".join(f"{k} {v:.1f}" for k, v in scores.items())
+        print(f"\nvalidation at {p.windows} windows: {listed}", file=sys.stderr, flush=True)
+
+    def save(self) -> None:
+        """Everything that a resumed run needs, atomically."""
+        path = self.folder / "last.pt"
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "progress": dataclasses.asdict(self.progress),
+        }
+        torch.save(state, path.with_suffix(".part"))
+        os.replace(path.with_suffix(".part"), path)
+
+    def resume(self, path: Path) -> None:
+        """Go on from `save`."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average = [t.to(self.device) for t in state["average"]]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+
+    def start_from(self, weights: str) -> None:
+        """Begin with the weights of a finished network instead of random ones."""
+        source = load_checkpoint(weights, self.device).model.state_dict()
+        own = self.model.state_dict()
+        fitting = {k: v for k, v in source.items() if k in own and own[k].shape == v.shape}
+        self.model.load_state_dict({**own, **fitting})
+        self.average = [p.detach().clone() for p in self.model.parameters()]
+
+    def _meta(self, scores: dict[str, float]) -> CheckpointMeta:
+        training = {
+            "config": dataclasses.asdict(self.config),
+            "windows": self.progress.windows,
+            "steps": self.progress.step,
+            "validation_mm": {k: round(v, 2) for k, v in scores.items()},
+            "data": "open motion capture with synthetic cameras and detector noise; see the card",
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+            },
+        }
+        return CheckpointMeta(
+            name=self.config.name,
+            config=self.model.config,
+            input_kind="rays",
+            output_unit="body_height",
+            training=training,
+        )
+
+    def _passed(self, every: int) -> bool:
+        """True once whenever the window count crosses a multiple of `every`."""
+        before = self.progress.windows - self.config.batch_at(self.progress.windows - 1)
+        return self.progress.windows // every > before // every
+
+    def _agree(self, flag: bool) -> bool:
+        """Whether any process wants to stop: all must leave the loop together."""
+        if self.world == 1:
+            return flag
+        wish = torch.tensor([float(flag)])
+        dist.all_reduce(wish, op=dist.ReduceOp.MAX)
+        return bool(wish.item() > 0)
+
+    def _log(self, recent: list[dict[str, float]], rate: float) -> None:
+        means = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]} if recent else {}
+        p = self.progress
+        row = {
+            "windows": p.windows,
+            "step": p.step,
+            "rate": self.config.rate_at(p.windows, p.step),
+            "windows_per_s": rate,
+            **means,
+        }
+        _append_csv(self.folder / "train.csv", row)
+
+    def _watch_health(self, recent: list[dict[str, float]]) -> None:
+        if not self._passed(SICK_AFTER_WINDOWS) or self.progress.windows > 2 * SICK_AFTER_WINDOWS:
+            return
+        error = float(np.mean([r["mpjpe"] for r in recent[-50:]])) if recent else 0.0
+        if error > SICK_MPJPE_MM:
+            print(
+                f"\nwarning: {error:.0f} mm after {self.progress.windows} windows; runs that "
+                "learn are below 145. Check the initialisation and use smaller batches.",
+                file=sys.stderr,
+            )
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay for matrices only: not for A, D, biases, norms, positions, skips."""
+    plain = ("A_logs", "Ds", "bias", "norm", "pos_embed", "input_skip", "head.0")
+    groups: dict[bool, list[Tensor]] = {True: [], False: []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups[any(part in name for part in plain)].append(parameter)
+    return [
+        {"params": groups[False], "weight_decay": weight_decay},
+        {"params": groups[True], "weight_decay": 0.0},
+    ]
+
+
+def average_gradients(model: nn.Module, world: int) -> None:
+    """Mean of the gradients over all processes, in one message."""
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in grads])
+    dist.all_reduce(flat)
+    flat /= world
+    pieces = flat.split([g.numel() for g in grads])
+    torch._foreach_copy_(grads, [p.view_as(g) for p, g in zip(pieces, grads, strict=True)])
+
+
+class _Flag:
+    is_set = False
+
+
+def _stop_flag() -> _Flag:
+    """A flag that SIGINT and SIGTERM set, so that a run ends with a checkpoint."""
+    flag = _Flag()
+
+    def handler(*_: Any) -> None:
+        flag.is_set = True
+
+    signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGINT, handler)
+    return flag
+
+
+def _status(p: Progress, total: int, rate: float, mpjpe: float) -> None:
+    if sys.stderr.isatty():
+        left = (total - p.windows) / max(rate, 1e-6) / 60.0
+        print(
+            f"\r{p.windows}/{total} windows  {rate:.1f}/s  {left:.0f} min left  {mpjpe:.0f} mm ",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _append_csv(path: Path, row: dict[str, float]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow({k: round(v, 6) for k, v in row.items()})
+
+
+def _worker(
+    rank: int,
+    world: int,
+    config: TrainConfig,
+    motion: Path,
+    folder: Path,
+    device: str,
+    initial: str | None,
+    minutes: float,
+    rendezvous: str,
+) -> None:
+    deadline = time.monotonic() + 60.0 * minutes
+    if world > 1:
+        torch.set_num_threads(1)
+        dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=world)
+    import numba
+
+    numba.set_num_threads(torch.get_num_threads())
+    trainer = Trainer(config, motion, folder, device, rank, world)
+    if (folder / "last.pt").exists():
+        trainer.resume(folder / "last.pt")
+    elif initial:
+        trainer.start_from(initial)
+    trainer.run(deadline)
+    if world > 1:
+        dist.destroy_process_group()
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="JSON file of the run.")],
+    motion: Annotated[Path, typer.Option(help="Folder with the motion .npz files.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints and logs.")] = Path("runs"),
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    processes: Annotated[int, typer.Option(min=1, help="CPU processes, one thread each.")] = 1,
+    minutes: Annotated[float, typer.Option(help="Stop (resumably) after this long.")] = 1e9,
+    initial: Annotated[str | None, typer.Option(help="Weights to start from.")] = None,
+) -> None:
+    """Train a lifter; run it again to go on where it stopped."""
+    try:
+        load_motion(motion, "val")
+    except MotionError as error:
+        raise typer.BadParameter(str(error), param_hint="--motion") from error
+    try:
+        settings = load_config(config)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error), param_hint="CONFIG") from error
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    folder = out / settings.name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(config.read_text(encoding="utf-8"), encoding="utf-8")
+    common = (processes, settings, motion, folder, device, initial, minutes)
+    if processes == 1:
+        _worker(0, *common, "")
+        return
+    rendezvous = (folder / "rendezvous").resolve()
+    rendezvous.unlink(missing_ok=True)
+    mp.spawn(_worker, (*common, rendezvous.as_uri()), nprocs=processes)  # type: ignore[no-untyped-call]
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()
