@@ -34,6 +34,11 @@ def slow_down(source: Path, target: Path, after: int, factor: int) -> None:
     assert entries == 1, "not of constant rate"
     table = struct.pack(">5I", 2, after, delta, count - after, delta * factor)
     content[box + 12 : box + 24] = table
+    if b"elst" in content:  # the edit list would end the video where it ended before
+        duration_at = content.index(b"elst") + 12  # version 0
+        (duration,) = struct.unpack_from(">I", content, duration_at)
+        longer = duration * (after + (count - after) * factor) // count
+        struct.pack_into(">I", content, duration_at, longer)
     for kind in (b"stts", b"stbl", b"minf", b"mdia", b"trak", b"moov"):
         at = content.rindex(kind, 0, box + 8) - 4
         (size,) = struct.unpack_from(">I", content, at)

@@ -1,0 +1,220 @@
+"""Live sources against a loopback camera that stalls, changes, breaks and goes away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mjpeg_server import MjpegServer
+
+from posemamba_live.sources import LiveSource, Stream, VideoFile, open_source
+from posemamba_live.types import Frame
+
+WALK = Path(__file__).parents[1] / "demo_videos" / "walk_turn.mp4"
+PATIENCE_S = 20.0
+"""How long to wait for something that takes far less on an idle machine."""
+
+
+@pytest.fixture
+def network_camera() -> Iterator[MjpegServer]:
+    with MjpegServer(WALK, max_frames=30) as server:
+        yield server
+
+
+@pytest.fixture
+def source(network_camera) -> Iterator[LiveSource]:
+    opened = open_source(network_camera.url)
+    assert isinstance(opened, LiveSource)
+    with opened:
+        yield opened
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
+
+
+def take(source: LiveSource, count: int) -> list[Frame]:
+    return list(islice(source, count))
+
+
+def test_a_stream_gives_fresh_frames_with_increasing_indices_and_times(source):
+    assert source.live
+    assert source.size == (640, 360)
+    frames = take(source, 40)
+    assert np.all(np.diff([frame.index for frame in frames]) > 0)
+    times = np.array([frame.timestamp for frame in frames])
+    captured = np.array([frame.captured_at for frame in frames])
+    assert np.all(np.diff(times) > 0)
+    np.testing.assert_allclose(times - times[0], captured - captured[0], atol=1e-9)
+    assert source.status == ""
+
+
+def test_the_rate_of_a_stream_is_measured():
+    with MjpegServer(WALK, fps=12.0, max_frames=10) as slow, open_source(slow.url) as source:
+        guess = source.fps
+        take(source, 35)
+        assert 2.0 < source.fps < 16.0 < guess
+
+
+def test_the_newest_frame_wins_and_the_others_are_counted(source):
+    frames = iter(source)
+    first = next(frames)
+    wait_for(lambda: source.captured > first.index + 10)
+    before = source.captured
+    second = next(frames)
+    assert second.index >= before - 1
+    assert source.dropped >= second.index - first.index - 1
+
+
+def test_changed_resolution_is_fitted(source, network_camera):
+    take(source, 3)
+    network_camera.resize((320, 180))
+    frames = take(source, 15)
+    assert {frame.size for frame in frames} == {(640, 360)}
+    assert frames[-1].image.mean() > 30  # a picture, not black bars
+    network_camera.resize((1280, 720))
+    assert {frame.size for frame in take(source, 15)} == {(640, 360)}
+
+
+def test_corrupt_pictures_do_not_end_the_stream(source, network_camera):
+    first = take(source, 3)[-1]
+    network_camera.send_corrupt(2)
+    frames = take(source, 20)
+    assert frames[-1].index > first.index
+    assert source.status == ""
+
+
+def test_a_stalled_camera_is_told_and_goes_on(source, network_camera):
+    last = take(source, 3)[-1]
+    network_camera.stall()
+    wait_for(lambda: "no picture" in source.status or "lost" in source.status)
+    network_camera.resume()
+    frames = take(source, 10)
+    assert frames[-1].timestamp > last.timestamp + 1.0
+    wait_for(lambda: source.status == "")
+
+
+def test_a_camera_that_goes_away_is_awaited(source, network_camera):
+    last = take(source, 3)[-1]
+    network_camera.unplug()
+    wait_for(lambda: "lost" in source.status)
+    time.sleep(0.5)
+    network_camera.plug()
+    after = [frame for frame in take(source, 10) if frame.captured_at > last.captured_at + 0.5]
+    assert after
+    assert after[-1].index > last.index
+    assert after[-1].timestamp - last.timestamp == pytest.approx(
+        after[-1].captured_at - last.captured_at
+    )
+    wait_for(lambda: source.status == "")
+
+
+def test_close_does_not_wait_for_a_read_that_hangs(source, network_camera):
+    take(source, 3)
+    network_camera.stall()
+    time.sleep(0.3)
+    source.close()
+    hanging = [t for t in threading.enumerate() if t.name.startswith("capture http")]
+    assert hanging, "the read was expected to hang still"
+    assert list(source) == []
+    network_camera.resume()
+    wait_for(lambda: not hanging[0].is_alive())
+
+
+def test_close_wakes_whoever_waits_for_a_frame(source, network_camera):
+    network_camera.stall()
+    got: list[list[Frame]] = []
+    waiting = threading.Thread(target=lambda: got.append(list(source)))
+    waiting.start()
+    time.sleep(0.2)
+    source.close()
+    waiting.join(PATIENCE_S)
+    assert len(got) == 1
+
+
+def test_close_leaves_no_thread_behind(network_camera):
+    opened = open_source(network_camera.url)
+    thread = [t for t in threading.enumerate() if t.name.startswith("capture http")]
+    opened.close()
+    opened.close()
+    assert not any(t.is_alive() for t in thread)
+
+
+def test_max_frames_and_duration_end_a_live_source(network_camera):
+    with open_source(network_camera.url, max_frames=5) as limited:
+        assert len(list(limited)) == 5
+    with open_source(network_camera.url, duration=0.5) as limited:
+        frames = list(limited)
+    assert frames
+    assert frames[-1].timestamp < 2.0
+
+
+def test_duration_ends_a_silent_source_too(network_camera):
+    with open_source(network_camera.url, duration=0.5) as limited:
+        network_camera.stall()
+        assert len(list(limited)) < 30
+
+
+def test_a_lost_camera_that_never_returns_can_be_closed(source, network_camera):
+    take(source, 2)
+    network_camera.unplug()
+    wait_for(lambda: "lost" in source.status)
+    source.close()
+    assert list(source) == []
+
+
+def test_people_leave_the_picture(source, network_camera):
+    take(source, 2)
+    network_camera.leave()
+    assert take(source, 15)[-1].image.std() < 2.0
+    network_camera.enter()
+    assert take(source, 15)[-1].image.std() > 10.0
+
+
+def test_a_file_in_real_time_plays_at_its_own_rate_and_ends(network_camera):
+    start = time.monotonic()
+    with open_source(str(WALK), realtime=True, end=1.0) as played:
+        frames = list(played)
+        assert played.captured == 30
+        assert played.captured == played.dropped + len(frames)
+    assert time.monotonic() - start >= 29 / 30
+    assert frames[-1].index == 29
+    lateness = np.array([frame.captured_at - frame.timestamp for frame in frames])
+    assert np.all(lateness - lateness[0] > -1e-3), "no frame comes before its time"
+
+
+def test_real_time_with_a_slow_reader_drops_and_still_ends():
+    with open_source(str(WALK), realtime=True, end=1.0) as played:
+        taken = []
+        for frame in played:
+            taken.append(frame.index)
+            time.sleep(0.15)
+        assert played.dropped == 30 - len(taken) > 10
+    assert taken == sorted(taken)
+
+
+def test_a_failure_in_the_thread_reaches_the_reader():
+    class Failing(VideoFile):
+        def __iter__(self) -> Iterator[Frame]:
+            yield from islice(super().__iter__(), 2)
+            raise RuntimeError("decoder gave up")
+
+    with (
+        LiveSource(lambda: Failing(WALK)) as played,
+        pytest.raises(RuntimeError, match="gave up"),
+    ):
+        list(played)
+
+
+def test_a_stream_without_threads_reads_every_picture(network_camera):
+    with Stream(network_camera.url) as stream:
+        frames = take(stream, 10)
+    assert [frame.index for frame in frames] == list(range(10))
