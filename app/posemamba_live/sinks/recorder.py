@@ -1,0 +1,223 @@
+"""The recorded video: the source with its keypoints beside the skeleton in the room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import cv2
+import numpy as np
+
+from posemamba_live.colors import BACKGROUND, MUTED, TEXT, person_colors, to_bgr8
+from posemamba_live.drawing import draw_overlay, put_text, text_width
+from posemamba_live.errors import SinkError
+from posemamba_live.render3d import SkeletonRenderer, ViewPoint
+from posemamba_live.sinks.base import check_output, partial_path
+from posemamba_live.sinks.encoder import Encoder, open_encoder
+from posemamba_live.types import Frame, Image, Pose3D
+
+SUFFIXES: Final = (".mp4",)
+MIN_HEIGHT: Final = 540
+MAX_HEIGHT: Final = 720
+"""Pixels of the recorded video's height; small sources are enlarged for the 3D side's sake."""
+_MAX_PICTURE_WIDTH: Final = 1280
+_MARGIN: Final = 16
+_LONGEST_FILL: Final = 5.0
+"""Seconds of missing frames that are filled with repeats in real time; a longer stall is cut."""
+
+
+class Recorder:
+    """Writes one MP4 picture per source frame, or as many as real time needs.
+
+    The file grows under a temporary name beside the final one and gets that name when
+    closed, so that what is there under the final name is always complete.
+
+    Args:
+        path: an .mp4 file.
+        fps: frames per second of the video.
+        image_size: (W, H) of the source in pixels; later frames of another size are fitted.
+        overwrite: replace an existing file.
+        realtime: keep the source's clock rather than its count of frames: a frame that stays
+            on longer than 1/fps is repeated, one that comes too soon is left out. For
+            cameras, which skip frames.
+        view: where the 3D side is seen from.
+
+    Raises:
+        UsageError, SinkError: the path, as in `check_output`; no encoder.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        fps: float,
+        image_size: tuple[int, int],
+        overwrite: bool = False,
+        realtime: bool = False,
+        view: ViewPoint | None = None,
+    ) -> None:
+        check_output(path, overwrite=overwrite, suffixes=SUFFIXES)
+        if not 0.5 <= fps <= 1000.0:
+            raise SinkError(f"cannot record to {path}", why=f"{fps:g} frames a second")
+        self._path = path
+        self._part = partial_path(path)
+        self._fps = fps
+        self._realtime = realtime
+        self._written = 0
+        self._start = 0.0
+        self._last: Image | None = None
+        self._composer = Composer(image_size, fps, view)
+        self._encoder: Encoder | None = open_encoder(self._part, self._composer.size, fps)
+
+    def write(self, frame: Frame, poses: Sequence[Pose3D]) -> None:
+        """Draw and append one frame.
+
+        Args:
+            frame: in the order of time.
+            poses: everybody in it; empty where nobody was seen.
+
+        Raises:
+            SinkError: the encoder failed (a full disk, for one).
+        """
+        if self._encoder is None:
+            raise ValueError("the recorder is closed")
+        if not self._realtime:
+            self._append(self._composer.compose(frame, poses))
+            return
+        if self._last is None:
+            self._start = frame.timestamp
+        slot = round((frame.timestamp - self._start) * self._fps)
+        missing = slot - self._written
+        if missing < 0:
+            return  # this slot of the video is taken
+        if missing > _LONGEST_FILL * self._fps:
+            self._start += missing / self._fps  # a camera that was away: go on from here
+            missing = 0
+        if self._last is not None:
+            for _ in range(missing):
+                self._append(self._last)
+        self._last = self._composer.compose(frame, poses)
+        self._append(self._last)
+
+    def close(self) -> None:
+        """Complete the video and give it its name; without any frame there is no file."""
+        if self._encoder is None:
+            return
+        encoder, self._encoder = self._encoder, None
+        complete = False
+        try:
+            if self._written:
+                encoder.close()
+                complete = True
+                self._part.replace(self._path)
+        except OSError as error:
+            raise SinkError(
+                f"cannot write {self._path}",
+                why=str(error.strerror or error),
+                hint="check that the folder is still there",
+            ) from error
+        finally:
+            if not complete:
+                encoder.abort()
+            self._part.unlink(missing_ok=True)
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _append(self, image: Image) -> None:
+        assert self._encoder is not None
+        try:
+            self._encoder.write(image)
+        except SinkError:
+            self._written = 0  # nothing of it can be played: close() must not try
+            raise
+        self._written += 1
+
+
+class Composer:
+    """Lays out one recorded picture: the source left, the room right, captions over both.
+
+    Args:
+        image_size: (W, H) of the source in pixels.
+        fps: of the source, for the caption.
+        view: where the room is seen from.
+    """
+
+    def __init__(
+        self, image_size: tuple[int, int], fps: float, view: ViewPoint | None = None
+    ) -> None:
+        w, h = image_size
+        # At least MIN_HEIGHT, at most MAX_HEIGHT, and never wider than fits beside the room.
+        scale = min(MAX_HEIGHT / h, _MAX_PICTURE_WIDTH / w, max(1.0, MIN_HEIGHT / h))
+        self._picture_width = _even(w * scale)
+        height = _even(max(h * scale, MIN_HEIGHT))
+        self.size = (self._picture_width + height, height)
+        """(W, H) of the composed picture in pixels; encoders need even numbers."""
+        self._fps = fps
+        self._renderer = SkeletonRenderer((height, height), view)
+
+    def compose(self, frame: Frame, poses: Sequence[Pose3D]) -> Image:
+        """One picture of `size`: (H, W, 3) BGR."""
+        width, height = self.size
+        out = np.empty((height, width, 3), np.uint8)
+        self._draw_picture(out[:, : self._picture_width], frame, poses)
+        room = self._renderer.draw(poses, frame.timestamp)
+        self._caption(room, frame, poses)
+        out[:, self._picture_width :] = room
+        return out
+
+    def _draw_picture(self, panel: Image, frame: Frame, poses: Sequence[Pose3D]) -> None:
+        w, h = frame.size
+        scale = min(panel.shape[1] / w, panel.shape[0] / h)
+        size = (min(round(w * scale), panel.shape[1]), min(round(h * scale), panel.shape[0]))
+        method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
+        picture = np.asarray(cv2.resize(frame.image, size, interpolation=method), np.uint8)
+        draw_overlay(picture, (pose.pose2d for pose in poses), scale=scale)
+        x, y = (panel.shape[1] - size[0]) // 2, (panel.shape[0] - size[1]) // 2
+        if size != (panel.shape[1], panel.shape[0]):
+            panel[:] = to_bgr8(BACKGROUND)
+        panel[y : y + size[1], x : x + size[0]] = picture
+
+    def _caption(self, room: Image, frame: Frame, poses: Sequence[Pose3D]) -> None:
+        side = room.shape[0]
+        put_text(room, "posemamba-live", (_MARGIN, _MARGIN + 12), scale=0.5)
+        x = side - _MARGIN
+        for person in sorted({pose.person_id for pose in poses}, reverse=True) or [0]:
+            colors = person_colors(person)
+            for letter, color in (("R", colors.right), ("L", colors.left)):
+                x -= text_width(letter, scale=0.5)
+                put_text(room, letter, (x, _MARGIN + 12), color=color, scale=0.5)
+                x -= 9
+                cv2.circle(room, (x, _MARGIN + 7), 4, to_bgr8(color), cv2.FILLED, cv2.LINE_AA)
+                x -= 14
+            x -= 8
+        bottom = side - _MARGIN
+        time = f"{frame.timestamp:.2f} s   frame {frame.index}   {self._fps:.4g} fps"
+        put_text(room, time, (_MARGIN, bottom), color=MUTED, scale=0.42)
+        if not poses:
+            note, color = "nobody in view", TEXT
+        elif len(poses) == 1:
+            distance = float(np.linalg.norm(poses[0].root))
+            filled = "filled in   " if poses[0].pose2d.predicted else ""
+            note, color = f"{filled}{distance:.1f} m away   grid 1 m", MUTED
+        else:
+            note, color = f"{len(poses)} people   grid 1 m", MUTED
+        put_text(
+            room, note, (side - _MARGIN - text_width(note, scale=0.42), bottom),
+            color=color, scale=0.42,
+        )  # fmt: skip
+
+
+def _even(pixels: float) -> int:
+    """The nearest even whole number, at least 2."""
+    return max(2, 2 * round(pixels / 2.0))
