@@ -135,6 +135,14 @@ def test_times_increase_whatever_the_container_says(msec, expected):
     np.testing.assert_allclose(got, expected, atol=1e-9)
 
 
+def test_leftovers_after_damage_have_no_time():
+    clock = _Clock(fps=25.0)
+    assert clock.tick(0.0, damaged=False) == 0.0
+    assert clock.tick(1000.0, damaged=True) == pytest.approx(1.0)
+    assert clock.tick(80.0, damaged=True) is None
+    assert clock.tick(1040.0, damaged=True) == pytest.approx(1.04)
+
+
 def test_damage_in_the_middle_loses_only_what_it_hit(tmp_path, caplog):
     content = bytearray(WALK.read_bytes())
     content[90_000:110_000] = bytes(20_000)

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import cv2
 import numpy as np
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
+
+_FFMPEG_LEVEL: Final = "OPENCV_FFMPEG_LOGLEVEL"
+_FFMPEG_QUIET: Final = "-8"
+# Set on import: OpenCV reads it once, when the process opens or writes its first video.
+os.environ.setdefault(_FFMPEG_LEVEL, _FFMPEG_QUIET)
 
 
 class Source(Protocol):
@@ -83,12 +88,11 @@ def plausible_fps(fps: float) -> bool:
 
 
 def quiet_opencv() -> None:
-    """Keep OpenCV's and FFmpeg's own messages off the terminal, unless debugging.
-
-    FFmpeg's level is read when the first video is opened.
-    """
-    if not logger.isEnabledFor(logging.DEBUG):
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    """Keep OpenCV's own messages, and FFmpeg's, off the terminal, unless debugging."""
+    if logger.isEnabledFor(logging.DEBUG):
+        if os.environ.get(_FFMPEG_LEVEL) == _FFMPEG_QUIET:
+            del os.environ[_FFMPEG_LEVEL]
+    else:
         cv2.setLogLevel(0)
 
 
