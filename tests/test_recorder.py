@@ -1,0 +1,278 @@
+"""The recorded video: layout, timing, atomic files, and pictures that show what they should."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from posemamba.skeleton import L_WRIST, R_WRIST
+from posemamba_live.colors import PALETTE
+from posemamba_live.drawing import draw_overlay
+from posemamba_live.errors import SinkError, UsageError
+from posemamba_live.render3d import SkeletonRenderer, ViewPoint
+from posemamba_live.sinks import encoder
+from posemamba_live.sinks.recorder import Composer, Recorder
+from posemamba_live.types import Frame, Image, Pose2D, Pose3D
+
+DEMO = Path(__file__).parent.parent / "demo_videos"
+FPS = 30.0
+Truth = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def truth() -> Truth:
+    with np.load(DEMO / "walk_turn_gt.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Image]:
+    """The first frames of a real clip."""
+    capture = cv2.VideoCapture(str(DEMO / "walk_turn.mp4"))
+    frames = [np.asarray(capture.read()[1], np.uint8) for _ in range(12)]
+    capture.release()
+    return frames
+
+
+@pytest.fixture(params=["h264", "mpeg4"])
+def codec(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both encoders, the second as if no ffmpeg program were installed."""
+    if request.param == "mpeg4":
+        monkeypatch.setattr(encoder, "find_ffmpeg", lambda: None)
+    elif encoder.find_ffmpeg() is None:
+        pytest.skip("no ffmpeg program with libx264 here")
+    return str(request.param)
+
+
+def true_pose(truth: Truth, i: int, *, person: int = 0, predicted: bool = False) -> Pose3D:
+    camera = truth["joints_camera"][i]
+    return Pose3D(
+        pose2d=Pose2D(
+            frame_index=i,
+            timestamp=i / FPS,
+            person_id=person,
+            keypoints=truth["joints_2d"][i].astype(np.float32),
+            scores=np.ones(17, np.float32),
+            image_size=(640, 360),
+            predicted=predicted,
+        ),
+        joints=camera - camera[0],
+        root=camera[0],
+        joints_world=truth["joints_world"][i],
+        look_ahead=0,
+    )
+
+
+def aside(pose: Pose3D, metres: float) -> Pose3D:
+    """The same pose farther to the right in the world."""
+    shift = np.array([metres, 0.0, 0.0], np.float32)
+    return replace(pose, joints_world=pose.joints_world + shift)
+
+
+def frame(i: int, image: Image, timestamp: float | None = None) -> Frame:
+    return Frame(i, i / FPS if timestamp is None else timestamp, image, 0.0)
+
+
+def read(path: Path) -> tuple[list[Image], float]:
+    capture = cv2.VideoCapture(str(path))
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    frames = []
+    while True:
+        ok, image = capture.read()
+        if not ok:
+            return frames, fps
+        frames.append(np.asarray(image, np.uint8))
+
+
+def flat(value: int, size: tuple[int, int] = (64, 48)) -> Image:
+    return np.full((size[1], size[0], 3), value, np.uint8)
+
+
+def test_every_frame_is_recorded(
+    tmp_path: Path,
+    codec: str,
+    truth: Truth,
+    pictures: list[Image],
+) -> None:
+    path = tmp_path / "out.mp4"
+    with Recorder(path, fps=FPS, image_size=(640, 360)) as recorder:
+        for i, picture in enumerate(pictures):
+            recorder.write(frame(i, picture), [true_pose(truth, i)])
+        assert not path.exists()  # only ever complete under its own name
+    assert list(tmp_path.iterdir()) == [path]
+    frames, fps = read(path)
+    assert len(frames) == len(pictures)
+    assert fps == pytest.approx(FPS)
+    assert frames[0].shape == (540, 960 + 540, 3)
+    # The left side is the source: enlarged, under the overlay, and after lossy coding.
+    for got, picture in zip(frames, pictures, strict=True):
+        expected = cv2.resize(picture, (960, 540))
+        far_from_overlay = np.s_[:, :400]
+        error = np.abs(got[:, :960][far_from_overlay].astype(int) - expected[far_from_overlay])
+        assert error.mean() < 8.0
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ((640, 360), (960 + 540, 540)),
+        ((1920, 1080), (1280 + 720, 720)),
+        ((1080, 1920), (404 + 720, 720)),  # portrait
+        ((641, 359), (964 + 540, 540)),  # odd
+        ((3840, 800), (1280 + 540, 540)),  # wider than fits: bars above and below
+        ((33, 31), (574 + 540, 540)),
+    ],
+)
+def test_layout_is_even_and_bounded(source: tuple[int, int], expected: tuple[int, int]) -> None:
+    composer = Composer(source, FPS)
+    assert composer.size == expected
+    image = composer.compose(frame(0, flat(255, source)), [])
+    assert image.shape == (expected[1], expected[0], 3)
+    white = (image[:, : expected[0] - expected[1]].min(-1) > 250).mean()
+    filled = min(1.0, (expected[0] - expected[1]) / source[0] * source[1] / expected[1])
+    assert white == pytest.approx(filled, abs=0.01)
+
+
+def test_realtime_keeps_the_clock_of_a_source_that_skips(tmp_path: Path, codec: str) -> None:
+    path = tmp_path / "live.mp4"
+    shades = {0.0: 20, 0.1: 60, 0.11: 100, 0.5: 140, 0.6: 180, 60.6: 220}
+    with Recorder(path, fps=20.0, image_size=(64, 48), realtime=True) as recorder:
+        for i, (time, shade) in enumerate(shades.items()):
+            recorder.write(frame(i, flat(shade), time), [])
+    frames, _ = read(path)
+    seen = [round(float(image[200:300, 100:500].mean()) / 20) * 20 for image in frames]
+    # 0.11 s falls into the slot of 0.1 s; the minute without frames is not recorded.
+    assert seen == [20] * 2 + [60] * 8 + [140] * 2 + [180, 220]
+
+
+def test_frames_of_another_size_are_fitted(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    with Recorder(path, fps=FPS, image_size=(64, 48)) as recorder:
+        recorder.write(frame(0, flat(200)), [])
+        recorder.write(frame(1, flat(200, (48, 64))), [])
+    frames, _ = read(path)
+    assert len(frames) == 2
+    assert frames[1][270, 20].mean() < 60  # bars beside the upright picture
+    assert frames[1][270, 360].mean() > 180
+
+
+def test_without_frames_there_is_no_file(tmp_path: Path, codec: str) -> None:
+    recorder = Recorder(tmp_path / "out.mp4", fps=FPS, image_size=(64, 48))
+    recorder.close()
+    recorder.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_paths_are_checked_before_the_run(tmp_path: Path) -> None:
+    def record(path: Path, **options: bool) -> None:
+        Recorder(path, fps=FPS, image_size=(64, 48), **options).close()
+
+    (tmp_path / "mine.mp4").write_bytes(b"mine")
+    with pytest.raises(UsageError, match="--overwrite"):
+        record(tmp_path / "mine.mp4")
+    with pytest.raises(UsageError, match=r"\.mp4"):
+        record(tmp_path / "out.gif")
+    with pytest.raises(SinkError, match="does not exist"):
+        record(tmp_path / "missing" / "out.mp4")
+    record(tmp_path / "mine.mp4", overwrite=True)
+    assert (tmp_path / "mine.mp4").read_bytes() == b"mine"  # nothing came to replace it
+
+
+def test_an_encoder_that_dies_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\necho 'No space left on device' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(encoder, "find_ffmpeg", lambda: str(program))
+    folder = tmp_path / "out"
+    folder.mkdir()
+    recorder = Recorder(folder / "out.mp4", fps=FPS, image_size=(64, 48))
+
+    def run() -> None:
+        for i in range(10):
+            recorder.write(frame(i, flat(0)), [])
+
+    with pytest.raises(SinkError, match="No space left"):
+        run()
+    recorder.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_overlay_colours_sides_where_the_joints_are(truth: Truth) -> None:
+    pose = true_pose(truth, 100).pose2d
+    image = draw_overlay(flat(0, (1280, 720)), [pose], scale=2.0)
+    for joint, rgb in ((L_WRIST, PALETTE[0].left), (R_WRIST, PALETTE[0].right)):
+        x, y = np.floor(pose.keypoints[joint] * 2.0).astype(int)
+        np.testing.assert_allclose(image[y, x][::-1] / 255.0, rgb, atol=0.02)
+    # Keypoints far outside the picture, as detectors invent them, do no harm.
+    wild = Pose2D(0, 0.0, 0, np.full((17, 2), 1e9, np.float32), np.zeros(17, np.float32), (8, 8))
+    np.testing.assert_array_equal(draw_overlay(flat(7), [wild]), flat(7))
+
+
+def test_room_shows_people_where_they_stand(truth: Truth) -> None:
+    def drawn(poses: list[Pose3D]) -> Image:
+        return SkeletonRenderer((300, 300), ViewPoint(azimuth_deg=0.0)).draw(poses, 0.0)
+
+    def reach(poses: list[Pose3D]) -> Image:
+        """Which pixels changed by a lot against the same view of nobody."""
+        renderer = SkeletonRenderer((300, 300), ViewPoint(azimuth_deg=0.0))
+        with_people = renderer.draw(poses, 0.0).astype(int)
+        return np.asarray(np.abs(with_people - renderer.draw([], 0.0)).max(-1) > 60, np.uint8)
+
+    one = true_pose(truth, 100)
+    mask = reach([one])
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    assert 0.5 * 300 < rows[-1] - rows[0] < 0.95 * 300  # fills the picture, fits into it
+    assert abs(columns.mean() - 150) < 30
+
+    # Ghosts are fainter than people who were seen.
+    assert reach([true_pose(truth, 100, predicted=True)]).sum() < 0.8 * mask.sum()
+
+    # Two people side by side are both in the picture, in colours of their own.
+    both = (
+        drawn([one, aside(true_pose(truth, 100, person=1), 1.5)])
+        .reshape(-1, 3)[:, ::-1]
+        .astype(float)
+    )
+    for person in (0, 1):
+        hue = np.array(PALETTE[person].left)
+        ratio = both @ hue / (np.linalg.norm(both, axis=1) * np.linalg.norm(hue) + 1e-9)
+        assert ((ratio > 0.995) & (both.sum(1) > 200)).sum() > 50
+
+
+def test_nearer_limbs_cover_farther_ones(truth: Truth) -> None:
+    """Seen from opposite sides, the left and the right half of a body swap what is in front."""
+    pose = true_pose(truth, 20)
+    side = pose.joints_world[4, :2] - pose.joints_world[1, :2]  # towards the left hip
+    azimuth = float(np.degrees(np.arctan2(side[0], -side[1])))
+
+    def amount(view_azimuth: float, rgb: tuple[float, float, float]) -> int:
+        room = SkeletonRenderer((300, 300), ViewPoint(view_azimuth)).draw([pose], 0.0)
+        pixels = room.reshape(-1, 3)[:, ::-1].astype(float)
+        hue = np.array(rgb)
+        ratio = pixels @ hue / (np.linalg.norm(pixels, axis=1) * np.linalg.norm(hue) + 1e-9)
+        return int(((ratio > 0.99) & (pixels.sum(1) > 200)).sum())
+
+    colors = PALETTE[0]
+    assert amount(azimuth, colors.left) > 1.5 * amount(azimuth, colors.right)
+    assert amount(azimuth + 180, colors.right) > 1.5 * amount(azimuth + 180, colors.left)
+
+
+def test_the_view_glides(truth: Truth) -> None:
+    """A person who jumps a metre aside is followed, without a cut."""
+    renderer = SkeletonRenderer((200, 200), ViewPoint(azimuth_deg=0.0))
+    pose = true_pose(truth, 100)
+    moved = aside(pose, 1.0)
+    centres = []
+    for step in range(40):
+        image = renderer.draw([pose if step < 5 else moved], step / 20.0)
+        bright = image.max(-1) > 150
+        centres.append(float(np.flatnonzero(bright.any(0)).mean()))
+    assert centres[5] - centres[4] > 20
+    assert abs(centres[-1] - centres[4]) < 6
+    assert all(after < before + 2.0 for before, after in pairwise(centres[5:]))
