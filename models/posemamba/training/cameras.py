@@ -167,4 +167,5 @@ def _camera_axes(yaw: Float, pitch: Float, roll: Float) -> Float:
     right = np.stack([np.sin(yaw), -np.cos(yaw), np.zeros_like(yaw)], -1)
     down = np.cross(forward, right)
     c, s = np.cos(roll)[:, None], np.sin(roll)[:, None]
-    return np.stack([c * right + s * down, c * down - s * right, forward], 1).astype(np.float32)
+    rows = [c * right + s * down, c * down - s * right, forward]
+    return np.asarray(np.stack(rows, 1), np.float32)

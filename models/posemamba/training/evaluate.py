@@ -1,15 +1,15 @@
 """posemamba-eval: how good are these weights?
 
-One command per question: windows synthesised from motion capture (`synthetic`), videos with
-ground truth through the product itself (`clips`), and the field's benchmarks (`h36m`, `mpi`).
+One command per question: windows synthesised from motion capture, videos with ground truth
+through the application itself, and the field's benchmarks.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
 import numpy as np
 import torch
@@ -17,59 +17,275 @@ import typer
 from numpy.typing import NDArray
 from torch import nn
 
-from posemamba.checkpoint import CheckpointError, load_checkpoint
+from posemamba.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS
+from posemamba.training import clips
 from posemamba.training.metrics import (
+    Scores,
     best_scale,
     hip_aligned,
     joint_error,
     procrustes,
     score,
 )
-from posemamba.training.motion import MotionError, load_motion
+from posemamba.training.motion import MotionError, MotionSet, load_motion
 from posemamba.training.synth import Batch, SynthConfig, evaluation_windows
 
 Float = NDArray[np.float32]
 
-SYNTHETIC_WINDOWS: Final = 1024
-CLOSE_WINDOWS: Final = 512
+DELAYS: Final = (0, 5, 13)
+"""Frames of look-ahead that live use is judged at."""
+_MAX_MOTION_FRAMES: Final = 243
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+Weights = Annotated[str, typer.Option(help="Name of shipped weights, or a file.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Also write the numbers to this file.")
+]
 
 
-def predict(model: nn.Module, windows: Batch, batch: int = 64) -> Float:
-    """The network's answer in body heights, virtual-camera axes: (n, T, 17, 3)."""
+# --- for the trainer ------------------------------------------------------------------------
+
+
+def predict(model: nn.Module, inputs: Float, batch: int = 64) -> Float:
+    """The network's answer to (n, T, 17, C) inputs: (n, T, 17, 3) in its own unit."""
     device = next(model.parameters()).device
-    inputs = torch.from_numpy(windows.inputs)
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            parts = [model(part.to(device)).float().cpu() for part in inputs.split(batch)]
+            parts = torch.from_numpy(inputs).split(batch)  # type: ignore[no-untyped-call]
+            return np.concatenate([model(x.to(device)).float().cpu().numpy() for x in parts])
     finally:
         model.train(was_training)
-    return np.asarray(torch.cat(parts).detach().numpy(), np.float32)
-
-
-def millimetres(joints: Float, windows: Batch) -> Float:
-    """(n, T, 17, 3) body heights to millimetres."""
-    return np.asarray(joints * (1000.0 * windows.height)[:, None, None, None])
 
 
 def evaluate_model(model: nn.Module, windows: Batch, batch: int = 64) -> dict[str, float]:
     """Score a network on a set of windows: all metrics, 12 limb joints, millimetres.
 
     `centre_*` and `last_*` score only the middle and the newest frame of each window (which is
-    what live use shows); without a prefix every frame counts.
+    what live use shows); without a prefix every frame counts. `n_far` and `n_close` are
+    N-MPJPE of room and webcam views.
     """
-    predicted = millimetres(predict(model, windows, batch), windows)
-    true = millimetres(windows.target, windows)
+    predicted = _millimetres(predict(model, windows.inputs, batch), windows)
+    true = _millimetres(windows.target, windows)
     out = score(predicted, true).as_dict()
     middle = predicted.shape[1] // 2
     for name, frame in (("centre", slice(middle, middle + 1)), ("last", slice(-1, None))):
         one = score(predicted[:, frame], true[:, frame])
         out |= {f"{name}_mpjpe": one.mpjpe, f"{name}_pa_mpjpe": one.pa_mpjpe}
+    for name, own in (("n_far", ~windows.close), ("n_close", windows.close)):
+        if own.any():
+            out[name] = score(predicted[own], true[own]).n_mpjpe
     return out
+
+
+def _millimetres(joints: Float, windows: Batch) -> Float:
+    return np.asarray(joints * (1000.0 * windows.height)[:, None, None, None])
+
+
+# --- synthetic ------------------------------------------------------------------------------
+
+
+@app.command()
+def synthetic(
+    motion: Annotated[Path, typer.Option(help="Folder with the motion .npz files.")],
+    weights: Weights = "window",
+    split: Annotated[str, typer.Option(help="test, or val.")] = "test",
+    windows: Annotated[int, typer.Option(min=1, help="Room views; half as many webcam views.")] = (
+        1024
+    ),
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Window length; by default the weights' own.")
+    ] = None,
+    seed: int = 2024,
+    json_file: JsonFile = None,
+) -> None:
+    """Windows of captured motion under synthetic cameras and detector noise."""
+    if split not in ("test", "val"):
+        raise typer.BadParameter("is test or val", param_hint="--split")
+    checkpoint = _load(weights)
+    try:
+        data = load_motion(motion, "test" if split == "test" else "val")
+    except MotionError as error:
+        _fail(str(error))
+    length = frames or min(checkpoint.meta.frames, _MAX_MOTION_FRAMES)
+    report: dict[str, Any] = {
+        "weights": checkpoint.meta.name,
+        "sha256": checkpoint.meta.sha256,
+        "split": split,
+        "frames": length,
+        "seed": seed,
+    }
+    for view, close, count in (("room", 0.0, windows), ("webcam", 1.0, (windows + 1) // 2)):
+        sample = evaluation_windows(data, count, length, seed, SynthConfig.evaluation(close))
+        report[view] = {"windows": count, **_synthetic_scores(checkpoint, data, sample)}
+    _print_synthetic(report)
+    _write_json(json_file, report)
+
+
+def _synthetic_scores(checkpoint: Checkpoint, motion: MotionSet, windows: Batch) -> dict[str, Any]:
+    predicted = hip_aligned(_millimetres(lift(checkpoint, windows), windows))
+    true = hip_aligned(_millimetres(windows.target, windows))
+    last = predicted.shape[1] - 1
+    delays = {}
+    for delay in DELAYS:
+        if delay <= last:
+            frame = slice(last - delay, last - delay + 1)
+            # The scale is the window's, as it is a person's in live use.
+            scaled = best_scale(predicted, true) * predicted
+            delays[str(delay)] = _brief(score(scaled[:, frame], true[:, frame]))
+    groups = {
+        "source": _per_group(motion.source[windows.clip], predicted, true),
+        "action": _per_group(motion.action[windows.clip], predicted, true),
+    }
+    return {
+        "all": score(predicted, true).as_dict(),
+        "joint": joint_table(predicted, true),
+        "delay": delays,
+        **groups,
+    }
+
+
+def lift(checkpoint: Checkpoint, windows: Batch) -> Float:
+    """What the application's network would answer: (n, T, 17, 3), virtual-camera axes."""
+    if checkpoint.meta.input_kind == "rays":
+        return predict(checkpoint.model, windows.inputs)
+    # Weights with other inputs or outputs: the application knows how to translate them.
+    from posemamba_live.lifter import Network
+
+    network = Network(checkpoint, fov_deg=checkpoint.meta.fov_deg)
+    out = np.empty_like(windows.target)
+    for size in np.unique(windows.image_size, axis=0):
+        for row in np.flatnonzero((windows.image_size == size).all(1)):
+            width, height = (int(v) for v in size)
+            own = slice(row, row + 1)
+            out[own] = network(windows.keypoints[own], windows.scores[own], (width, height))
+    return np.asarray(out @ windows.rotation[:, None].swapaxes(-1, -2), np.float32)
+
+
+def joint_table(predicted: Float, true: Float) -> dict[str, dict[str, float]]:
+    """N-MPJPE and PA-MPJPE of each of the 17 joints, both fitted on the limb joints."""
+    limbs = list(LIMB_JOINTS)
+    p, t = hip_aligned(predicted), hip_aligned(true)
+    scaled = joint_error(best_scale(p[..., limbs, :], t[..., limbs, :]) * p, t)
+    aligned = joint_error(procrustes(p[..., limbs, :], t[..., limbs, :]), t[..., limbs, :])
+    out = {
+        name: {"n_mpjpe": float(scaled[..., joint].mean())}
+        for joint, name in enumerate(JOINT_NAMES)
+    }
+    for column, joint in enumerate(limbs):
+        out[JOINT_NAMES[joint]]["pa_mpjpe"] = float(aligned[..., column].mean())
+    return out
+
+
+def _per_group(
+    labels: NDArray[np.str_], predicted: Float, true: Float
+) -> dict[str, dict[str, float]]:
+    out = {}
+    for label in np.unique(labels):
+        own = labels == label
+        out[str(label)] = {
+            "windows": float(own.sum()),
+            **_brief(score(predicted[own], true[own])),
+        }
+    return out
+
+
+def _brief(scores: Scores) -> dict[str, float]:
+    names = ("mpjpe", "n_mpjpe", "pa_mpjpe", "accel")
+    return {name: value for name, value in scores.as_dict().items() if name in names}
+
+
+def _print_synthetic(report: Mapping[str, Any]) -> None:
+    typer.echo(
+        f"{report['weights']}: {report['split']} motion, windows of {report['frames']} frames, "
+        "12 limb joints, mm"
+    )
+    for view in ("room", "webcam"):
+        part = report[view]
+        typer.echo(f"\n{view} views, {part['windows']} windows")
+        rows = {"all": {"windows": part["windows"], **part["all"]}, **part["source"]}
+        _table("source", rows, ("windows", "mpjpe", "n_mpjpe", "pa_mpjpe", "accel"))
+        _table("action", part["action"], ("windows", "mpjpe", "n_mpjpe", "pa_mpjpe", "accel"))
+        _table("joint", part["joint"], ("n_mpjpe", "pa_mpjpe"))
+        _table("look-ahead", part["delay"], ("mpjpe", "pa_mpjpe"))
+
+
+# --- clips ----------------------------------------------------------------------------------
+
+
+@app.command("clips")
+def clips_command(
+    folder: Annotated[Path, typer.Argument(help="Holds NAME.mp4 and NAME_gt.npz pairs.")],
+    weights: Annotated[str | None, typer.Option(help="By default those of the mode.")] = None,
+    mode: Annotated[str, typer.Option(help="fast, balanced or accurate.")] = "balanced",
+    poses: Annotated[
+        Path | None, typer.Option(help="Folder of NAME.npz exports to score instead of running.")
+    ] = None,
+    detector: Annotated[
+        bool, typer.Option(help="Also score MediaPipe's own 3D on the same videos.")
+    ] = True,
+    json_file: JsonFile = None,
+) -> None:
+    """Videos with ground truth through posemamba-live's file mode, MediaPipe's 3D beside it."""
+    try:
+        found = clips.find_clips(folder)
+        results = []
+        for clip in found:
+            typer.echo(f"{clip.name} ...", err=True)
+            if poses is None:
+                ours = clips.run_application(clip, weights, mode)
+            else:
+                ours = clips.read_export(poses / f"{clip.name}.npz", clip)
+            results.append(clips.score_clip(clip, "posemamba", ours))
+            if detector:
+                results.append(clips.score_clip(clip, "mediapipe", clips.run_mediapipe(clip)))
+    except clips.ClipError as error:
+        _fail(str(error))
+    rows = {f"{r.clip}  {r.method}": r.as_dict() for r in results}
+    _table("clip", rows, ("found", "mpjpe", "n_mpjpe", "pa_mpjpe", "accel"))
+    for clip in found:
+        own = {r.method: r for r in results if r.clip == clip.name}
+        if len(own) == 2:
+            a, b = own["posemamba"], own["mediapipe"]
+            typer.echo(
+                f"{clip.name}: {a.n_mpjpe / b.n_mpjpe:.2f} of MediaPipe's N-MPJPE, "
+                f"{a.pa_mpjpe / b.pa_mpjpe:.2f} of its PA-MPJPE, {a.accel / b.accel:.2f} of its "
+                "acceleration error"
+            )
+    _write_json(json_file, {"mode": mode, "weights": weights, "clips": list(rows.values())})
+
+
+# --- shared ---------------------------------------------------------------------------------
+
+
+def _load(weights: str) -> Checkpoint:
+    try:
+        return load_checkpoint(weights)
+    except CheckpointError as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(1)
+
+
+def _table(head: str, rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> None:
+    width = max(len(head), *(len(name) for name in rows), 12)
+    typer.echo("\n" + head.ljust(width) + "".join(c.rjust(11) for c in columns))
+    for name, row in rows.items():
+        cells = [
+            "-" if c not in row else f"{row[c]:.0f}" if c == "windows" else f"{row[c]:.1f}"
+            for c in columns
+        ]
+        typer.echo(name.ljust(width) + "".join(c.rjust(11) for c in cells))
+
+
+def _write_json(path: Path | None, report: Mapping[str, Any]) -> None:
+    if path is not None:
+        path.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def main() -> None:

@@ -8,13 +8,14 @@ mean of both hip joints, which detectors and rigs agree on better than on the ro
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posemamba.skeleton import L_HIP, LIMB_JOINTS, R_HIP
 
-Array = NDArray[np.floating]
+Array = NDArray[np.floating[Any]]
 
 
 def hip_aligned(poses: Array) -> Array:

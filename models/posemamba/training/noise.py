@@ -133,7 +133,9 @@ def detect(
     weak = np.exp(SCORE_GAIN * np.maximum(SCORE_KNEE - logit, 0.0))
     drift, white = _drift(rng, (batch, frames, NUM_POINTS, 2), fps, DRIFT_TIME_S)
     offset = rng.standard_normal((batch, 1, NUM_POINTS, 2), np.float32)
-    error = offset * OFFSET_SD[:, None] + drift * DRIFT_SD[:, None] + white * WHITE_SD[:, None]
+    error: Float = drift * DRIFT_SD[:, None]
+    error += offset * OFFSET_SD[:, None]
+    error += white * WHITE_SD[:, None]
     error *= weak[..., None] * severity[:, None, None, None]
     bias = BIAS_UP * rng.uniform(0.0, 1.5, (batch, 1, NUM_POINTS)).astype(np.float32)
     error += bias[..., None] * up
