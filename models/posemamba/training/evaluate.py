@@ -7,7 +7,9 @@ through the application itself, and the field's benchmarks.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -18,8 +20,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from posemamba.checkpoint import Checkpoint, CheckpointError, load_checkpoint
-from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS
-from posemamba.training import clips
+from posemamba.normalize import image_window, root_relative
+from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS, MIRROR
+from posemamba.training import benchmark_sets, clips
+from posemamba.training.benchmark_sets import Sequence
 from posemamba.training.metrics import (
     Scores,
     best_scale,
@@ -37,7 +41,7 @@ DELAYS: Final = (0, 5, 13)
 """Frames of look-ahead that live use is judged at."""
 _MAX_MOTION_FRAMES: Final = 243
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="How good are these weights?")
 Weights = Annotated[str, typer.Option(help="Name of shipped weights, or a file.")]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Also write the numbers to this file.")
@@ -257,6 +261,125 @@ def clips_command(
     _write_json(json_file, {"mode": mode, "weights": weights, "clips": list(rows.values())})
 
 
+# --- benchmarks -----------------------------------------------------------------------------
+
+
+@app.command()
+def h36m(
+    pickle_file: Annotated[
+        Path | None,
+        typer.Option("--pickle", help="The single file with joint_2d, joints_2.5d_image, ..."),
+    ] = None,
+    positions: Annotated[Path | None, typer.Option(help="data_3d_h36m.npz")] = None,
+    keypoints: Annotated[
+        Path | None, typer.Option(help="data_2d_h36m_cpn_ft_h36m_dbb.npz, or another detector's.")
+    ] = None,
+    weights: Weights = "window",
+    frames: Annotated[int | None, typer.Option(min=1, help="Window length.")] = None,
+    flip: Annotated[bool, typer.Option(help="Average with the mirrored pass.")] = True,
+    height: Annotated[float, typer.Option(help="Metres, for weights that need one.")] = 1.70,
+    json_file: JsonFile = None,
+) -> None:
+    """Human3.6M, subjects 9 and 11: protocol 1 (MPJPE) and 2 (PA-MPJPE) by action."""
+    checkpoint = _load(weights)
+    try:
+        if pickle_file is not None and positions is None and keypoints is None:
+            sequences = benchmark_sets.read_h36m_pickle(pickle_file)
+        elif pickle_file is None and positions is not None and keypoints is not None:
+            sequences = benchmark_sets.read_h36m(positions, keypoints)
+        else:
+            raise typer.BadParameter("give --pickle, or --positions with --keypoints")
+        drop_rest = pickle_file is not None
+        _benchmark(checkpoint, sequences, frames, flip, height, drop_rest, json_file)
+    except benchmark_sets.BenchmarkError as error:
+        _fail(str(error))
+
+
+@app.command()
+def mpi(
+    file: Annotated[Path, typer.Argument(help="data_test_3dhp.npz")],
+    weights: Weights = "window",
+    frames: Annotated[int | None, typer.Option(min=1, help="Window length.")] = None,
+    flip: Annotated[bool, typer.Option(help="Average with the mirrored pass.")] = True,
+    height: Annotated[float, typer.Option(help="Metres, for weights that need one.")] = 1.70,
+    json_file: JsonFile = None,
+) -> None:
+    """MPI-INF-3DHP, six test sequences: MPJPE, PCK at 150 mm and AUC over valid frames.
+
+    Joints are put into Human3.6M order for the network.
+    """
+    checkpoint = _load(weights)
+    try:
+        sequences = benchmark_sets.read_mpi(file)
+        _benchmark(checkpoint, sequences, frames, flip, height, False, json_file)
+    except benchmark_sets.BenchmarkError as error:
+        _fail(str(error))
+
+
+@app.command("h36m-motion")
+def h36m_motion(
+    positions: Annotated[Path, typer.Argument(help="data_3d_h36m.npz")],
+    folder: Annotated[Path, typer.Argument(help="Motion folder to write h36m.npz into.")],
+) -> None:
+    """Turn Human3.6M's positions into a motion folder that posemamba-train takes."""
+    try:
+        typer.echo(benchmark_sets.write_h36m_motion(positions, folder))
+    except (benchmark_sets.BenchmarkError, OSError) as error:
+        _fail(str(error))
+
+
+def benchmark_predictor(
+    checkpoint: Checkpoint, flip: bool, height: float
+) -> benchmark_sets.Predict:
+    """Weights as a function from a benchmark's windows to millimetres.
+
+    Networks in image units are scored in them where the benchmark says what a unit is, as
+    their authors did. All others answer in body heights, and `height` makes these metres.
+    """
+    from posemamba_live.lifter import Network
+
+    def in_units(sequence: Sequence, rows: NDArray[np.int64]) -> Float:
+        inputs = image_window(sequence.keypoints[rows], sequence.image_size)
+        out = predict(checkpoint.model, inputs)
+        if flip:
+            order, sign = np.array(MIRROR), np.array([-1.0, 1.0, 1.0], np.float32)
+            mirrored = predict(checkpoint.model, inputs[:, :, order] * sign[:2])
+            out = 0.5 * (out + mirrored[:, :, order] * sign)
+        assert sequence.unit_mm is not None
+        return np.asarray(root_relative(out) * sequence.unit_mm[rows][..., None, None])
+
+    def in_heights(sequence: Sequence, rows: NDArray[np.int64]) -> Float:
+        fov = checkpoint.meta.fov_deg
+        if sequence.focal is not None:
+            fov = math.degrees(2 * math.atan(0.5 * max(sequence.image_size) / sequence.focal))
+        network = Network(checkpoint, fov_deg=fov, mirrored=flip)
+        out = network(sequence.keypoints[rows], sequence.scores[rows], sequence.image_size)
+        return np.asarray(1000.0 * height * out)
+
+    def either(sequence: Sequence, rows: NDArray[np.int64]) -> Float:
+        native = checkpoint.meta.output_unit == "image" and sequence.unit_mm is not None
+        return (in_units if native else in_heights)(sequence, rows)
+
+    return either
+
+
+def _benchmark(
+    checkpoint: Checkpoint,
+    sequences: list[Sequence],
+    frames: int | None,
+    flip: bool,
+    height: float,
+    drop_rest: bool,
+    json_file: Path | None,
+) -> None:
+    length = frames or checkpoint.meta.frames
+    predictor = benchmark_predictor(checkpoint, flip, height)
+    scores = benchmark_sets.evaluate_sequences(sequences, predictor, length, drop_rest=drop_rest)
+    rows = {name: asdict(own) for name, own in scores.items()}
+    _table("mm", rows, ("frames", "mpjpe", "n_mpjpe", "pa_mpjpe", "mpjve", "pck150", "auc"))
+    _write_json(json_file, {"weights": checkpoint.meta.name, "frames": length, "scores": rows})
+
+
 # --- shared ---------------------------------------------------------------------------------
 
 
@@ -272,12 +395,17 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def _table(head: str, rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> None:
+def _table(head: str, rows: Mapping[str, Mapping[str, Any]], columns: Iterable[str]) -> None:
+    columns = list(columns)
     width = max(len(head), *(len(name) for name in rows), 12)
     typer.echo("\n" + head.ljust(width) + "".join(c.rjust(11) for c in columns))
     for name, row in rows.items():
         cells = [
-            "-" if c not in row else f"{row[c]:.0f}" if c == "windows" else f"{row[c]:.1f}"
+            "-"
+            if c not in row
+            else f"{row[c]:.0f}"
+            if c in ("windows", "frames")
+            else f"{row[c]:.1f}"
             for c in columns
         ]
         typer.echo(name.ljust(width) + "".join(c.rjust(11) for c in cells))
