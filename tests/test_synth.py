@@ -337,6 +337,16 @@ def test_noise_changes_slowly(
     assert lag[20] < lag[4]
 
 
+def test_noise_is_as_large_at_the_ends_as_in_the_middle(
+    standing: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    points = standing[0]
+    many = NoiseConfig(burst=0.5, burst_far=0.5, hidden=0.5, frozen=0.5, gap=0.5)
+    found = noise.detect(np.random.default_rng(5), *standing, many)
+    large = (np.linalg.norm(found.points - points, axis=-1)[..., :12] > 12.0).mean((0, 2))
+    assert large[[0, 1, -2, -1]].mean() == pytest.approx(large[10:17].mean(), rel=0.1)
+
+
 def test_joint_order_of_the_noise_tables() -> None:
     names = [JOINT_NAMES[joint] for joint in LIMB_JOINTS]
     assert names[:3] == ["RHip", "RKnee", "RAnkle"]

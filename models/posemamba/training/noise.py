@@ -208,10 +208,13 @@ def _lagged(rng: np.random.Generator, points: Float, fps: Float) -> Float:
 
 
 def _span(rng: np.random.Generator, frames: int, shortest: int, longest: int) -> tuple[int, int]:
-    """A random run of frames within the window."""
-    length = min(frames, int(rng.integers(shortest, max(shortest, longest) + 1)))
-    begin = int(rng.integers(0, frames - length + 1))
-    return begin, begin + length
+    """A run of frames that may begin before the window or end after it.
+
+    So every frame of a window is as likely to be in it, the newest of live use included.
+    """
+    length = int(rng.integers(shortest, max(shortest, longest) + 1))
+    begin = int(rng.integers(1 - length, frames))
+    return max(begin, 0), min(begin + length, frames)
 
 
 def _hide(
