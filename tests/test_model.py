@@ -45,7 +45,9 @@ def test_intermediate_stages_match_the_published_code() -> None:
     arrays, model = fixture("tiny")
     x = arrays["input"]
     with torch.no_grad():
-        h = model.Spatial_norm(model.STEblocks[0](model.embed(x) + model.Spatial_pos_embed[:, None]))
+        h = model.Spatial_norm(
+            model.STEblocks[0](model.embed(x) + model.Spatial_pos_embed[:, None])
+        )
         torch.testing.assert_close(h, arrays["after_spatial_0"], atol=2e-5, rtol=0)
         h = model.Temporal_norm(model.TTEblocks[0](h + model.Temporal_pos_embed[:, :, None]))
         torch.testing.assert_close(h, arrays["after_temporal_0"], atol=2e-5, rtol=0)
@@ -59,26 +61,26 @@ def test_sizes_are_the_papers(preset: str, millions: float) -> None:
     assert count / 1e6 == pytest.approx(millions, abs=6e-4)
 
 
-def random_model(integer_decay: bool, **options: bool) -> PoseMamba:
+def random_model(**options: bool) -> PoseMamba:
     """A small network whose parameters are all away from their initial values."""
     torch.manual_seed(0)
-    model = PoseMamba(
-        PoseMambaConfig(dim=32, depth=1, frames=9, in_channels=4, integer_decay=integer_decay)
-        if not options
-        else PoseMambaConfig(dim=32, depth=1, frames=9, in_channels=4, **options)
-    )
+    model = PoseMamba(PoseMambaConfig(dim=32, depth=1, frames=19, in_channels=4, **options))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if not (integer_decay and name.endswith("A_logs")):
+            if not (options.get("integer_decay") and name.endswith("A_logs")):
                 parameter.add_(0.2 * torch.randn_like(parameter))
     return model
 
 
 @pytest.mark.parametrize("backend", [b for b in BACKENDS if b != "reference"])
 @pytest.mark.parametrize("integer_decay", [False, True])
-def test_backend_gradients_match_the_reference(backend: str, integer_decay: bool) -> None:
-    model = random_model(integer_decay)
-    x, target = torch.randn(3, 9, 17, 4), torch.randn(3, 9, 17, 3)
+@pytest.mark.parametrize("causal", [False, True])
+def test_backend_gradients_match_the_reference(
+    backend: str, integer_decay: bool, causal: bool
+) -> None:
+    model = random_model(integer_decay=integer_decay, causal=causal)
+    # 19 frames: two chunks of the backward pass per joint, the last one not full
+    x, target = torch.randn(3, 19, 17, 4), torch.randn(3, 19, 17, 3)
     gradients = {}
     for name in ("reference", backend):
         with use_backend(name):
@@ -109,18 +111,49 @@ def test_the_scan_reference_is_the_recurrence_of_the_paper() -> None:
             h = np.exp(np.diag(dt[t, ch] * a[ch])) * np.eye(n) @ h + dt[t, ch] * b[t] * x[t, ch]
             expected[t, ch] = c[t] @ h + d[ch] * x[t, ch]
     to = lambda v: torch.from_numpy(v)[None]  # noqa: E731
-    y = selective_scan(to(x), to(dt), torch.from_numpy(a), to(b), to(c), torch.from_numpy(d))
+    y, _ = selective_scan(to(x), to(dt), torch.from_numpy(a), to(b), to(c), torch.from_numpy(d))
     np.testing.assert_allclose(y[0].numpy(), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("integer_decay", [False, True])
+def test_stepping_through_a_stream_equals_the_sequence(backend: str, integer_decay: bool) -> None:
+    model = random_model(
+        causal=True, integer_decay=integer_decay, frame_embedding=True, input_skip=True
+    ).eval()
+    x = torch.randn(2, 40, 17, 4)  # longer than config.frames: a stream has no end
+    with use_backend(backend), torch.no_grad():
+        whole = model(x)
+        state = model.init_state(2)
+        for t in range(x.shape[1]):
+            y, state = model.step(x[:, t], state)
+            torch.testing.assert_close(y, whole[:, t], atol=1e-4, rtol=0)
+
+
+def test_a_causal_network_does_not_look_ahead() -> None:
+    model = random_model(causal=True)
+    x = torch.randn(1, 12, 17, 4)
+    changed = x.clone()
+    changed[:, 7:] += 1.0
+    with torch.no_grad():
+        a, b = model(x), model(changed)
+    torch.testing.assert_close(a[:, :7], b[:, :7], atol=0, rtol=0)
+    assert (a[:, 7] - b[:, 7]).abs().max() > 1e-3
+
+
+def test_a_window_network_refuses_to_step() -> None:
+    with pytest.raises(ValueError, match="causal"):
+        random_model().init_state()
+
+
 def test_a_window_longer_than_the_positions_is_refused() -> None:
-    with pytest.raises(ValueError, match="at most 9"):
-        random_model(True)(torch.zeros(1, 10, 17, 4))
+    with pytest.raises(ValueError, match="at most 19"):
+        random_model()(torch.zeros(1, 20, 17, 4))
 
 
 def test_our_options_change_the_state_dict_only_when_asked_for() -> None:
-    plain = set(random_model(False).state_dict())
-    full = set(random_model(False, frame_embedding=True, joint_bias=True).state_dict())
+    plain = set(random_model().state_dict())
+    full = set(random_model(frame_embedding=True, joint_bias=True).state_dict())
     assert full - plain == {"frame_embedding.weight", "frame_embedding.bias", "joint_bias"}
 
 

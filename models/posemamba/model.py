@@ -8,8 +8,9 @@ parameter names are those of the published checkpoints, so that they load strict
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +42,8 @@ class PoseMambaConfig:
     """Adds the root-relative 2D input, times a learned factor, to x and y of the output."""
     joint_bias: bool = False
     """Adds a learned constant pose to the output."""
+    causal: bool = False
+    """No frame sees a later one: the network can run frame by frame (`PoseMamba.step`)."""
     integer_decay: bool = False
     """Keeps the state matrix at its initial value -1 ... -N: the scan is cheaper."""
 
@@ -61,6 +64,16 @@ PRESETS: Final = {
 """S, B, L are the paper's; XS and M3 are ours, for weak CPUs and for training on CPUs."""
 
 
+@dataclass(slots=True)
+class OperatorState:
+    """What a causal operator remembers between frames."""
+
+    frames: Tensor
+    """(B, 3, 17, D) the last values, input of the convolution; zero before the start."""
+    scan: Any
+    """State of the scan, in the backend's own layout."""
+
+
 class SelectiveScan2D(nn.Module):
     """The operator of a block: gate, depth-wise convolution, scan in four directions."""
 
@@ -68,7 +81,7 @@ class SelectiveScan2D(nn.Module):
         super().__init__()
         dim, inner, n = config.dim, config.dim * config.expand, config.d_state
         rank = math.ceil(dim / 16)
-        self.integer_decay = config.integer_decay
+        self.integer_decay, self.causal = config.integer_decay, config.causal
         self.in_proj = nn.Linear(dim, 2 * inner, bias=False)
         self.conv2d = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
         self.x_proj_weight = nn.Parameter(torch.empty(DIRECTIONS, rank + 2 * n, inner))
@@ -102,15 +115,37 @@ class SelectiveScan2D(nn.Module):
             self.A_logs,
             self.Ds,
             self.integer_decay,
+            self.causal,
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, 17, C) to (B, T, 17, C)."""
         backend = get_backend(x.device)
+        values, gate = self._values_and_gate(x)
+        values = backend.conv_silu(values, self.conv2d.weight, self.conv2d.bias, self.causal)
+        values = backend.scan(values, self.parameters_of_scan())
+        return self._gated(values, gate)
+
+    def step(self, x: Tensor, state: OperatorState) -> Tensor:
+        """One frame (B, 17, C) of the causal operator; the state is updated in place."""
+        backend = get_backend(x.device)
+        values, gate = self._values_and_gate(x)
+        state.frames = torch.cat([state.frames[:, 1:], values[:, None]], 1)
+        values = backend.conv_silu(state.frames, self.conv2d.weight, self.conv2d.bias, True)
+        values = backend.step(values[:, -1], self.parameters_of_scan(), state.scan)
+        return self._gated(values, gate)
+
+    def init_state(self, batch: int) -> OperatorState:
+        channels, device = self.out_norm.normalized_shape[0], self.Ds.device
+        frames = torch.zeros(batch, 3, NUM_JOINTS, channels, device=device)
+        return OperatorState(frames, get_backend(device).init_state(batch, NUM_JOINTS, channels))
+
+    def _values_and_gate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         # Two products instead of one and a split: the halves come out contiguous.
         values, gate = (F.linear(x, w) for w in self.in_proj.weight.chunk(2))
-        values = backend.conv_silu(values, self.conv2d.weight, self.conv2d.bias)
-        values = backend.scan(values, self.parameters_of_scan())
+        return values, gate
+
+    def _gated(self, values: Tensor, gate: Tensor) -> Tensor:
         y: Tensor = self.out_proj(self.out_norm(values) * F.silu(gate))
         return y
 
@@ -138,7 +173,14 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.op(self.norm(x))
-        return x + self.mlp(self.norm2(x))
+        y: Tensor = x + self.mlp(self.norm2(x))
+        return y
+
+    def step(self, x: Tensor, state: OperatorState) -> Tensor:
+        """One frame (B, 17, C) of a causal block."""
+        x = x + self.op.step(self.norm(x), state)
+        y: Tensor = x + self.mlp(self.norm2(x))
+        return y
 
 
 class PoseMamba(nn.Module):
@@ -154,7 +196,8 @@ class PoseMamba(nn.Module):
         dim = config.dim
         self.Spatial_patch_to_embedding = nn.Linear(config.in_channels, dim)
         self.Spatial_pos_embed = nn.Parameter(torch.zeros(1, NUM_JOINTS, dim))
-        self.Temporal_pos_embed = nn.Parameter(torch.zeros(1, config.frames, dim))
+        if not config.causal:  # a stream has no first frame to count from
+            self.Temporal_pos_embed = nn.Parameter(torch.zeros(1, config.frames, dim))
         self.STEblocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.TTEblocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         # One norm of each kind, shared by all depths.
@@ -170,15 +213,46 @@ class PoseMamba(nn.Module):
         self.apply(_init_linear)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[1] > self.config.frames:
+        if x.shape[1] > self.config.frames and not self.config.causal:
             raise ValueError(f"{x.shape[1]} frames, but built for at most {self.config.frames}")
         h = self.embed(x) + self.Spatial_pos_embed[:, None]
         for i, (spatial, temporal) in enumerate(zip(self.STEblocks, self.TTEblocks, strict=True)):
             h = self.Spatial_norm(spatial(h))
-            if i == 0:
+            if i == 0 and not self.config.causal:
                 h = h + self.Temporal_pos_embed[:, : h.shape[1], None]
             h = self.Temporal_norm(temporal(h))
         return self.output(h, x)
+
+    def init_state(self, batch: int = 1) -> list[OperatorState]:
+        """State of a causal network before the first frame, for `step`."""
+        if not self.config.causal:
+            raise ValueError("only a causal network runs frame by frame")
+        return [block.op.init_state(batch) for block in self._blocks()]
+
+    @torch.no_grad()
+    def step(self, x: Tensor, state: list[OperatorState]) -> tuple[Tensor, list[OperatorState]]:
+        """Lift the next frame of a stream.
+
+        Args:
+            x: (B, 17, in_channels).
+            state: from `init_state` or the step before; it is updated in place.
+
+        Returns:
+            (B, 17, 3), the same as the last frame of `forward` on all frames so far, and
+            the state.
+        """
+        x = x[:, None]
+        h = (self.embed(x) + self.Spatial_pos_embed[:, None])[:, 0]
+        for i, (block, memory) in enumerate(zip(self._blocks(), state, strict=True)):
+            norm = self.Temporal_norm if i % 2 else self.Spatial_norm
+            h = norm(block.step(h, memory))
+        return self.output(h[:, None], x)[:, 0], state
+
+    def _blocks(self) -> Iterator[Block]:
+        """All blocks in the order in which they run."""
+        for spatial, temporal in zip(self.STEblocks, self.TTEblocks, strict=True):
+            yield cast(Block, spatial)
+            yield cast(Block, temporal)
 
     def embed(self, x: Tensor) -> Tensor:
         """Tokens (B, T, 17, C) of an input, without positions."""

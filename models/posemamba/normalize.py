@@ -13,7 +13,7 @@ Two kinds of input, named in a checkpoint's metadata:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ _TYPICAL_SIZE: Final = 0.11
 _MIN_DEPTH: Final = 0.1
 
 
-def focal_pixels(image_size: NDArray[np.floating] | tuple[int, int], fov_deg: float) -> Float:
+def focal_pixels(image_size: NDArray[Any] | tuple[int, int], fov_deg: float) -> Float:
     """Focal length in pixels of a pinhole with `fov_deg` across the longer side.
 
     Args:
@@ -66,7 +66,7 @@ class RayWindow:
 def ray_window(
     keypoints: Float,
     scores: Float,
-    image_size: NDArray[np.floating] | tuple[int, int],
+    image_size: NDArray[Any] | tuple[int, int],
     fov_deg: float = ASSUMED_FOV_DEG,
 ) -> RayWindow:
     """Normalise B windows of keypoints to view rays.
@@ -110,7 +110,7 @@ def _look_along(axis: Float) -> Float:
     x = np.cross(down, axis)
     x /= np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
     y = np.cross(axis, x)
-    return np.stack([x, y, axis], 1).astype(np.float32)
+    return np.asarray(np.stack([x, y, axis], 1), np.float32)
 
 
 def image_window(keypoints: Float, image_size: tuple[int, int]) -> Float:
@@ -121,4 +121,4 @@ def image_window(keypoints: Float, image_size: tuple[int, int]) -> Float:
 
 def root_relative(joints: Float) -> Float:
     """(..., 17, 3) with Hip moved to the origin."""
-    return joints - joints[..., HIP : HIP + 1, :]
+    return np.asarray(joints - joints[..., HIP : HIP + 1, :], np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,36 +13,53 @@ from torch import Tensor
 from posemamba.scan.backends import conv_silu
 from posemamba.scan.cpu_kernels import (
     BLOCK,
-    CHUNK,
-    LANES,
     SLOTS,
     STATES,
+    chunk_count,
     pack_parameters,
     scan_backward,
+    scan_backward_parallel,
     scan_forward,
+    scan_forward_parallel,
+    scan_step,
 )
 from posemamba.scan.interface import DIRECTIONS, LIMB_PARTNER, ScanParameters, limb_matrix
+from posemamba.scan.simd import LANES
 
-__all__ = ["conv_silu", "scan"]
+__all__ = ["conv_silu", "init_state", "scan", "step"]
 
 
 @functools.lru_cache(maxsize=64)
-def _orders(frames: int, joints: int) -> tuple[Any, Any]:
-    """Token of each step in the four directions (4, L), and each token's limb partner (L,)."""
+def _orders(frames: int, joints: int, causal: bool) -> tuple[Any, Any, Any]:
+    """Token of each step in the four directions (4, L), steps between fresh starts (4,), and
+    each token's limb partner (L,)."""
     grid = np.arange(frames * joints).reshape(frames, joints)
     rows, columns = grid.reshape(-1), grid.T.reshape(-1)
-    order = np.stack([rows, columns, rows[::-1], columns[::-1]])
+    if causal:
+        order = [rows, columns, grid[:, ::-1].reshape(-1), columns]
+        segment = [frames * joints, frames, frames * joints, frames]
+    else:
+        order = [rows, columns, rows[::-1], columns[::-1]]
+        segment = [frames * joints] * DIRECTIONS
     partner = grid[:, list(LIMB_PARTNER)].reshape(-1)
-    return np.ascontiguousarray(order), np.ascontiguousarray(partner)
+    return np.stack(order), np.array(segment), np.ascontiguousarray(partner)
+
+
+def _threads() -> int:
+    """Threads for the next kernel: torch's setting, which Numba is made to follow.
+
+    Numba's OpenMP layer shares torch's thread pool and would change its size.
+    """
+    wanted = min(torch.get_num_threads(), int(numba.config.NUMBA_NUM_THREADS))
+    if wanted > 1 and numba.get_num_threads() != wanted:
+        threads = torch.get_num_threads()
+        numba.set_num_threads(wanted)
+        torch.set_num_threads(threads)
+    return wanted
 
 
 class _Scan(torch.autograd.Function):
-    """Projection and scan as one node: values (B, T, J, D) to (B, T, J, D).
-
-    The limb orders (0 and 2) see the sum of two joints, and the projection is linear: the
-    plain values are projected once, in SLOTS order, and the partner's projection is added
-    to the first two slots.
-    """
+    """Projection and scan as one node: values (B, T, J, D) to (B, T, J, D)."""
 
     @staticmethod
     def forward(
@@ -53,37 +71,37 @@ class _Scan(torch.autograd.Function):
         a: Tensor,
         skip: Tensor,
         integer: bool,
+        causal: bool,
         training: bool,
     ) -> Tensor:
         batch, frames, joints, channels = values.shape
-        width, length, rank = x_proj.shape[1], frames * joints, dt_weight.shape[-1]
-        u = values.detach().contiguous().view(-1, channels)
+        length, rank = frames * joints, dt_weight.shape[-1]
+        u = values.detach().contiguous().view(batch, length, channels)
         weight = x_proj.detach()[list(SLOTS)].flatten(0, 1)
-        p = torch.mm(u, weight.T)
-        limb = p.view(batch * frames, joints, DIRECTIONS * width)[..., : 2 * width]
-        limb.copy_(torch.matmul(limb_matrix(values), limb))
-        prm = pack_parameters(*(t.detach().numpy() for t in (dt_weight, dt_bias, a, skip)))
-        order, partner = _orders(frames, joints)
-        chunks = -(-length // CHUNK) if training else 0
+        p = _project(u, weight, joints).numpy()
+        prm = _pack(dt_weight, dt_bias, a, skip)
+        order, segment, partner = _orders(frames, joints, causal)
+        chunks = chunk_count(segment.tolist(), length) if training else 0
         kept = np.empty((batch, DIRECTIONS, chunks, channels // LANES, BLOCK), np.float32)
-        y = torch.zeros_like(u).view(batch, length, channels)
-        u3 = u.view(batch, length, channels).numpy()
-        p4 = p.view(batch, length, DIRECTIONS, width).numpy()
-        scan_forward(u3, p4, prm, order, partner, rank, integer, y.numpy(), kept)
-        ctx.saved = (u3, p4, weight, prm, order, partner, rank, integer, kept)
+        y = torch.zeros_like(u)
+        forward = scan_forward_parallel if _threads() > 1 else scan_forward
+        forward(u.numpy(), p, prm, order, segment, partner, rank, integer, y.numpy(), kept)
+        ctx.saved = (u.numpy(), p, weight, prm, order, segment, partner, rank, integer, kept)
         return y.view(values.shape)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        u, p, weight, prm, order, partner, rank, integer, kept = ctx.saved
+        u, p, weight, prm, order, segment, partner, rank, integer, kept = ctx.saved
         shape = grads[0].shape
         channels, width = shape[-1], p.shape[-1]
         dy = grads[0].detach().contiguous().view(u.shape).numpy()
         du, dp = torch.zeros(u.shape), torch.zeros(p.shape)
         dprm = np.zeros((len(u), *prm.shape), np.float32)
-        scan_backward(
-            u, p, prm, order, partner, rank, integer, kept, dy, du.numpy(), dp.numpy(), dprm
-        )
+        backward = scan_backward_parallel if _threads() > 1 else scan_backward
+        backward(
+            u, p, prm, order, segment, partner, rank, integer, kept, dy,
+            du.numpy(), dp.numpy(), dprm,
+        )  # fmt: skip
         limb = dp.view(-1, shape[2], DIRECTIONS * width)[..., : 2 * width]
         limb.copy_(torch.matmul(limb_matrix(limb).T, limb))
         flat = dp.view(-1, DIRECTIONS * width)
@@ -93,7 +111,33 @@ class _Scan(torch.autograd.Function):
         total = dprm.sum(0).transpose(0, 1, 3, 2)  # (K, D/16, 16, rows)
         rows = torch.from_numpy(np.ascontiguousarray(total)).view(DIRECTIONS, channels, -1)
         d_a = None if integer else rows[..., rank + 1 : rank + 1 + STATES]
-        return d_values, d_weight, rows[..., :rank], rows[..., rank], d_a, rows[..., -1], None, None
+        d_dt, d_bias, d_skip = rows[..., :rank], rows[..., rank], rows[..., -1]
+        return d_values, d_weight, d_dt, d_bias, d_a, d_skip, None, None, None
+
+
+def _project(u: Tensor, weight: Tensor, joints: int) -> Tensor:
+    """dt, B, C of every token and direction: (B, L, D) to (B, L, 4, E), in SLOTS order.
+
+    The limb orders (0 and 2) see the sum of two joints, and the projection is linear: the
+    plain values are projected once, and the partner's projection is added to two slots.
+    """
+    batch, length, channels = u.shape
+    p = torch.mm(u.reshape(-1, channels), weight.T)
+    limb = p.view(-1, joints, weight.shape[0])[..., : weight.shape[0] // 2]
+    limb.copy_(torch.matmul(limb_matrix(u), limb))
+    return p.view(batch, length, DIRECTIONS, -1)
+
+
+def _pack(dt_weight: Tensor, dt_bias: Tensor, a: Tensor, skip: Tensor) -> Any:
+    return pack_parameters(*(t.detach().numpy() for t in (dt_weight, dt_bias, a, skip)))
+
+
+def _check(channels: int, parameters: ScanParameters) -> None:
+    if parameters.d_state != STATES or channels % LANES:
+        raise ValueError(
+            f"the CPU scan needs {STATES} states and channels in multiples of {LANES}, "
+            f"not {parameters.d_state} and {channels}"
+        )
 
 
 def scan(values: Tensor, parameters: ScanParameters) -> Tensor:
@@ -103,22 +147,46 @@ def scan(values: Tensor, parameters: ScanParameters) -> Tensor:
         ValueError: for shapes the kernels are not made for (16 states, channels in 16s).
     """
     channels = values.shape[-1]
-    if parameters.d_state != STATES or channels % LANES:
-        raise ValueError(
-            f"the CPU scan needs {STATES} states and channels in multiples of {LANES}, "
-            f"not {parameters.d_state} and {channels}"
-        )
-    training = torch.is_grad_enabled() and (values.requires_grad or parameters.x_proj_weight.requires_grad)
-    shape = (DIRECTIONS, channels)
-    a = -torch.exp(parameters.a_logs).unflatten(0, shape)
-    out: Tensor = _Scan.apply(
+    _check(channels, parameters)
+    training = torch.is_grad_enabled() and (
+        values.requires_grad or parameters.x_proj_weight.requires_grad
+    )
+    out: Tensor = _Scan.apply(  # type: ignore[no-untyped-call]
         values,
         parameters.x_proj_weight,
         parameters.dt_projs_weight,
         parameters.dt_projs_bias,
-        a,
-        parameters.ds.unflatten(0, shape),
+        parameters.a(channels),
+        parameters.skip(channels),
         parameters.integer_decay,
+        parameters.causal,
         training,
     )
     return out
+
+
+def init_state(batch: int, joints: int, channels: int) -> Tensor:
+    """State of a causal scan before its first frame (see `scan_step`)."""
+    return torch.zeros(batch, channels // LANES, 2 + 2 * joints, BLOCK)
+
+
+@torch.no_grad()
+def step(values: Tensor, parameters: ScanParameters, state: Tensor) -> Tensor:
+    """One frame (B, 17, D) of a causal scan; `state` is updated in place."""
+    _, joints, channels = values.shape
+    _check(channels, parameters)
+    u = values.contiguous()
+    p = _project(u, parameters.x_proj_weight[list(SLOTS)].flatten(0, 1), joints)
+    prm = _pack(
+        parameters.dt_projs_weight,
+        parameters.dt_projs_bias,
+        parameters.a(channels),
+        parameters.skip(channels),
+    )
+    _, _, partner = _orders(1, joints, True)
+    y = torch.zeros_like(u)
+    scan_step(
+        u.numpy(), p.numpy(), prm, partner, parameters.dt_rank, parameters.integer_decay,
+        state.numpy(), y.numpy(),
+    )  # fmt: skip
+    return y

@@ -14,7 +14,7 @@ states of one chunk and walks it in reverse.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -271,6 +271,11 @@ _backward_token = intrinsic(_make_backward_token(False))
 _backward_token_integer = intrinsic(_make_backward_token(True))
 
 
+def chunk_count(segments: Sequence[int], length: int) -> int:
+    """Most chunks that any direction of `length` steps is kept in."""
+    return max(length // s * -(-s // CHUNK) for s in segments)
+
+
 def pack_parameters(
     dt_weight: np.ndarray[Any, Any],
     dt_bias: np.ndarray[Any, Any],
@@ -294,59 +299,154 @@ def pack_parameters(
     )
 
 
-@njit(cache=True, parallel=True, boundscheck=False, error_model="numpy")  # type: ignore[untyped-decorator]
-def scan_forward(
-    u: Any, p: Any, prm: Any, order: Any, partner: Any, rank: int, integer: bool, y: Any, kept: Any
-) -> None:
-    """Sum of the four scans.
+_OPTIONS: Final = {"cache": True, "boundscheck": False, "error_model": "numpy", "nogil": True}
 
-    Args:
-        u: (B, L, D) values. p: (B, L, 4, R + 2N), directions in SLOTS order. prm: `pack_parameters`.
-        order: (4, L) token of each step. partner: (L,) limb partner's token.
-        y: (B, L, D) zeros; receives the result.
-        kept: (B, 4, ceil(L / CHUNK), D / 16, 256) states before each chunk, or empty.
-    """
-    batch, length, channels = u.shape
+
+@njit(**_OPTIONS)
+def _forward_item(
+    item: int, u: Any, p: Any, prm: Any, order: Any, segment: Any, partner: Any, rank: int,
+    integer: bool, y: Any, kept: Any,
+) -> None:  # fmt: skip
+    """The four scans of one sample's block of 16 channels."""
+    _, length, channels = u.shape
     blocks = channels // LANES
     width = p.shape[3]
     rows = prm.shape[2] * LANES
     keep = kept.size > 0
-    chunks = (length + CHUNK - 1) // CHUNK
+    chunks = kept.shape[2]
     flat_u, flat_p, flat_prm = u.reshape(-1), p.reshape(-1), prm.reshape(-1)
     flat_y, flat_kept = y.reshape(-1), kept.reshape(-1)
-    for item in prange(batch * blocks):
-        sample = item // blocks
+    sample = item // blocks
+    block = item % blocks
+    state = np.empty(BLOCK, np.float32)
+    base = sample * length * channels + block * LANES
+    for k in range(4):
+        mix = np.float32(1.0 - k % 2)
+        prm_at = (k * blocks + block) * rows
+        chunk = 0
+        for step in range(length):
+            position = step % segment[k]
+            if position == 0:
+                state[:] = 0.0
+            if keep and position % CHUNK == 0:
+                at = (((sample * 4 + k) * chunks + chunk) * blocks + block) * BLOCK
+                flat_kept[at : at + BLOCK] = state
+                chunk += 1
+            token = order[k, step]
+            u_at = base + token * channels
+            w_at = base + partner[token] * channels
+            p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
+            if integer:
+                _forward_token_integer(
+                    flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
+                    state, 0, flat_y, u_at,
+                )  # fmt: skip
+            else:
+                _forward_token(
+                    flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
+                    state, 0, flat_y, u_at,
+                )  # fmt: skip
+
+
+@njit(**_OPTIONS)
+def scan_forward(
+    u: Any, p: Any, prm: Any, order: Any, segment: Any, partner: Any, rank: int, integer: bool,
+    y: Any, kept: Any,
+) -> None:  # fmt: skip
+    """Sum of the four scans.
+
+    Args:
+        u: (B, L, D) values. p: (B, L, 4, R + 2N), directions in SLOTS order.
+        prm: `pack_parameters`. order: (4, L) token of each step.
+        segment: (4,) steps after which a direction's state starts from zero again.
+        partner: (L,) limb partner's token.
+        y: (B, L, D) zeros; receives the result.
+        kept: (B, 4, chunks, D / 16, 256) states before each chunk (`chunk_count`), or empty.
+    """
+    for item in range(u.shape[0] * (u.shape[2] // LANES)):
+        _forward_item(item, u, p, prm, order, segment, partner, rank, integer, y, kept)
+
+
+@njit(parallel=True, **_OPTIONS)
+def scan_forward_parallel(
+    u: Any, p: Any, prm: Any, order: Any, segment: Any, partner: Any, rank: int, integer: bool,
+    y: Any, kept: Any,
+) -> None:  # fmt: skip
+    """`scan_forward` on Numba's threads. (With one thread its pool would still spin.)"""
+    for item in prange(u.shape[0] * (u.shape[2] // LANES)):
+        _forward_item(item, u, p, prm, order, segment, partner, rank, integer, y, kept)
+
+
+@njit(**_OPTIONS)
+def _backward_sample(
+    sample: int, u: Any, p: Any, prm: Any, order: Any, segment: Any, partner: Any, rank: int,
+    integer: bool, kept: Any, dy: Any, du: Any, dp: Any, dprm: Any,
+) -> None:  # fmt: skip
+    _, length, channels = u.shape
+    blocks = channels // LANES
+    width = p.shape[3]
+    rows = prm.shape[2] * LANES
+    chunks = kept.shape[2]
+    flat_u, flat_p, flat_prm = u.reshape(-1), p.reshape(-1), prm.reshape(-1)
+    flat_kept, flat_dy, flat_du = kept.reshape(-1), dy.reshape(-1), du.reshape(-1)
+    flat_dp, flat_dprm = dp.reshape(-1), dprm.reshape(-1)
+    states = np.empty((CHUNK + 1) * BLOCK, np.float32)
+    saved = np.empty(CHUNK * 3 * LANES, np.float32)
+    grads = np.empty(BLOCK, np.float32)
+    for item in range(4 * blocks):
+        k = item // blocks
         block = item % blocks
-        state = np.empty(BLOCK, np.float32)
+        mix = np.float32(1.0 - k % 2)
         base = sample * length * channels + block * LANES
-        for k in range(4):
-            state[:] = 0.0
-            mix = np.float32(1.0 - k % 2)
-            prm_at = (k * blocks + block) * rows
-            for step in range(length):
-                if keep and step % CHUNK == 0:
-                    at = (((sample * 4 + k) * chunks + step // CHUNK) * blocks + block) * BLOCK
-                    flat_kept[at : at + BLOCK] = state
-                token = order[k, step]
+        prm_at = item * rows
+        dprm_at = (sample * 4 * blocks + item) * rows
+        per_segment = (segment[k] + CHUNK - 1) // CHUNK
+        for chunk in range(length // segment[k] * per_segment - 1, -1, -1):
+            within = chunk % per_segment
+            first = chunk // per_segment * segment[k] + within * CHUNK
+            count = min(CHUNK, segment[k] - within * CHUNK)
+            if within == per_segment - 1:
+                grads[:] = 0.0
+            at = (((sample * 4 + k) * chunks + chunk) * blocks + block) * BLOCK
+            states[:BLOCK] = flat_kept[at : at + BLOCK]
+            for s in range(count):
+                token = order[k, first + s]
                 u_at = base + token * channels
                 w_at = base + partner[token] * channels
                 p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
                 if integer:
-                    _forward_token_integer(
+                    _replay_token_integer(
                         flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
-                        state, 0, flat_y, u_at,
+                        states, s * BLOCK, saved, s * 3 * LANES,
                     )  # fmt: skip
                 else:
-                    _forward_token(
+                    _replay_token(
                         flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
-                        state, 0, flat_y, u_at,
+                        states, s * BLOCK, saved, s * 3 * LANES,
+                    )  # fmt: skip
+            for s in range(count - 1, -1, -1):
+                token = order[k, first + s]
+                u_at = base + token * channels
+                w_at = base + partner[token] * channels
+                p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
+                if integer:
+                    _backward_token_integer(
+                        flat_p, p_at, flat_prm, prm_at, rank, states, s * BLOCK,
+                        saved, s * 3 * LANES, flat_dy, u_at, grads, 0,
+                        flat_dp, p_at, flat_dprm, dprm_at, flat_du, u_at, w_at, mix,
+                    )  # fmt: skip
+                else:
+                    _backward_token(
+                        flat_p, p_at, flat_prm, prm_at, rank, states, s * BLOCK,
+                        saved, s * 3 * LANES, flat_dy, u_at, grads, 0,
+                        flat_dp, p_at, flat_dprm, dprm_at, flat_du, u_at, w_at, mix,
                     )  # fmt: skip
 
 
-@njit(cache=True, parallel=True, boundscheck=False, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(**_OPTIONS)
 def scan_backward(
-    u: Any, p: Any, prm: Any, order: Any, partner: Any, rank: int, integer: bool,
-    kept: Any, dy: Any, du: Any, dp: Any, dprm: Any,
+    u: Any, p: Any, prm: Any, order: Any, segment: Any, partner: Any, rank: int,
+    integer: bool, kept: Any, dy: Any, du: Any, dp: Any, dprm: Any,
 ) -> None:  # fmt: skip
     """Gradients of `scan_forward`.
 
@@ -355,63 +455,65 @@ def scan_backward(
         du: (B, L, D) zeros, dp: like p, zeros,
         dprm: (B, *prm.shape) zeros, per sample; A's rows hold the gradient of A itself.
     """
-    batch, length, channels = u.shape
+    for sample in range(u.shape[0]):
+        _backward_sample(
+            sample, u, p, prm, order, segment, partner, rank, integer, kept, dy, du, dp, dprm
+        )
+
+
+@njit(parallel=True, **_OPTIONS)
+def scan_backward_parallel(
+    u: Any, p: Any, prm: Any, order: Any, segment: Any, partner: Any, rank: int,
+    integer: bool, kept: Any, dy: Any, du: Any, dp: Any, dprm: Any,
+) -> None:  # fmt: skip
+    """`scan_backward` on Numba's threads, one sample each."""
+    for sample in prange(u.shape[0]):
+        _backward_sample(
+            sample, u, p, prm, order, segment, partner, rank, integer, kept, dy, du, dp, dprm
+        )
+
+
+@njit(**_OPTIONS)
+def scan_step(
+    u: Any, p: Any, prm: Any, partner: Any, rank: int, integer: bool, state: Any, y: Any
+) -> None:
+    """One frame of the causal scan; the state goes on from where it is.
+
+    Args:
+        u: (B, J, D) values of the frame. p: (B, J, 4, R + 2N). partner: (J,).
+        state: (B, D / 16, 2 + 2J, 256), updated in place: the two frame-major directions,
+            then the joints of the two temporal ones.
+        y: (B, J, D) zeros; receives the result.
+    """
+    batch, joints, channels = u.shape
     blocks = channels // LANES
     width = p.shape[3]
     rows = prm.shape[2] * LANES
-    chunks = (length + CHUNK - 1) // CHUNK
     flat_u, flat_p, flat_prm = u.reshape(-1), p.reshape(-1), prm.reshape(-1)
-    flat_kept, flat_dy, flat_du = kept.reshape(-1), dy.reshape(-1), du.reshape(-1)
-    flat_dp, flat_dprm = dp.reshape(-1), dprm.reshape(-1)
-    for sample in prange(batch):
-        states = np.empty((CHUNK + 1) * BLOCK, np.float32)
-        saved = np.empty(CHUNK * 3 * LANES, np.float32)
-        grads = np.empty(BLOCK, np.float32)
-        for item in range(4 * blocks):
-            k = item // blocks
-            block = item % blocks
-            grads[:] = 0.0
+    flat_y, flat_state = y.reshape(-1), state.reshape(-1)
+    for item in range(batch * blocks):
+        sample = item // blocks
+        base = sample * joints * channels + item % blocks * LANES
+        for k in range(4):
             mix = np.float32(1.0 - k % 2)
-            base = sample * length * channels + block * LANES
-            prm_at = item * rows
-            dprm_at = (sample * 4 * blocks + item) * rows
-            for chunk in range(chunks - 1, -1, -1):
-                first = chunk * CHUNK
-                count = min(CHUNK, length - first)
-                at = (((sample * 4 + k) * chunks + chunk) * blocks + block) * BLOCK
-                states[:BLOCK] = flat_kept[at : at + BLOCK]
-                for s in range(count):
-                    token = order[k, first + s]
-                    u_at = base + token * channels
-                    w_at = base + partner[token] * channels
-                    p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
-                    if integer:
-                        _replay_token_integer(
-                            flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
-                            states, s * BLOCK, saved, s * 3 * LANES,
-                        )  # fmt: skip
-                    else:
-                        _replay_token(
-                            flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
-                            states, s * BLOCK, saved, s * 3 * LANES,
-                        )  # fmt: skip
-                for s in range(count - 1, -1, -1):
-                    token = order[k, first + s]
-                    u_at = base + token * channels
-                    w_at = base + partner[token] * channels
-                    p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
-                    if integer:
-                        _backward_token_integer(
-                            flat_p, p_at, flat_prm, prm_at, rank, states, s * BLOCK,
-                            saved, s * 3 * LANES, flat_dy, u_at, grads, 0,
-                            flat_dp, p_at, flat_dprm, dprm_at, flat_du, u_at, w_at, mix,
-                        )  # fmt: skip
-                    else:
-                        _backward_token(
-                            flat_p, p_at, flat_prm, prm_at, rank, states, s * BLOCK,
-                            saved, s * 3 * LANES, flat_dy, u_at, grads, 0,
-                            flat_dp, p_at, flat_dprm, dprm_at, flat_du, u_at, w_at, mix,
-                        )  # fmt: skip
+            prm_at = (k * blocks + item % blocks) * rows
+            for step in range(joints):
+                joint = joints - 1 - step if k == 2 else step
+                slot = k // 2 if k % 2 == 0 else 2 + k // 2 * joints + joint
+                h_at = (item * (2 + 2 * joints) + slot) * BLOCK
+                u_at = base + joint * channels
+                w_at = base + partner[joint] * channels
+                p_at = ((sample * joints + joint) * 4 + SLOTS[k]) * width
+                if integer:
+                    _forward_token_integer(
+                        flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
+                        flat_state, h_at, flat_y, u_at,
+                    )  # fmt: skip
+                else:
+                    _forward_token(
+                        flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
+                        flat_state, h_at, flat_y, u_at,
+                    )  # fmt: skip
 
 
 def cpu_features() -> str:
@@ -423,11 +525,12 @@ def cpu_features() -> str:
 
 def forward_assembly() -> str:
     """Machine code of the forward scan, compiled afresh (cached code cannot be inspected)."""
-    kernel = njit(boundscheck=False, error_model="numpy")(scan_forward.py_func)
+    kernel = njit(boundscheck=False, error_model="numpy")(_forward_item.py_func)
     floats = {n: types.Array(types.float32, n, "C") for n in (3, 4, 5)}
     indices = {n: types.Array(types.intp, n, "C") for n in (1, 2)}
     kernel.compile(
-        (floats[3], floats[4], floats[4], indices[2], indices[1], types.intp, types.boolean,
+        (types.intp, floats[3], floats[4], floats[4], indices[2], indices[1], indices[1],
+         types.intp, types.boolean,
          floats[3], floats[5])
     )  # fmt: skip
     return "\n".join(kernel.inspect_asm().values())

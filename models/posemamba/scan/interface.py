@@ -10,6 +10,10 @@ The scan of a PoseMamba block runs four times over the grid of frames x joints a
 "Limb values" are each joint plus its partner in `LIMB_PARTNER` (paper, section on local
 scanning; the list is the published code's own, not the skeleton's parents). The state
 runs on across frame and joint borders.
+
+The causal variant (ours, for streams) looks at no later frame: order 2 goes through the
+frames forwards and through the joints of each backwards, orders 1 and 3 both run forward in
+time, and each joint has a state of its own there.
 """
 
 from __future__ import annotations
@@ -44,6 +48,15 @@ class ScanParameters:
     integer_decay: bool = False
     """True if A is exactly -1, -2, ... -N in every channel (its initial value) and not
     trained: exp(dt A) is then a power of one exponential, a third of the work."""
+    causal: bool = False
+
+    def a(self, channels: int) -> Tensor:
+        """State matrix (K, D, N), negative."""
+        return -torch.exp(self.a_logs).view(DIRECTIONS, channels, -1)
+
+    def skip(self, channels: int) -> Tensor:
+        """(K, D)."""
+        return self.ds.view(DIRECTIONS, channels)
 
     @property
     def dt_rank(self) -> int:

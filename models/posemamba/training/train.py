@@ -17,9 +17,9 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import typer
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 
 from posemamba.checkpoint import CheckpointMeta, load_checkpoint, save_checkpoint
 from posemamba.model import PoseMamba
@@ -108,7 +108,7 @@ class Trainer:
         velocity = VELOCITY_WEIGHT * min(1.0, p.windows / max(config.velocity_ramp_windows, 1))
         loss, parts = pose_loss(self.model(inputs), target, height, velocity)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if self.world > 1:
             average_gradients(self.model, self.world)
         nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
@@ -126,7 +126,7 @@ class Trainer:
     @contextlib.contextmanager
     def averaged(self) -> Iterator[PoseMamba]:
         """The model with its averaged weights."""
-        parameters = list(self.model.parameters())
+        parameters: list[Tensor] = list(self.model.parameters())
         current = [p.detach().clone() for p in parameters]
         with torch.no_grad():
             torch._foreach_copy_(parameters, self.average)
@@ -310,9 +310,6 @@ def _worker(
     if world > 1:
         torch.set_num_threads(1)
         dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=world)
-    import numba
-
-    numba.set_num_threads(torch.get_num_threads())
     trainer = Trainer(config, motion, folder, device, rank, world)
     if (folder / "last.pt").exists():
         trainer.resume(folder / "last.pt")
@@ -356,7 +353,7 @@ def train(
         return
     rendezvous = (folder / "rendezvous").resolve()
     rendezvous.unlink(missing_ok=True)
-    mp.spawn(_worker, (*common, rendezvous.as_uri()), nprocs=processes)  # type: ignore[no-untyped-call]
+    spawn(_worker, (*common, rendezvous.as_uri()), nprocs=processes)
 
 
 def main() -> None:
