@@ -63,6 +63,8 @@ _SOLVE_EVERY: Final = 0.5
 """Seconds between new running estimates."""
 _SETTLED: Final = 2.0
 """Seconds in which the running estimates may move fast."""
+_REMEMBERED: Final = 60.0
+"""Seconds after which somebody who left is measured anew."""
 _CORRELATED: Final = 6.0
 """Frames over which the error of a measured distance stays alike (at 30 a second, 0.2 s)."""
 _FLOOR_CONTACT_ERROR: Final = 0.03
@@ -149,6 +151,7 @@ class SceneTracker:
         now = pose2d.timestamp
         person = self._people.get(pose2d.person_id)
         if person is None:
+            self._forget_the_absent(now)
             person = self._people[pose2d.person_id] = _Person(OneEuroFilter(self._smooth))
         scores = np.asarray(pose2d.scores, np.float64)[None]
         units = np.asarray(lifted.joints - lifted.joints[HIP], np.float64)[None]
@@ -171,6 +174,11 @@ class SceneTracker:
         depth = max(person.depth(float(z[0]), float(variance[0]), now), MIN_DEPTH)
         root = fit_lateral(joints, rays, weights, np.array([depth]))
         return _pose3d(lifted, joints[0], root[0], self._ground)
+
+    def _forget_the_absent(self, now: float) -> None:
+        """Keep memory bounded where people come and go for hours."""
+        for person_id in [k for k, p in self._people.items() if now - p.time > _REMEMBERED]:
+            del self._people[person_id]
 
     def _follow_ground(self, now: float) -> None:
         """Solve for the ground now and then, and let the one in use drift there."""
@@ -320,7 +328,7 @@ def _joint_weights(scores: Array) -> Array:
 
 def _share(dt: float, age: float) -> float:
     """How far a running estimate moves in `dt` seconds: fast when new, slowly once settled."""
-    return 1.0 - math.exp(-dt / (0.3 + min(age, 6.0) * 0.4))
+    return 1.0 - math.exp(-dt / (0.4 + 0.4 * min(age, 6.0)))
 
 
 def _pose3d(lifted: LiftedPose, joints: Array, root: Array, ground: Ground) -> Pose3D:

@@ -1,0 +1,450 @@
+"""Metres, root, gravity and floor against clips whose camera and body are known exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.optimize import least_squares
+
+from posemamba.skeleton import BONES, L_ANKLE, L_KNEE, MIRROR, R_ANKLE, R_KNEE
+from posemamba_live.body import (
+    CHAIN_SHARE,
+    measure_body,
+    rebuild,
+    segment_lengths,
+    segment_weights,
+    weighted_median,
+)
+from posemamba_live.camera import Pinhole, fit_lateral, fit_translation
+from posemamba_live.ground import (
+    ANKLE_HEIGHT,
+    PITCH_PRIOR,
+    Ground,
+    fit_ground,
+    gather_evidence,
+)
+from posemamba_live.scene import SceneTracker, solve_scene
+from posemamba_live.types import LiftedPose, Pose2D, Pose3D
+
+DEMO = Path(__file__).parent.parent / "demo_videos"
+FPS = 30.0
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Ground truth of one demo clip."""
+
+    height_m: float
+    camera: Array
+    world: Array
+    pixels: Array
+    focal: float
+    rotation: Array
+    translation: Array
+    size: tuple[int, int] = (640, 360)
+
+    @property
+    def fov_deg(self) -> float:
+        return 2.0 * math.degrees(math.atan(0.5 * max(self.size) / self.focal))
+
+    @property
+    def ground(self) -> Ground:
+        up = self.rotation[:, 2]
+        height = -(self.rotation.T @ self.translation)[2]
+        return Ground(math.asin(up[2]), math.atan2(up[0], -up[1]), float(height))
+
+    @property
+    def relative(self) -> Array:
+        return self.camera - self.camera[:, :1]
+
+    def lifted(
+        self,
+        *,
+        units: Array | None = None,
+        pixels: Array | None = None,
+        scores: Array | None = None,
+        person: int = 0,
+    ) -> list[LiftedPose]:
+        """What a lifter would say: exact, unless told otherwise."""
+        units = self.relative / self.height_m if units is None else units
+        pixels = self.pixels if pixels is None else pixels
+        scores = np.full((len(units), 17), 0.95) if scores is None else scores
+        return [
+            LiftedPose(
+                Pose2D(
+                    frame_index=i,
+                    timestamp=i / FPS,
+                    person_id=person,
+                    keypoints=pixels[i].astype(np.float32),
+                    scores=scores[i].astype(np.float32),
+                    image_size=self.size,
+                ),
+                units[i].astype(np.float32),
+                look_ahead=0,
+            )
+            for i in range(len(units))
+        ]
+
+
+def load(name: str, height_m: float) -> Clip:
+    with np.load(DEMO / f"{name}_gt.npz", allow_pickle=False) as gt:
+        return Clip(
+            height_m=height_m,
+            camera=gt["joints_camera"].astype(float),
+            world=gt["joints_world"].astype(float),
+            pixels=gt["joints_2d"].astype(float),
+            focal=float(gt["K"][0, 0]),
+            rotation=gt["R"],
+            translation=gt["t"],
+        )
+
+
+@pytest.fixture(scope="module", params=["walk_turn", "arm_signals"])
+def clip(request: pytest.FixtureRequest) -> Clip:
+    return load(request.param, {"walk_turn": 1.78, "arm_signals": 1.66}[request.param])
+
+
+@pytest.fixture(scope="module")
+def walk() -> Clip:
+    return load("walk_turn", 1.78)
+
+
+def noisy(clip: Clip, *, shrink: float = 1.0, person: int = 0) -> list[LiftedPose]:
+    """Errors like a lifter's: slow, larger in depth, with a size that wavers."""
+    rng = np.random.default_rng(5)
+    keep = math.exp(-1.0 / (FPS * 0.15))
+    units = shrink * clip.relative / clip.height_m
+    drift, size = np.zeros((17, 3)), 0.0
+    out = np.empty_like(units)
+    for i in range(len(units)):
+        fresh = rng.normal(size=(17, 3)) * [0.012, 0.012, 0.025]
+        drift = keep * drift + math.sqrt(1 - keep**2) * fresh
+        size = 0.92 * size + 0.39 * rng.normal() * 0.03
+        out[i] = units[i] * math.exp(size) + drift
+    pixels = clip.pixels + rng.normal(0, 1.5, clip.pixels.shape)
+    return clip.lifted(units=out, pixels=pixels, person=person)
+
+
+def track_live(lifted: list[LiftedPose], clip: Clip, **options: float) -> list[Pose3D]:
+    tracker = SceneTracker(clip.height_m, clip.fov_deg, **options)
+    return [tracker.update(pose) for pose in lifted]
+
+
+def stack(poses: list[Pose3D], field: str) -> Array:
+    return np.array([getattr(pose, field) for pose in poses])
+
+
+def lower_ankle(world: Array) -> Array:
+    return world[:, [R_ANKLE, L_ANKLE], 2].min(1)
+
+
+def bone(joints: Array, a: int, b: int) -> Array:
+    return np.linalg.norm(joints[:, a] - joints[:, b], axis=-1)
+
+
+# Camera
+
+
+def test_pinhole_agrees_with_the_camera_that_rendered_the_clip(clip: Clip) -> None:
+    camera = Pinhole.from_fov(clip.size, clip.fov_deg)
+    assert camera.focal == pytest.approx(clip.focal, rel=1e-6)
+    np.testing.assert_allclose(camera.project(clip.camera), clip.pixels, atol=0.01)
+    rays = camera.rays(clip.pixels)
+    np.testing.assert_allclose(rays, clip.camera[..., :2] / clip.camera[..., 2:], atol=2e-5)
+
+
+def test_translation_is_the_least_squares_one(clip: Clip) -> None:
+    rng = np.random.default_rng(6)
+    rows = slice(0, 160, 40)
+    joints = clip.relative[rows] + rng.normal(0, 0.01, (4, 17, 3))
+    rays = Pinhole.from_fov(clip.size, clip.fov_deg).rays(clip.pixels[rows])
+    weights = rng.uniform(0.2, 1.0, (4, 17))
+    got = fit_translation(joints, rays, weights)
+    for i in range(4):
+
+        def residuals(t: Array, i: int = i) -> Array:
+            p = joints[i] + t
+            error = p[:, :2] / p[:, 2:] - rays[i]
+            return np.ravel(np.sqrt(weights[i])[:, None] * error)
+
+        best = least_squares(residuals, x0=[0.0, 0.0, 5.0], xtol=1e-12, ftol=1e-12).x
+        # Ours also plays down the worse joints: equal up to a fraction of their noise.
+        np.testing.assert_allclose(got[i, :2], best[:2], atol=0.01)
+        assert got[i, 2] == pytest.approx(best[2], rel=0.01)
+    np.testing.assert_allclose(
+        fit_lateral(clip.relative, clip.camera[..., :2] / clip.camera[..., 2:],
+                    np.ones(clip.relative.shape[:2]), clip.camera[:, 0, 2]),
+        clip.camera[:, 0], atol=1e-6,
+    )  # fmt: skip
+
+
+def test_translation_ignores_a_joint_that_is_far_off(clip: Clip) -> None:
+    rays = Pinhole.from_fov(clip.size, clip.fov_deg).rays(clip.pixels)
+    rays[:, 13] += 0.2  # a wrist seen on the other side of the room
+    got = fit_translation(clip.relative, rays, np.ones(rays.shape[:2]))
+    np.testing.assert_allclose(got[:, :2], clip.camera[:, 0, :2], atol=0.03)
+    np.testing.assert_allclose(got[:, 2], clip.camera[:, 0, 2], rtol=0.03)
+
+
+# Body
+
+
+def test_weighted_median_equals_repetition() -> None:
+    rng = np.random.default_rng(7)
+    values = rng.normal(size=(25, 3))
+    counts = rng.integers(1, 6, (25, 3))
+    got = weighted_median(values, counts.astype(float))
+    for k in range(3):
+        repeated = np.sort(np.repeat(values[:, k], counts[:, k]))
+        assert got[k] == repeated[math.ceil(len(repeated) / 2) - 1]
+
+
+def test_rebuilding_keeps_directions_and_sets_lengths(clip: Clip) -> None:
+    lengths = np.linspace(0.1, 0.5, 17)
+    out = rebuild(clip.relative, lengths)
+    for parent, child in BONES:
+        np.testing.assert_allclose(bone(out, parent, child), lengths[child], atol=1e-9)
+        before = clip.relative[:, child] - clip.relative[:, parent]
+        after = out[:, child] - out[:, parent]
+        cosine = (before * after).sum(-1) / (np.linalg.norm(before, axis=-1) * lengths[child])
+        np.testing.assert_allclose(cosine, 1.0, atol=1e-9)
+    np.testing.assert_array_equal(out[:, 0], 0.0)
+
+
+def test_scale_comes_from_proportions_only_as_far_as_they_were_seen(clip: Clip) -> None:
+    segments = segment_lengths(0.9 * clip.relative / clip.height_m)  # drawn 10 % small
+    seen = segment_weights(np.ones((len(segments), 17)))
+    corrected = measure_body(segments, seen, clip.height_m)
+    assert corrected.scale * 0.9 == pytest.approx(clip.height_m, rel=0.02)
+    thigh = bone(clip.camera, L_KNEE, 4)[0]
+    assert corrected.lengths[L_KNEE] == pytest.approx(thigh, rel=0.02)
+
+    scores = np.full((len(segments), 17), 0.05)
+    guessed = measure_body(segments, segment_weights(scores), clip.height_m)
+    assert guessed.scale == pytest.approx(clip.height_m, rel=0.02)
+
+    absurd = measure_body(0.2 * segments, seen, clip.height_m)
+    assert absurd.scale < 1.16 * clip.height_m
+    assert 0.9 < CHAIN_SHARE < 1.0
+
+
+# Ground
+
+
+def test_world_axes(clip: Clip) -> None:
+    rotation = clip.ground.rotation
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(rotation) == pytest.approx(1.0)
+    assert rotation[0, 0] > 0.99  # X to the right
+    assert rotation[1, 2] > 0.99  # Y into the picture
+    assert rotation[2, 1] < -0.99  # Z up
+    # The clip's own world differs by a turn about the vertical and a shift along the floor.
+    ours = clip.ground.to_world(clip.camera)
+    np.testing.assert_allclose(ours[..., 2], clip.world[..., 2], atol=1e-4)
+    turn = rotation @ clip.rotation
+    np.testing.assert_allclose(turn[2], [0, 0, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("roll_deg", [0.0, 6.0])
+@pytest.mark.parametrize("pitch_deg", [-30.0, -5.0, 8.0])
+def test_ground_is_found_from_a_walk(walk: Clip, pitch_deg: float, roll_deg: float) -> None:
+    true = Ground(math.radians(pitch_deg), math.radians(roll_deg), 1.6)
+    camera = (walk.ground.to_world(walk.camera) - [0, 0, 1.6]) @ true.rotation
+    scores = np.ones((len(camera), 17))
+    evidence = gather_evidence(camera - camera[:, :1], camera[:, 0], scores, 1 / FPS)
+    found = fit_ground(evidence)
+    assert math.degrees(abs(found.pitch - true.pitch)) < 1.0
+    assert math.degrees(abs(found.roll - true.roll)) < 2.0  # the prior pulls towards level
+    assert found.height == pytest.approx(1.6, abs=0.06)
+
+
+def test_lying_people_do_not_turn_the_world_over(walk: Clip) -> None:
+    """Somebody on their back: the body's axis is level, and the prior has to hold."""
+    flat = walk.ground.to_world(walk.camera[:60])
+    hip = flat[:, :1] * [1, 1, 0]
+    flat = (flat - hip)[..., [2, 0, 1]] * [1, -1, 1]  # fallen to the right
+    flat[..., 2] += 0.15 - flat[..., 2].min()
+    camera = (flat + np.array([0, 4.0, -1.4])) @ Ground(-0.1, 0.0, 1.4).rotation
+    evidence = gather_evidence(camera - camera[:, :1], camera[:, 0], np.ones((60, 17)), 1 / FPS)
+    found = fit_ground(evidence)
+    assert abs(found.pitch - PITCH_PRIOR[0]) < math.radians(12.0)
+    assert abs(found.roll) < math.radians(10.0)
+
+
+# Recordings
+
+
+def test_exact_input_gives_the_exact_scene(clip: Clip) -> None:
+    poses = solve_scene(clip.lifted(), clip.height_m, clip.fov_deg, smooth=0.0)
+    root, world = stack(poses, "root"), stack(poses, "joints_world")
+    np.testing.assert_allclose(stack(poses, "joints"), clip.relative, atol=0.02)
+    np.testing.assert_allclose(root[:, 2], clip.camera[:, 0, 2], rtol=0.02)
+    np.testing.assert_allclose(root[:, :2], clip.camera[:, 0, :2], atol=0.02)
+    np.testing.assert_allclose(world[..., 2], clip.world[..., 2], atol=0.06)
+    assert np.median(lower_ankle(world)) == pytest.approx(ANKLE_HEIGHT, abs=0.01)
+
+
+@pytest.mark.parametrize("shrink", [1.0, 0.93])
+@pytest.mark.parametrize("live", [False, True])
+def test_noisy_input_gives_nearly_the_same_scene(clip: Clip, shrink: float, live: bool) -> None:
+    lifted = noisy(clip, shrink=shrink)
+    poses = track_live(lifted, clip) if live else solve_scene(lifted, clip.height_m, clip.fov_deg)
+    settled = slice(60 if live else 0, None)
+    root, world = stack(poses, "root")[settled], stack(poses, "joints_world")[settled]
+    joints = stack(poses, "joints")[settled]
+    true_root = clip.camera[settled, 0]
+
+    shank = bone(joints, R_KNEE, R_ANKLE).mean() / bone(clip.camera, R_KNEE, R_ANKLE).mean()
+    assert shank == pytest.approx(1.0, abs=0.10 if live else 0.06)
+    depth_error = (root[:, 2] - true_root[:, 2]) / true_root[:, 2]
+    assert abs(depth_error.mean()) < 0.06
+    assert depth_error.std() < 0.03
+    # Sideways, the root stays on its view ray; depth does not tremble.
+    rays = root[:, :2] / root[:, 2:]
+    assert np.abs(rays - true_root[:, :2] / true_root[:, 2:]).max() < 0.012
+    assert np.abs(np.diff(root[:, 2], 2)).mean() < (0.02 if live else 0.003)
+    # Feet neither sink nor float, and the body does not bounce.
+    feet = lower_ankle(world) - lower_ankle(clip.world[settled])
+    assert abs(feet.mean()) < 0.035
+    assert feet.std() < 0.04
+
+
+def test_bones_are_constant_and_symmetric(clip: Clip) -> None:
+    joints = stack(solve_scene(noisy(clip), clip.height_m, clip.fov_deg), "joints")
+    np.testing.assert_array_equal(joints[:, 0], 0.0)
+    for parent, child in BONES:
+        lengths = bone(joints, parent, child)
+        assert lengths.std() < 1e-6
+        mirrored = bone(joints, MIRROR[parent], MIRROR[child])
+        assert lengths[0] == pytest.approx(mirrored[0], abs=1e-6)
+
+
+def test_height_scales_everything(walk: Clip) -> None:
+    lifted = walk.lifted()
+    normal = solve_scene(lifted, 1.78, walk.fov_deg, smooth=0.0)
+    child = solve_scene(lifted, 0.89, walk.fov_deg, smooth=0.0)
+    ratio = stack(child, "joints")[:, 1:] / stack(normal, "joints")[:, 1:]
+    np.testing.assert_allclose(ratio, 0.5, rtol=1e-3)
+    assert np.mean(stack(child, "root")[:, 2] / stack(normal, "root")[:, 2]) == pytest.approx(
+        0.5, abs=0.03
+    )
+
+
+def test_every_pose_comes_back_in_its_place(walk: Clip) -> None:
+    """Two people in shuffled order, one of whom is seen on every third frame only."""
+    other = replace(walk, camera=walk.camera + np.array([0.8, 0.0, 1.0]))
+    pixels = Pinhole.from_fov(walk.size, walk.fov_deg).project(other.camera)
+    track = walk.lifted(person=4) + walk.lifted(pixels=pixels, person=9)[::3]
+    order = np.random.default_rng(8).permutation(len(track))
+    poses = solve_scene([track[i] for i in order], 1.78, walk.fov_deg)
+    assert [p.pose2d for p in poses] == [track[i].pose2d for i in order]
+    for person, truth in ((4, walk), (9, other)):
+        mine = sorted((p for p in poses if p.person_id == person), key=lambda p: p.frame_index)
+        frames = [p.frame_index for p in mine]
+        np.testing.assert_allclose(stack(mine, "root")[:, 2], truth.camera[frames, 0, 2], rtol=0.05)
+        assert np.median(lower_ankle(stack(mine, "joints_world"))) == pytest.approx(
+            ANKLE_HEIGHT, abs=0.03
+        )
+    assert solve_scene([], 1.7, 60.0) == []
+
+
+# Live
+
+
+def test_live_estimates_converge_and_never_jump(clip: Clip) -> None:
+    lifted = noisy(clip)
+    tracker = SceneTracker(clip.height_m, clip.fov_deg)
+    grounds, poses = [], []
+    for pose in lifted:
+        poses.append(tracker.update(pose))
+        grounds.append(tracker.ground)
+    joints = stack(poses, "joints")
+    lengths = np.stack([bone(joints, a, b) for a, b in BONES], 1)
+    change = np.abs(np.diff(lengths, axis=0)) / lengths[1:]
+    assert change.max() < 0.03
+    assert change[60:].max() < 0.01
+    tilt = np.abs(np.diff([[g.pitch, g.roll] for g in grounds], axis=0))
+    assert np.degrees(tilt.max()) < 1.0
+    assert np.degrees(tilt[60:].max()) < 0.2
+    assert np.abs(np.diff([g.height for g in grounds]))[60:].max() < 0.02
+    final = grounds[-1]
+    assert math.degrees(abs(final.pitch - clip.ground.pitch)) < 3.0
+    assert math.degrees(abs(final.roll - clip.ground.roll)) < 2.0
+
+
+def test_live_people_share_the_floor_but_not_their_bodies(walk: Clip) -> None:
+    small = walk.lifted(units=0.95 * walk.relative / walk.height_m, person=2)
+    tracker = SceneTracker(1.78, walk.fov_deg, smooth=0.0)
+    first, second = [], []
+    for a, b in zip(walk.lifted(person=1), small, strict=True):
+        first.append(tracker.update(a))
+        second.append(tracker.update(b))
+    alone = track_live(walk.lifted(person=1), walk, smooth=0.0)
+    np.testing.assert_allclose(stack(first, "joints"), stack(alone, "joints"), atol=1e-6)
+    assert bone(stack(second, "joints"), 2, 3)[-1] == pytest.approx(
+        bone(stack(first, "joints"), 2, 3)[-1], rel=0.02
+    )  # both are 1.78 m: the shrunken one is corrected
+    assert np.median(lower_ankle(stack(first, "joints_world"))) == pytest.approx(
+        ANKLE_HEIGHT, abs=0.03
+    )
+
+
+def test_somebody_who_returns_is_placed_at_once(walk: Clip) -> None:
+    """After a gap there is no gliding over from where the person was last seen."""
+    lifted = walk.lifted()
+    tracker = SceneTracker(1.78, walk.fov_deg)
+    for pose in lifted[:40]:
+        tracker.update(pose)
+    later = replace(lifted[110].pose2d, timestamp=lifted[40].pose2d.timestamp + 3.0)
+    back = tracker.update(replace(lifted[110], pose2d=later))
+    np.testing.assert_allclose(back.root, walk.camera[110, 0], atol=0.4)
+    np.testing.assert_allclose(back.joints, walk.relative[110], atol=0.08)
+
+
+def test_many_passers_by_are_forgotten(walk: Clip) -> None:
+    tracker = SceneTracker(1.78, walk.fov_deg)
+    pose = walk.lifted()[0]
+    for person in range(300):
+        pose2d = replace(pose.pose2d, person_id=person, timestamp=2.0 * person)
+        tracker.update(replace(pose, pose2d=pose2d))
+    assert len(tracker._people) <= 32
+
+
+def half_body(lifted: list[LiftedPose]) -> list[LiftedPose]:
+    scores = lifted[0].pose2d.scores.copy()
+    scores[[2, 3, 5, 6]] = 0.02
+    return [replace(p, pose2d=replace(p.pose2d, scores=scores)) for p in lifted]
+
+
+@pytest.mark.parametrize("solve", ["file", "live"])
+def test_half_a_body_still_stands_on_a_floor(clip: Clip, solve: str) -> None:
+    """Legs outside the picture: positions stay near the truth, the floor plausible."""
+    lifted = half_body(clip.lifted())
+    run: dict[str, Callable[[], list[Pose3D]]] = {
+        "file": lambda: solve_scene(lifted, clip.height_m, clip.fov_deg),
+        "live": lambda: track_live(lifted, clip),
+    }
+    poses = run[solve]()
+    root, world = stack(poses, "root"), stack(poses, "joints_world")
+    np.testing.assert_allclose(root[:, 2], clip.camera[:, 0, 2], rtol=0.06)
+    assert np.isfinite(world).all()
+    assert abs(np.median(lower_ankle(world)) - ANKLE_HEIGHT) < 0.1
+    assert (world[:, 10, 2] > world[:, 0, 2]).all()
+
+
+@pytest.mark.parametrize(
+    ("height", "fov", "smooth"),
+    [(0.0, 60.0, 1.0), (-1.7, 60.0, 1.0), (170.0, 60.0, 1.0), (1.7, 0.0, 1.0), (1.7, 180.0, 1.0),
+     (1.7, 60.0, -1.0), (math.nan, 60.0, 1.0)],
+)  # fmt: skip
+def test_impossible_settings_are_refused(height: float, fov: float, smooth: float) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        SceneTracker(height, fov, smooth=smooth)
+    with pytest.raises(ValueError, match="must be"):
+        solve_scene([], height, fov, smooth=smooth)
