@@ -178,15 +178,18 @@ class Composer:
 
     def _draw_picture(self, panel: Image, frame: Frame, poses: Sequence[Pose3D]) -> None:
         w, h = frame.size
-        scale = min(panel.shape[1] / w, panel.shape[0] / h)
-        size = (min(round(w * scale), panel.shape[1]), min(round(h * scale), panel.shape[0]))
+        fits = (panel.shape[1] / w, panel.shape[0] / h)
+        # Where only the rounding to even sizes differs, fill the panel and lose a line or two.
+        scale = max(fits) if max(fits) < 1.01 * min(fits) else min(fits)
+        size = (max(1, round(w * scale)), max(1, round(h * scale)))
         method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
         picture = np.asarray(cv2.resize(frame.image, size, interpolation=method), np.uint8)
         draw_overlay(picture, (pose.pose2d for pose in poses), scale=scale)
-        x, y = (panel.shape[1] - size[0]) // 2, (panel.shape[0] - size[1]) // 2
-        if size != (panel.shape[1], panel.shape[0]):
+        picture = picture[: panel.shape[0], : panel.shape[1]]
+        if picture.shape != panel.shape:
             panel[:] = to_bgr8(BACKGROUND)
-        panel[y : y + size[1], x : x + size[0]] = picture
+        y, x = (panel.shape[0] - picture.shape[0]) // 2, (panel.shape[1] - picture.shape[1]) // 2
+        panel[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
 
     def _caption(self, room: Image, frame: Frame, poses: Sequence[Pose3D]) -> None:
         side = room.shape[0]
