@@ -106,7 +106,8 @@ class FfmpegEncoder:
             "-f", "mp4", f"file:{path}",
         ]  # fmt: skip
         try:
-            # Apart from our process group (the second way is Windows'), so that Ctrl-C does not end it before the last frame.
+            # Outside our process group (Windows has its own way), so that Ctrl-C does not end
+            # it before the last frame.
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
