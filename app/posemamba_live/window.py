@@ -1,0 +1,136 @@
+"""Windows over time: which frames a network sees together, and how its answers are blended.
+
+Plain arithmetic on indices and arrays; what a network is stays in `lifter`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posemamba.skeleton import NUM_JOINTS
+from posemamba_live.types import FloatArray, Pose2D
+
+MAX_GAP_S = 0.25
+"""Seconds without a pose that a window bridges; a longer gap begins a new window."""
+
+
+def breaks_track(previous: Pose2D, current: Pose2D) -> bool:
+    """Whether `current` cannot share a window with the pose before it."""
+    step = current.timestamp - previous.timestamp
+    return (
+        current.person_id != previous.person_id
+        or current.image_size != previous.image_size
+        or not 0.0 <= step <= MAX_GAP_S + 1e-6
+    )
+
+
+def interpolate(
+    before: Pose2D, after: Pose2D, frame_index: int, timestamp: float, *, score_factor: float = 1.0
+) -> Pose2D:
+    """The pose between two others at a time between theirs, linearly, marked `predicted`.
+
+    Args:
+        score_factor: confidence relative to the less sure of the two neighbours.
+    """
+    span = after.timestamp - before.timestamp
+    share = np.float32((timestamp - before.timestamp) / span if span > 0 else 0.0)
+    return Pose2D(
+        frame_index=frame_index,
+        timestamp=timestamp,
+        person_id=before.person_id,
+        keypoints=before.keypoints + share * (after.keypoints - before.keypoints),
+        scores=np.float32(score_factor) * np.minimum(before.scores, after.scores),
+        image_size=before.image_size,
+        predicted=True,
+    )
+
+
+def resample(poses: Sequence[Pose2D], times: NDArray[np.float64]) -> tuple[FloatArray, FloatArray]:
+    """Keypoints and scores at any times by linear interpolation; constant beyond the ends.
+
+    Args:
+        poses: at least one, in the order of time.
+        times: (T,) seconds.
+
+    Returns:
+        (T, 17, 2) pixels and (T, 17) confidence.
+    """
+    keypoints, scores = stack(poses)
+    stamps = np.array([pose.timestamp for pose in poses])
+    after = np.clip(np.searchsorted(stamps, times), 1, len(stamps) - 1) if len(stamps) > 1 else 0
+    before = np.maximum(after - 1, 0)
+    span = np.maximum(stamps[after] - stamps[before], 1e-9)
+    share = np.clip((times - stamps[before]) / span, 0.0, 1.0).astype(np.float32)
+    share = np.broadcast_to(share, times.shape)
+    return (
+        keypoints[before] + share[:, None, None] * (keypoints[after] - keypoints[before]),
+        scores[before] + share[:, None] * (scores[after] - scores[before]),
+    )
+
+
+def blend_weights(length: int) -> FloatArray:
+    """(length,) weights of a window's frames: a Hann bell, positive at the edges.
+
+    A frame near the middle was lifted with context on both sides and counts most. At the
+    edge the bell falls to next to nothing, so that a window enters and leaves the average
+    without a step.
+    """
+    phase = (np.arange(length) + 0.5) / length
+    return np.asarray(np.sin(np.pi * phase) ** 2 + 1e-4, np.float32)
+
+
+class Blender:
+    """Weighted mean of overlapping windows, given out frame by frame from the front."""
+
+    def __init__(self) -> None:
+        self.start = 0
+        """Frame number of the first frame not yet given out."""
+        self._sum: NDArray[np.float64] = np.zeros((0, NUM_JOINTS, 3))
+        self._weight: NDArray[np.float64] = np.zeros(0)
+        self._seen_to: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def add(self, start: int, joints: FloatArray) -> None:
+        """Add a window's answer.
+
+        Args:
+            start: frame number of the window's first frame, not before `self.start`.
+            joints: (T, 17, 3) in axes and units that all windows share.
+        """
+        first, last = start - self.start, start - self.start + len(joints)
+        if first < 0:
+            raise ValueError(f"frame {start} was already given out")
+        missing = last - len(self._weight)
+        if missing > 0:
+            self._sum = np.concatenate([self._sum, np.zeros((missing, NUM_JOINTS, 3))])
+            self._weight = np.concatenate([self._weight, np.zeros(missing)])
+            self._seen_to = np.concatenate([self._seen_to, np.zeros(missing, np.int64)])
+        weights = blend_weights(len(joints))
+        self._sum[first:last] += weights[:, None, None] * joints
+        self._weight[first:last] += weights
+        self._seen_to[first:last] = np.maximum(self._seen_to[first:last], self.start + last - 1)
+
+    def take(self, stop: int) -> tuple[FloatArray, NDArray[np.int64]]:
+        """Give out the n frames before number `stop`.
+
+        Returns:
+            (n, 17, 3) blended joints, and (n,) how many frames after each one its windows saw.
+        """
+        n = stop - self.start
+        if n > len(self._weight) or not self._weight[:n].all():
+            raise ValueError("a frame that no window covers")
+        joints = (self._sum[:n] / self._weight[:n, None, None]).astype(np.float32)
+        look_ahead = self._seen_to[:n] - np.arange(self.start, stop)
+        self._sum, self._weight, self._seen_to = self._sum[n:], self._weight[n:], self._seen_to[n:]
+        self.start = stop
+        return joints, look_ahead
+
+
+def stack(poses: Sequence[Pose2D]) -> tuple[FloatArray, FloatArray]:
+    """Keypoints (T, 17, 2) in pixels and scores (T, 17) of successive poses."""
+    return (
+        np.stack([pose.keypoints for pose in poses]).astype(np.float32),
+        np.stack([pose.scores for pose in poses]).astype(np.float32),
+    )
