@@ -1,0 +1,121 @@
+"""Brings results together: people of one frame, and frames with their poses."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import cv2
+import numpy as np
+
+from posemamba_live.lifter import Lifter, PeopleLifter
+from posemamba_live.scene import SceneTracker
+from posemamba_live.tracking import GapFiller, Tracker
+from posemamba_live.types import Detection, Frame, Image, LiftedPose, Pose3D
+
+_MAX_KEPT: Final = (1280, 720)
+"""Longer and shorter side of pictures that wait for their poses; nothing draws them larger."""
+_NO_PICTURE: Final[Image] = np.zeros((1, 1, 3), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """What one frame brought: poses of this frame and of earlier ones that are now final."""
+
+    frame: Frame | None
+    """None after the last frame."""
+    poses: Sequence[LiftedPose]
+    settled: float
+    """Index of the last frame for which no more poses will come; infinity after the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One frame with everybody in it: what is drawn and shown."""
+
+    frame: Frame
+    poses: tuple[Pose3D, ...]
+
+
+class People:
+    """Tracks, fills gaps and lifts: from one frame's detections to poses in body heights.
+
+    Args:
+        make_lifter: for each person.
+        people: how many at most.
+        fill_gaps: bridge short gaps, which makes results wait for their end (files).
+    """
+
+    def __init__(
+        self, make_lifter: Callable[[], Lifter], people: int = 1, *, fill_gaps: bool
+    ) -> None:
+        self._tracker = Tracker(people)
+        self._filler = GapFiller() if fill_gaps else None
+        self._lifter = PeopleLifter(make_lifter)
+
+    def push(self, frame: Frame, detections: Sequence[Detection]) -> Lifted:
+        """Take the next frame."""
+        poses = self._tracker.update(frame, detections)
+        undecided = None
+        if self._filler is not None:
+            poses = self._filler.push(frame.index, frame.timestamp, poses)
+            undecided = self._filler.first_undecided(frame.index, frame.timestamp)
+        lifted = self._lifter.push(poses, frame.timestamp)
+        waiting = [i for i in (undecided, self._lifter.first_waiting) if i is not None]
+        return Lifted(frame, lifted, min(waiting) - 1 if waiting else frame.index)
+
+    def flush(self) -> Lifted:
+        """After the last frame: everything that was still waiting."""
+        return Lifted(None, self._lifter.flush(), float("inf"))
+
+
+class Assembler:
+    """Brings poses, which come late and person by person, back together with their frames.
+
+    Args:
+        scene: places the poses; None where nobody looks at them before the end.
+    """
+
+    def __init__(self, scene: SceneTracker | None) -> None:
+        self._scene = scene
+        self._frames: deque[Frame] = deque()
+        self._poses: dict[int, list[LiftedPose]] = {}
+
+    def push(self, news: Lifted) -> Iterator[Picture]:
+        """Take the next news; yields the frames that are now complete, in order."""
+        if news.frame is not None:
+            self._frames.append(_kept(news.frame, picture=self._scene is not None))
+        for pose in news.poses:
+            self._poses.setdefault(pose.pose2d.frame_index, []).append(pose)
+        while self._frames and self._frames[0].index <= news.settled:
+            frame = self._frames.popleft()
+            people = self._poses.pop(frame.index, [])
+            people.sort(key=lambda pose: pose.pose2d.person_id)
+            scene = self._scene
+            placed = [] if scene is None else [scene.update(pose) for pose in people]
+            yield Picture(frame, tuple(_drawn(pose, frame) for pose in placed))
+
+
+def _kept(frame: Frame, *, picture: bool) -> Frame:
+    """The frame with a picture no larger than anything draws it, or with none."""
+    if not picture:
+        return replace(frame, image=_NO_PICTURE)
+    (long, short), (w, h) = _MAX_KEPT, frame.size
+    scale = min(long / max(w, h), short / min(w, h))
+    if scale >= 1.0:
+        return frame
+    size = (max(1, round(w * scale)), max(1, round(h * scale)))
+    image = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
+    return replace(frame, image=np.asarray(image, np.uint8))
+
+
+def _drawn(pose: Pose3D, frame: Frame) -> Pose3D:
+    """The pose with its keypoints in pixels of the picture that was kept."""
+    w, h = pose.pose2d.image_size
+    if frame.size == (w, h):
+        return pose
+    scale = np.array([frame.size[0] / w, frame.size[1] / h], np.float32)
+    keypoints = pose.pose2d.keypoints * scale
+    return replace(pose, pose2d=replace(pose.pose2d, keypoints=keypoints, image_size=frame.size))

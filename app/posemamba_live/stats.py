@@ -1,0 +1,183 @@
+"""What a run measures of itself: rates, latency and the time that each stage takes.
+
+Memory stays the same however long the run; percentiles come from an even sample of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from posemamba_live.errors import SinkError
+from posemamba_live.sinks.base import partial_path
+
+_SAMPLE_SIZE: Final = 4096
+
+
+class Reservoir:
+    """An even sample of fixed size of everything added (algorithm R), and the exact maximum."""
+
+    def __init__(self, size: int = _SAMPLE_SIZE) -> None:
+        self.count = 0
+        self.maximum = 0.0
+        self._size = size
+        self._sample: list[float] = []
+        self._random = random.Random(0)
+
+    def add(self, value: float) -> None:
+        self.maximum = value if self.count == 0 else max(self.maximum, value)
+        self.count += 1
+        if len(self._sample) < self._size:
+            self._sample.append(value)
+        elif (slot := self._random.randrange(self.count)) < self._size:
+            self._sample[slot] = value
+
+    def percentile(self, percent: float) -> float:
+        """Nearest-rank percentile; 0 where nothing was added."""
+        if not self._sample:
+            return 0.0
+        ordered = sorted(self._sample)
+        return ordered[min(len(ordered) - 1, int(percent / 100.0 * len(ordered)))]
+
+
+class Rate:
+    """Events per second between the first event and the last."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first = 0.0
+        self._last = 0.0
+
+    def tick(self, now: float) -> None:
+        """Count one event at `now`, seconds of any clock."""
+        self._first = now if self.count == 0 else self._first
+        self._last = now
+        self.count += 1
+
+    @property
+    def per_second(self) -> float:
+        span = self._last - self._first
+        return (self.count - 1) / span if span > 0.0 else 0.0
+
+
+class RunStats:
+    """Counters of one run; any thread may call any method."""
+
+    def __init__(self, device: str = "", backend: str = "") -> None:
+        self.device = device
+        self.backend = backend
+        self.frames_dropped = 0
+        """Captured but never processed, because a newer one was there."""
+        self._lock = threading.Lock()
+        self._in = Rate()
+        self._out = Rate()
+        self._latency = Reservoir()
+        self._stages: dict[str, Reservoir] = {}
+
+    @property
+    def frames_in(self) -> int:
+        return self._in.count
+
+    @property
+    def frames_out(self) -> int:
+        return self._out.count
+
+    @property
+    def fps_out(self) -> float:
+        return self._out.per_second
+
+    @property
+    def latency_ms(self) -> float:
+        """Median time from capture to result."""
+        with self._lock:
+            return self._latency.percentile(50)
+
+    def frame_in(self) -> None:
+        """A frame has come from the source."""
+        with self._lock:
+            self._in.tick(time.monotonic())
+
+    def frame_out(self, captured_at: float) -> None:
+        """The result for a frame captured at `captured_at` (time.monotonic()) is there."""
+        now = time.monotonic()
+        with self._lock:
+            self._out.tick(now)
+            self._latency.add(1e3 * (now - captured_at))
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a block as work of stage `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            elapsed = 1e3 * (time.perf_counter() - start)
+            with self._lock:
+                self._stages.setdefault(name, Reservoir()).add(elapsed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: milliseconds, frames a second, mebibytes."""
+        with self._lock:
+            return {
+                "frames_in": self._in.count + self.frames_dropped,
+                "frames_dropped": self.frames_dropped,
+                "frames_out": self._out.count,
+                "fps_in": round(self._in.per_second, 2),
+                "fps_out": round(self._out.per_second, 2),
+                "latency_ms": {
+                    "p50": round(self._latency.percentile(50), 2),
+                    "p95": round(self._latency.percentile(95), 2),
+                    "max": round(self._latency.maximum, 2),
+                },
+                "stage_ms": {
+                    name: {
+                        "p50": round(times.percentile(50), 2),
+                        "p95": round(times.percentile(95), 2),
+                    }
+                    for name, times in self._stages.items()
+                },
+                "rss_mb": round(resident_mb(), 1),
+                "device": self.device,
+                "backend": self.backend,
+            }
+
+    def write(self, path: Path) -> None:
+        """Write `to_dict` as JSON, atomically.
+
+        Raises:
+            SinkError: it cannot be written.
+        """
+        part = partial_path(path)
+        try:
+            part.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise SinkError(
+                f"cannot write {path}",
+                why=str(error.strerror or error),
+                hint="check that the disk has room and that the folder is still there",
+            ) from error
+
+
+def resident_mb() -> float:
+    """Memory that this process holds now, in MiB; its peak, or 0, where only that is known."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    except (OSError, ValueError, IndexError, AttributeError):
+        pass
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
