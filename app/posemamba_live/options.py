@@ -1,0 +1,134 @@
+"""What a run is asked to do, and the checks that need nothing loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from posemamba_live.errors import UsageError
+
+MAX_PEOPLE: Final = 4
+
+
+class ModeName(str, Enum):
+    """How much work goes into lifting; lifter.MODES says what each one does."""
+
+    FAST = "fast"
+    BALANCED = "balanced"
+    ACCURATE = "accurate"
+
+
+class DeviceName(str, Enum):
+    """Where the network runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """One field per option of the command; None where it was not given."""
+
+    source: str | None = None
+    camera: str | None = None
+    realtime: bool = False
+    exports: Sequence[Path] = ()
+    record: Path | None = None
+    stats: Path | None = None
+    overwrite: bool = False
+    headless: bool = False
+    weights: str | None = None
+    mode: ModeName = ModeName.BALANCED
+    window: int | None = None
+    delay: int = 0
+    detector: str = "mediapipe"
+    detector_model: Path | None = None
+    people: int = 1
+    device: DeviceName = DeviceName.AUTO
+    threads: int | None = None
+    height: float = 1.70
+    fov: float = 60.0
+    smooth: float = 1.0
+    mirror: bool = False
+    start: float = 0.0
+    end: float | None = None
+    max_frames: int | None = None
+    duration: float | None = None
+    verbosity: int = 0
+    """-1 quiet, 0 normal, 1 informative, 2 everything."""
+    command_line: Sequence[str] = field(default_factory=tuple)
+    """As given, for the exports' metadata."""
+
+    @property
+    def outputs(self) -> list[Path]:
+        """Every file that the run is to write."""
+        return [*self.exports, *(path for path in (self.record, self.stats) if path is not None)]
+
+    def check(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            UsageError: naming the option.
+        """
+        if self.source is None and self.camera is None:
+            raise UsageError(
+                "Nothing to look at",
+                hint="posemamba-live VIDEO, or posemamba-live --camera 0",
+            )
+        if self.source is not None and self.camera is not None:
+            raise UsageError("Two sources at once", hint="either SOURCE or --camera, not both")
+        _in_range("--height", self.height, 0.3, 3.0, "metres")
+        _in_range("--fov", self.fov, 5.0, 150.0, "degrees")
+        _in_range("--smooth", self.smooth, 0.0, 100.0, "")
+        _in_range("--people", self.people, 1, MAX_PEOPLE, "")
+        _in_range("--start", self.start, 0.0, math.inf, "seconds")
+        if self.end is not None and not self.end > self.start:
+            raise UsageError(f"--end {self.end:g} is not after --start {self.start:g}")
+        if self.duration is not None and not self.duration > 0.0:
+            raise UsageError(f"--duration {self.duration:g} leaves nothing", hint="more than 0")
+        for name, count in (
+            ("--max-frames", self.max_frames),
+            ("--window", self.window),
+            ("--threads", self.threads),
+        ):
+            if count is not None and count < 1:
+                raise UsageError(f"{name} {count} leaves nothing", hint="1 or more")
+        if self.delay < 0:
+            raise UsageError(f"--delay {self.delay}: nobody sees the future", hint="0 or more")
+        if self.window is not None and self.delay >= self.window:
+            raise UsageError(
+                f"--delay {self.delay} is not inside a window of {self.window} frames",
+                hint=f"at most --delay {self.window - 1}",
+            )
+        self._check_files()
+
+    def _check_files(self) -> None:
+        if self.detector_model is not None and not self.detector_model.is_file():
+            raise UsageError(
+                f"There is no detector model {self.detector_model}",
+                hint="--detector-model takes a file",
+            )
+        seen: set[Path] = set()
+        for path in self.outputs:
+            resolved = path.resolve()
+            if resolved in seen:
+                raise UsageError(f"{path} is to be written twice", hint="give each file a name")
+            seen.add(resolved)
+            if self.source is not None and resolved == Path(self.source).resolve():
+                raise UsageError(f"{path} is the source itself", hint="choose another name")
+        if self.headless and not self.outputs:
+            raise UsageError(
+                "Without a window and without a file there is nothing to do",
+                hint="add --export poses.npz or --record video.mp4, or leave out --headless",
+            )
+
+
+def _in_range(name: str, value: float, low: float, high: float, unit: str) -> None:
+    if not (math.isfinite(value) and low <= value <= high):
+        limits = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
+        raise UsageError(f"{name} {value:g} is out of range", hint=f"{limits} {unit}".rstrip())

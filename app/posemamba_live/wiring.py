@@ -1,0 +1,311 @@
+"""Builds the parts that the options ask for, runs them, and tells how it went.
+
+The heavy libraries (torch, MediaPipe, Open3D) are imported from here on, after the checks
+that need none of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from posemamba.skeleton import NUM_JOINTS
+from posemamba_live import __version__
+from posemamba_live.errors import (
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    LiveError,
+    SinkError,
+    UsageError,
+)
+from posemamba_live.options import DeviceName, Options
+from posemamba_live.progress import reporter, say, summary
+from posemamba_live.sinks import EXPORTERS, check_output
+from posemamba_live.sinks.display import display_available
+from posemamba_live.sources import Source, open_source
+from posemamba_live.stats import RunStats
+
+if TYPE_CHECKING:
+    from posemamba.checkpoint import Checkpoint
+    from posemamba_live.detectors import Detector
+    from posemamba_live.lifter import Lifter, Network
+    from posemamba_live.outputs import Outputs
+    from posemamba_live.pipeline import RunResult
+    from posemamba_live.sinks import Sink
+    from posemamba_live.sinks.viewer import Viewer
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_WEIGHTS: Final = "window-m3"
+_NOTE_AFTER_S: Final = 2.0
+"""Start-up steps that take longer than this say what they do."""
+
+
+def execute(options: Options) -> int:
+    """Do what the options ask for.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        LiveError: what keeps the run from starting. What fails later is told on stderr.
+    """
+    options = _with_window_if_possible(options)
+    _check_outputs(options)
+    with ExitStack() as stack:
+        # A source that cannot be opened should say so before seconds are spent on loading.
+        source = stack.enter_context(_open(options, realtime=False))
+        checkpoint, detector = _load(options)
+        stack.callback(detector.close)
+        network = _network(options, checkpoint)
+        window = None
+        if not options.headless:
+            window = _open_window(options)
+            stack.callback(window.close)
+        if options.realtime and not source.live:
+            source.close()  # was only tried: it plays from here on, not while loading
+            source = stack.enter_context(_open(options, realtime=True))
+
+        from posemamba.scan import get_backend
+        from posemamba_live.pipeline import Run, SceneSettings
+
+        stats = RunStats(network.device, get_backend(network.device).name)
+        outputs = _outputs(options, source, checkpoint, network)
+        run = Run(
+            source,
+            detector,
+            _make_lifter(options, network, source),
+            SceneSettings(options.height, options.fov, options.smooth),
+            outputs,
+            stats,
+            people=options.people,
+            duration=options.duration if source.live else None,
+            threads=_threads(options),
+            window=window,
+            title=f"{source.name}   {checkpoint.meta.name}   {network.device}",
+        )
+        quiet = options.verbosity < 0
+        frames = source.frame_count
+        with reporter(source.name, live=source.live, frames=frames, quiet=quiet) as report:
+            result = run.run(report)
+        live = source.live
+    return _tell(options, result, stats, outputs.written, live=live)
+
+
+def _tell(
+    options: Options, result: RunResult, stats: RunStats, written: Sequence[Path], *, live: bool
+) -> int:
+    """Write the statistics, say how it went, and choose the exit code."""
+    errors, written = list(result.errors), list(written)
+    if options.stats is not None:
+        try:
+            stats.write(options.stats)
+            written.append(options.stats)
+        except SinkError as error:
+            errors.append(error)
+    if options.verbosity >= 0:
+        print(summary(result, stats, written, live=live), flush=True)
+    for failure in errors:
+        say(f"error: {failure if isinstance(failure, LiveError) else describe(failure)}")
+    if result.interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_FAILURE if errors else EXIT_OK
+
+
+def _with_window_if_possible(options: Options) -> Options:
+    if options.headless or display_available():
+        return options
+    if not options.outputs:
+        raise SinkError(
+            "No window can be opened",
+            why="there is no display",
+            hint="write files instead: --headless with --export poses.npz or --record video.mp4",
+        )
+    logger.warning("no display: running without a window, as with --headless")
+    return replace(options, headless=True)
+
+
+def _check_outputs(options: Options) -> None:
+    from posemamba_live.sinks.recorder import SUFFIXES
+
+    for path in options.exports:
+        check_output(path, overwrite=options.overwrite, suffixes=EXPORTERS)
+    if options.record is not None:
+        check_output(options.record, overwrite=options.overwrite, suffixes=SUFFIXES)
+    if options.stats is not None:
+        check_output(options.stats, overwrite=options.overwrite, suffixes=(".json",))
+
+
+def _open(options: Options, *, realtime: bool) -> Source:
+    live = realtime or options.camera is not None
+    source = open_source(
+        options.source,
+        camera=options.camera,
+        realtime=realtime,
+        start=options.start,
+        end=options.end,
+        # A live source is timed by the run, from its first frame on.
+        duration=None if live else options.duration,
+        max_frames=options.max_frames,
+    )
+    logger.info("source %s: %dx%d, %.4g fps", source.name, *source.size, source.fps)
+    return source
+
+
+def _load(options: Options) -> tuple[Checkpoint, Detector]:
+    """Load network and detector at the same time; each takes seconds, mostly of importing."""
+    from posemamba_live.detectors import create_detector
+
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(_load_weights, options)
+        detector = create_detector(options.detector, options.detector_model, options.people)
+        try:
+            return loading.result(), detector
+        except BaseException:
+            detector.close()
+            raise
+
+
+def _load_weights(options: Options) -> Checkpoint:
+    import torch
+
+    from posemamba.checkpoint import CheckpointError, load_checkpoint, shipped_weights
+
+    has_cuda = torch.cuda.is_available()
+    if options.device is DeviceName.CUDA and not has_cuda:
+        raise LiveError(
+            "There is no CUDA device",
+            why="PyTorch finds none"
+            if torch.version.cuda
+            else "this PyTorch is built without CUDA",
+            hint="--device cpu, or install a PyTorch build for CUDA",
+        )
+    device = "cuda" if has_cuda and options.device is not DeviceName.CPU else "cpu"
+    try:
+        return load_checkpoint(options.weights or DEFAULT_WEIGHTS, device)
+    except CheckpointError as error:
+        names = ", ".join(sorted(shipped_weights())) or "none here"
+        raise LiveError(
+            "The weights cannot be used",
+            why=str(error),
+            hint=f"--weights takes a file, or one of the shipped names: {names}",
+        ) from error
+
+
+def _network(options: Options, checkpoint: Checkpoint) -> Network:
+    """The checkpoint as the lifters need it, warmed up."""
+    from posemamba_live.lifter import MODES, Network, use_threads
+
+    longest = checkpoint.meta.frames
+    frames = options.window or longest
+    if frames > longest:
+        raise UsageError(
+            f"--window {frames} is too long for these weights", hint=f"at most {longest}"
+        )
+    if options.delay >= frames:
+        raise UsageError(
+            f"--delay {options.delay} is not inside a window of {frames} frames",
+            hint=f"at most --delay {frames - 1}",
+        )
+    network = Network(
+        checkpoint,
+        fov_deg=options.fov,
+        mirrored=MODES[options.mode.value].mirrored,
+        frames=frames,
+    )
+    use_threads(_threads(options))
+    with _note("compiling the network's kernels for this machine: once, up to a minute"):
+        shape = (1, frames, NUM_JOINTS)
+        still = np.full((*shape, 2), 100.0, np.float32) + np.arange(NUM_JOINTS)[:, None]
+        network(still.astype(np.float32), np.ones(shape, np.float32), (640, 480))
+    return network
+
+
+@contextmanager
+def _note(text: str) -> Iterator[None]:
+    """Say what is going on, if it takes long."""
+    timer = threading.Timer(_NOTE_AFTER_S, say, (f"{text}...",))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _threads(options: Options) -> int:
+    """CPU threads of the network: one core is the detector's."""
+    return options.threads or max(1, min(4, (os.cpu_count() or 2) - 1))
+
+
+def _make_lifter(options: Options, network: Network, source: Source) -> Callable[[], Lifter]:
+    from posemamba_live.lifter import MODES, LiveLifter, file_lifter
+
+    if source.live:
+        return lambda: LiveLifter(network, options.delay)
+    if options.delay:
+        logger.warning("--delay is for live sources; a file is lifted with whole windows")
+    return lambda: file_lifter(network, MODES[options.mode.value], source.fps)
+
+
+def _outputs(options: Options, source: Source, checkpoint: Checkpoint, network: Network) -> Outputs:
+    from posemamba_live.outputs import Outputs
+    from posemamba_live.sinks.recorder import Recorder
+
+    def open_recorder(path: Path) -> Sink:
+        return Recorder(
+            path,
+            fps=source.fps,
+            image_size=source.size,
+            overwrite=options.overwrite,
+            realtime=source.live,
+        )
+
+    meta = {
+        "app_version": __version__,
+        "source": source.name,
+        "fps": source.fps,
+        "image_size": source.size,
+        "weights": checkpoint.meta.name,
+        "weights_sha256": checkpoint.meta.sha256,
+        "detector": options.detector,
+        "detector_model": str(options.detector_model) if options.detector_model else None,
+        "mode": options.mode.value,
+        "window": network.frames,
+        "look_ahead": options.delay if source.live else network.frames - 1,
+        "live": source.live,
+        "height_m": options.height,
+        "fov_deg": options.fov,
+        "smooth": options.smooth,
+        "people": options.people,
+        "command_line": shlex.join(("posemamba-live", *options.command_line)),
+    }
+    return Outputs(options.exports, options.record, open_recorder, meta, options.overwrite)
+
+
+def _open_window(options: Options) -> Viewer:
+    from posemamba_live.sinks.viewer import Viewer
+
+    return Viewer("posemamba-live", mirror=options.mirror)
+
+
+def describe(error: BaseException) -> str:
+    """One message for an error that nobody foresaw."""
+    return str(
+        LiveError(
+            "Something went wrong inside posemamba-live",
+            why=f"{type(error).__name__}: {error}",
+            hint="-vv shows where; please report it",
+        )
+    )
