@@ -43,7 +43,7 @@ class CheckpointMeta:
 
     name: str
     config: PoseMambaConfig
-    input_kind: Literal["rays", "image"]
+    input_kind: Literal["rays", "stream", "image"]
     """How pixels become network units: see posemamba.normalize."""
     output_unit: Literal["body_height", "image"]
     """Root-relative output in body heights (virtual camera axes), or in image units at the
@@ -77,7 +77,7 @@ class CheckpointMeta:
             meta = cls(config=config, **values)
         except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
             raise CheckpointError(f"its header is not readable: {error}") from error
-        if meta.input_kind not in ("rays", "image") or meta.output_unit not in (
+        if meta.input_kind not in ("rays", "stream", "image") or meta.output_unit not in (
             "body_height",
             "image",
         ):
@@ -215,7 +215,9 @@ def _infer_config(state: Mapping[str, Tensor], path: Path) -> PoseMambaConfig:
             in_channels=in_channels,
         )
     except (KeyError, ValueError, IndexError) as error:
-        raise CheckpointError(f"{path} is not a PoseMamba checkpoint: {error} is missing") from error
+        raise CheckpointError(
+            f"{path} is not a PoseMamba checkpoint: {error} is missing"
+        ) from error
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], CheckpointMeta]:

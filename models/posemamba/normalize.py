@@ -1,12 +1,14 @@
 """From pixels to network units and back: one file that training and live use share.
 
-Two kinds of input, named in a checkpoint's metadata:
+Three kinds of input, named in a checkpoint's metadata:
 
 * ``rays`` (our weights): pixels become view rays of an assumed pinhole camera; the rays
   are turned so that the window's mean direction to the middle of the shoulders is the
   optical axis (a virtual camera that looks at the person) and divided by the window's 2D
   size. The network answers in the virtual camera's axes, in body heights;
   `RayWindow.to_camera` turns that back.
+* ``stream`` (our causal weights): the same, but direction and size are running means over
+  the frames so far (`RayStream`), so that every frame has its own virtual camera.
 * ``image`` (official weights): x/W*2-1, y/W*2-H/W over the whole image, two channels.
 """
 
@@ -26,6 +28,8 @@ ASSUMED_FOV_DEG: Final = 60.0
 """Field of view across the longer side when nothing better is known."""
 RAY_CHANNELS: Final = 4
 """x, y, confidence, log of the window's size."""
+STREAM_MEMORY_S: Final = 1.0
+"""How long `RayStream` remembers where and how large the person was."""
 _SIZE_JOINTS: Final = (*LIMB_JOINTS, NOSE)
 _TYPICAL_SIZE: Final = 0.11
 """2D size (tangent units) of a standing person about 4 m away; centres the log-size channel."""
@@ -77,35 +81,109 @@ def ray_window(
         image_size: (2,) or (B, 2) W, H in pixels.
         fov_deg: assumed field of view across the longer side.
     """
+    rays = view_rays(keypoints, image_size, fov_deg)
+    direction, weight = _shoulders(rays, scores)
+    rotation = _look_along((direction * weight).sum(1))
+    flat = _project(rays, rotation[:, None])
+    spread, weight = _spread(flat, scores)
+    extent = _extent(spread.sum(1), weight.sum(1))[:, None]
+    return RayWindow(_inputs(flat, scores, extent), rotation)
+
+
+class RayStream:
+    """Causal counterpart of `ray_window`: running means instead of a window's.
+
+    The means forget with `STREAM_MEMORY_S`; the first frames weigh as a plain mean.
+    """
+
+    def __init__(self, fov_deg: float = ASSUMED_FOV_DEG) -> None:
+        self.fov_deg = fov_deg
+        self._sums: tuple[Float, Float, Float] | None = None
+
+    def update(
+        self,
+        keypoints: Float,
+        scores: Float,
+        image_size: NDArray[Any] | tuple[int, int],
+        elapsed: NDArray[Any] | float,
+    ) -> RayWindow:
+        """Normalise the next frame of B streams.
+
+        Args:
+            keypoints: (B, 17, 2) pixels, scores: (B, 17), image_size: (2,) or (B, 2).
+            elapsed: () or (B,) seconds since the frame before (ignored for the first).
+
+        Returns:
+            A RayWindow of one frame: inputs (B, 1, 17, 4).
+        """
+        keypoints, scores = keypoints[:, None], scores[:, None]
+        rays = view_rays(keypoints, image_size, self.fov_deg)
+        direction, weight = _shoulders(rays, scores)
+        keep = np.exp(-np.asarray(elapsed, np.float32) / STREAM_MEMORY_S).reshape(-1, 1)
+        axis = (direction * weight)[:, 0]
+        if self._sums is not None:
+            axis = axis + keep * self._sums[0]
+        rotation = _look_along(axis)
+        flat = _project(rays, rotation[:, None])
+        spread, weight = (part[:, 0] for part in _spread(flat, scores))
+        if self._sums is not None:
+            spread = spread + keep[:, 0] * self._sums[1]
+            weight = weight + keep[:, 0] * self._sums[2]
+        self._sums = (axis, spread, weight)
+        return RayWindow(_inputs(flat, scores, _extent(spread, weight)[:, None]), rotation)
+
+
+def view_rays(
+    keypoints: Float, image_size: NDArray[Any] | tuple[int, int], fov_deg: float
+) -> Float:
+    """(B, T, 17, 2) pixels to (B, T, 17, 3) rays (x/z, y/z, 1) in the camera frame."""
     size = np.broadcast_to(np.asarray(image_size, np.float32), (len(keypoints), 2))
     focal = focal_pixels(size, fov_deg)[:, None, None, None]
     xy = (keypoints - 0.5 * size[:, None, None, :]) / focal
-    rays = np.concatenate([xy, np.ones_like(xy[..., :1])], -1)
+    return np.concatenate([xy, np.ones_like(xy[..., :1])], -1)
 
-    shoulders = 0.5 * (rays[:, :, L_SHOULDER] + rays[:, :, R_SHOULDER])
-    shoulders /= np.linalg.norm(shoulders, axis=-1, keepdims=True)
+
+def _shoulders(rays: Float, scores: Float) -> tuple[Float, Float]:
+    """Direction to the middle of the shoulders (B, T, 3) and its weight (B, T, 1)."""
+    middle = 0.5 * (rays[:, :, L_SHOULDER] + rays[:, :, R_SHOULDER])
+    middle /= np.linalg.norm(middle, axis=-1, keepdims=True)
     weight = np.minimum(scores[:, :, L_SHOULDER], scores[:, :, R_SHOULDER]) + 1e-3
-    axis = (shoulders * weight[..., None]).sum(1)
-    rotation = _look_along(axis / np.linalg.norm(axis, axis=-1, keepdims=True))
+    return middle, weight[..., None]
 
-    turned = rays @ rotation[:, None].transpose(0, 1, 3, 2)
-    flat = turned[..., :2] / np.maximum(turned[..., 2:], _MIN_DEPTH)
 
+def _project(rays: Float, rotation: Float) -> Float:
+    """Rays (B, T, 17, 3) turned by (B, 1 or T, 3, 3), on the virtual image plane."""
+    turned = rays @ rotation.swapaxes(-1, -2)
+    return np.asarray(turned[..., :2] / np.maximum(turned[..., 2:], _MIN_DEPTH), np.float32)
+
+
+def _spread(flat: Float, scores: Float) -> tuple[Float, Float]:
+    """Weighted squared distances from each frame's centre, summed (B, T), and the weights."""
     joints = flat[:, :, _SIZE_JOINTS]
     weight = scores[:, :, _SIZE_JOINTS, None] + 1e-3
-    centre = (joints * weight).sum(2, keepdims=True) / weight.sum(2, keepdims=True)
-    spread = (((joints - centre) ** 2).sum(-1, keepdims=True) * weight).sum((1, 2, 3))
-    extent = np.sqrt(spread / weight.sum((1, 2, 3)))[:, None, None, None] + 1e-3
+    total = weight.sum((2, 3))
+    centre = (joints * weight).sum(2) / total[..., None]
+    squares = ((joints - centre[:, :, None]) ** 2).sum(-1, keepdims=True)
+    return (squares * weight).sum((2, 3)), total
 
-    inputs = np.empty((*keypoints.shape[:3], RAY_CHANNELS), np.float32)
-    inputs[..., :2] = flat / extent
+
+def _extent(spread: Float, weight: Float) -> Float:
+    """(...,) 2D size: root mean square distance of the joints from their centre."""
+    return np.asarray(np.sqrt(spread / weight) + 1e-3, np.float32)
+
+
+def _inputs(flat: Float, scores: Float, extent: Float) -> Float:
+    """(B, T, 17, 4) from virtual image points, scores and (B, 1 or T) sizes."""
+    inputs = np.empty((*flat.shape[:3], RAY_CHANNELS), np.float32)
+    inputs[..., :2] = flat / extent[..., None, None]
     inputs[..., 2] = scores
-    inputs[..., 3:] = np.log(extent / _TYPICAL_SIZE)
-    return RayWindow(inputs, rotation)
+    inputs[..., 3] = np.log(extent / _TYPICAL_SIZE)[..., None]
+    return inputs
 
 
 def _look_along(axis: Float) -> Float:
-    """(B, 3) unit directions to (B, 3, 3) roll-free rotations that make them the z axis."""
+    """(B, 3) directions to (B, 3, 3) roll-free rotations that make them the z axis."""
+    axis = axis / np.linalg.norm(axis, axis=-1, keepdims=True)
     down = np.array([0.0, 1.0, 0.0], np.float32)
     x = np.cross(down, axis)
     x /= np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)

@@ -36,6 +36,8 @@ class TrainConfig:
     velocity_ramp_windows: int = 4_000
     ema: float = 0.998
     """Decay per step of the averaged weights that are evaluated and shipped."""
+    short_windows: float = 0.08
+    """Share of batches cut to a random shorter length."""
     seed: int = 1
     matmul_precision: str = "medium"
     """torch.set_float32_matmul_precision: "medium" lets the CPU or GPU multiply in bfloat16."""

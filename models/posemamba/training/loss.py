@@ -45,7 +45,10 @@ def pose_loss(
     flat_p, flat_t = predicted.flatten(1), target.flatten(1)
     fit = (flat_p * flat_t).sum(1) / (flat_p.square().sum(1) + _EPS)
     n_mpjpe = _mean_distance(predicted * fit[:, None, None, None] - target, weights)
-    velocity = _mean_distance(predicted.diff(dim=1) - target.diff(dim=1), weights)
+    if predicted.shape[1] > 1:
+        velocity = _mean_distance(predicted.diff(dim=1) - target.diff(dim=1), weights)
+    else:
+        velocity = predicted.new_zeros(())
     loss = mpjpe + N_MPJPE_WEIGHT * n_mpjpe + velocity_weight * velocity
     parts = {"mpjpe": mpjpe, "n_mpjpe": n_mpjpe, "velocity": velocity}
     return loss, {name: 1000.0 * float(value.detach()) for name, value in parts.items()}

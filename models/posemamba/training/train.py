@@ -23,11 +23,12 @@ from torch.multiprocessing.spawn import spawn
 
 from posemamba.checkpoint import CheckpointMeta, load_checkpoint, save_checkpoint
 from posemamba.model import PoseMamba
+from posemamba.normalize import RayStream, ray_window, root_relative
 from posemamba.training.config import TrainConfig, load_config
 from posemamba.training.evaluate import evaluate_model
 from posemamba.training.loss import VELOCITY_WEIGHT, pose_loss
 from posemamba.training.motion import MotionError, load_motion
-from posemamba.training.synth import SynthConfig, WindowSampler, load_windows
+from posemamba.training.synth import Batch, SynthConfig, WindowSampler, load_windows
 
 SICK_AFTER_WINDOWS = 6_000
 SICK_MPJPE_MM = 165.0
@@ -63,12 +64,16 @@ class Trainer:
         self.progress = Progress()
         data = load_motion(motion, "train")
         self.sampler = WindowSampler(
-            data, SynthConfig(**config.synth), frames=config.frames, seed=config.seed
+            data, SynthConfig.from_dict(config.synth), frames=config.frames, seed=config.seed
         )
         if rank == 0:
-            self.validation = load_windows(
+            windows = load_windows(
                 motion, "val", config.validation_windows, config.frames, close=0.2
             )
+            if self.model.config.causal:
+                inputs, target = streamed(windows)
+                windows = dataclasses.replace(windows, inputs=inputs, target=target)
+            self.validation = windows
 
     def run(self, deadline: float) -> None:
         """Train until the config's windows, the deadline (time.monotonic) or SIGTERM."""
@@ -100,10 +105,12 @@ class Trainer:
         """One optimiser step; the parts of the loss in mm."""
         config, p = self.config, self.progress
         size = config.batch_at(p.windows) // self.world
-        batch = self.sampler.batch(size, index=p.step * self.world + self.rank)
+        index = p.step * self.world + self.rank
+        batch = self.sampler.batch(size, index=index)
+        inputs, target = self.view(batch, np.random.default_rng((config.seed, 1, index)))
         inputs, target, height = (
             torch.from_numpy(np.ascontiguousarray(a)).to(self.device, torch.float32)
-            for a in (batch.inputs, batch.target, batch.height)
+            for a in (inputs, target, batch.height)
         )
         velocity = VELOCITY_WEIGHT * min(1.0, p.windows / max(config.velocity_ramp_windows, 1))
         loss, parts = pose_loss(self.model(inputs), target, height, velocity)
@@ -122,6 +129,15 @@ class Trainer:
         p.step += 1
         p.windows += size * self.world
         return parts
+
+    def view(self, batch: Batch, rng: np.random.Generator) -> tuple[Any, Any]:
+        """Inputs and target as the network will meet them in use."""
+        if self.model.config.causal:
+            return streamed(batch)
+        if rng.random() < self.config.short_windows:
+            # The start of a live track and clips shorter than a window.
+            return shortened(batch, int(rng.integers(1, self.config.frames)))
+        return batch.inputs, batch.target
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[PoseMamba]:
@@ -194,7 +210,7 @@ class Trainer:
         return CheckpointMeta(
             name=self.config.name,
             config=self.model.config,
-            input_kind="rays",
+            input_kind="stream" if self.model.config.causal else "rays",
             output_unit="body_height",
             training=training,
         )
@@ -234,6 +250,32 @@ class Trainer:
                 "learn are below 145. Check the initialisation and use smaller batches.",
                 file=sys.stderr,
             )
+
+
+def streamed(batch: Batch) -> tuple[Any, Any]:
+    """A batch normalised frame by frame (`RayStream`), for causal networks.
+
+    Returns:
+        inputs (B, T, 17, 4), target (B, T, 17, 3) in body heights, each frame in the axes of
+        its own virtual camera.
+    """
+    stream = RayStream()
+    frames = [
+        stream.update(batch.keypoints[:, t], batch.scores[:, t], batch.image_size, 1.0 / batch.fps)
+        for t in range(batch.keypoints.shape[1])
+    ]
+    inputs = np.concatenate([frame.inputs for frame in frames], 1)
+    rotation = np.stack([frame.rotation for frame in frames], 1)
+    joints = root_relative(batch.joints) @ rotation.swapaxes(-1, -2)
+    return inputs, joints / batch.height[:, None, None, None]
+
+
+def shortened(batch: Batch, frames: int) -> tuple[Any, Any]:
+    """The first frames of every window, normalised by what they hold."""
+    part = slice(0, frames)
+    window = ray_window(batch.keypoints[:, part], batch.scores[:, part], batch.image_size)
+    joints = window.to_virtual(root_relative(batch.joints[:, part]))
+    return window.inputs, joints / batch.height[:, None, None, None]
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

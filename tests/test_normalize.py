@@ -1,0 +1,109 @@
+"""Normalisation: geometry against independent formulas, and the two kinds against each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from posemamba import normalize
+from posemamba.skeleton import HIP, L_SHOULDER, R_SHOULDER
+
+SIZE = (1280, 720)
+
+
+def walker(batch: int = 2, frames: int = 12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Joints (B, T, 17, 3) in metres in front of a 60 degree camera, keypoints, scores."""
+    rng = np.random.default_rng(3)
+    joints = rng.normal(scale=0.4, size=(batch, 1, 17, 3)) + [0.9, -0.2, 4.0]
+    joints = joints + np.linspace(0, 0.5, frames)[None, :, None, None] * [1.0, 0.0, 0.3]
+    joints = joints.astype(np.float32)
+    focal = 640 / np.tan(np.radians(30))
+    keypoints = joints[..., :2] / joints[..., 2:] * focal + [640, 360]
+    return joints, keypoints.astype(np.float32), rng.uniform(0.3, 1, joints.shape[:-1]).astype("f4")
+
+
+def test_focal_length_is_that_of_a_pinhole() -> None:
+    focal = normalize.focal_pixels(np.array([[1280, 720], [720, 1280]]), 60.0)
+    np.testing.assert_allclose(focal, 640 * np.sqrt(3), rtol=1e-6)
+
+
+def test_the_virtual_camera_looks_at_the_shoulders_and_does_not_roll() -> None:
+    _, keypoints, scores = walker(frames=1)
+    window = normalize.ray_window(keypoints, scores, SIZE)
+    np.testing.assert_allclose(np.linalg.det(window.rotation), 1.0, atol=1e-5)
+    np.testing.assert_allclose(window.rotation[:, 0, 1], 0.0, atol=1e-6)  # x stays level
+    middle = 0.5 * (window.inputs[:, 0, L_SHOULDER] + window.inputs[:, 0, R_SHOULDER])
+    np.testing.assert_allclose(middle[:, :2], 0.0, atol=0.02)
+
+
+def test_inputs_are_the_projection_of_the_turned_joints() -> None:
+    joints, keypoints, scores = walker()
+    window = normalize.ray_window(keypoints, scores, SIZE)
+    for b in range(len(joints)):
+        turned = Rotation.from_matrix(window.rotation[b]).apply(joints[b].reshape(-1, 3))
+        flat = (turned[:, :2] / turned[:, 2:]).reshape(-1, 17, 2)
+        log_size = window.inputs[b, ..., 3]
+        assert np.ptp(log_size) == 0.0  # one size per window
+        np.testing.assert_allclose(
+            window.inputs[b, ..., :2] * 0.11 * np.exp(log_size[..., None]), flat, atol=1e-5
+        )
+    np.testing.assert_array_equal(window.inputs[..., 2], scores)
+
+
+def test_turning_there_and_back() -> None:
+    joints, keypoints, scores = walker()
+    window = normalize.ray_window(keypoints, scores, SIZE)
+    there = window.to_virtual(joints)
+    np.testing.assert_allclose(window.to_camera(there), joints, atol=1e-5)
+    assert np.abs(there - joints).max() > 0.1
+
+
+def test_scale_of_the_picture_does_not_matter() -> None:
+    _, keypoints, scores = walker()
+    small = normalize.ray_window(keypoints / 2, scores, (640, 360))
+    full = normalize.ray_window(keypoints, scores, SIZE)
+    np.testing.assert_allclose(small.inputs, full.inputs, atol=1e-4)
+
+
+def test_the_first_frame_of_a_stream_is_a_window_of_one() -> None:
+    _, keypoints, scores = walker()
+    stream = normalize.RayStream().update(keypoints[:, 0], scores[:, 0], SIZE, 0.0)
+    window = normalize.ray_window(keypoints[:, :1], scores[:, :1], SIZE)
+    np.testing.assert_allclose(stream.inputs, window.inputs, atol=1e-5)
+    np.testing.assert_allclose(stream.rotation, window.rotation, atol=1e-6)
+
+
+def test_a_stream_without_forgetting_ends_where_the_window_is() -> None:
+    _, keypoints, scores = walker()
+    stream = normalize.RayStream()
+    for t in range(keypoints.shape[1]):
+        last = stream.update(keypoints[:, t], scores[:, t], SIZE, 0.0)
+    window = normalize.ray_window(keypoints, scores, SIZE)
+    np.testing.assert_allclose(last.rotation, window.rotation, atol=1e-5)
+
+
+def test_a_stream_forgets() -> None:
+    _, keypoints, scores = walker()
+    stream = normalize.RayStream()
+    stream.update(keypoints[:, 0], scores[:, 0], SIZE, 0.0)
+    late = stream.update(keypoints[:, -1], scores[:, -1], SIZE, 20.0)
+    alone = normalize.ray_window(keypoints[:, -1:], scores[:, -1:], SIZE)
+    np.testing.assert_allclose(late.rotation, alone.rotation, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("pixel", "expected"),
+    [((0, 0), (-1, -720 / 1280)), ((1280, 720), (1, 720 / 1280)), ((640, 360), (0, 0))],
+)
+def test_official_normalisation(pixel: tuple[int, int], expected: tuple[float, float]) -> None:
+    np.testing.assert_allclose(
+        normalize.image_window(np.array(pixel, np.float32), SIZE), expected, atol=1e-6
+    )
+
+
+def test_root_relative() -> None:
+    joints, _, _ = walker()
+    relative = normalize.root_relative(joints)
+    np.testing.assert_array_equal(relative[:, :, HIP], 0.0)
+    np.testing.assert_allclose(relative + joints[:, :, HIP : HIP + 1], joints, atol=1e-6)
