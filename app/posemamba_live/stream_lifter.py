@@ -1,0 +1,76 @@
+"""Lifting frame by frame with a causal network: every frame costs the same small amount."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import torch
+
+from posemamba.checkpoint import Checkpoint
+from posemamba.model import OperatorState
+from posemamba.normalize import RayStream, root_relative
+from posemamba_live.types import FloatArray, LiftedPose, Pose2D
+from posemamba_live.window import breaks_track, interpolate
+
+STEP_S: Final = 1.0 / 30.0
+"""What the network takes for one step: the rate of half of the training data."""
+_LATE: Final = 1.5
+"""Steps after which a frame was missed, and the time up to it is bridged."""
+
+
+class StreamLifter:
+    """One person's poses through a causal network whose state is carried along.
+
+    The answer is always the newest frame's: there is no look-ahead. Frames that a live
+    source dropped are bridged by interpolated ones, so that movements keep their speed for
+    the network; after a gap that no window would bridge, or for another person, the state
+    starts anew.
+
+    Args:
+        checkpoint: of a causal network, input kind "stream".
+        fov_deg: field of view across the picture's longer side.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, fov_deg: float) -> None:
+        if checkpoint.meta.input_kind != "stream":
+            raise ValueError(f"{checkpoint.meta.name} is not a causal network")
+        self._model = checkpoint.model
+        self._device = next(checkpoint.model.parameters()).device
+        self._fov_deg = fov_deg
+        self.reset()
+
+    def reset(self) -> None:
+        self._last: Pose2D | None = None
+        self._rays = RayStream(self._fov_deg)
+        self._state: list[OperatorState] = self._model.init_state(1)
+
+    def push(self, pose: Pose2D) -> list[LiftedPose]:
+        last = self._last
+        if last is not None and breaks_track(last, pose):
+            self.reset()
+            last = None
+        elapsed = 0.0
+        if last is not None:
+            elapsed = pose.timestamp - last.timestamp
+            steps = round(elapsed / STEP_S) if elapsed > _LATE * STEP_S else 1
+            elapsed /= steps
+            for i in range(1, steps):
+                between = interpolate(last, pose, last.frame_index, last.timestamp + i * elapsed)
+                self._step(between, elapsed)
+        self._last = pose
+        return [LiftedPose(pose, self._step(pose, elapsed), 0)]
+
+    def flush(self) -> list[LiftedPose]:
+        self.reset()
+        return []
+
+    def _step(self, pose: Pose2D, elapsed: float) -> FloatArray:
+        """(17, 3) root-relative, camera axes, body heights."""
+        view = self._rays.update(pose.keypoints[None], pose.scores[None], pose.image_size, elapsed)
+        with torch.inference_mode():
+            inputs = torch.from_numpy(view.inputs[:, 0]).to(self._device)
+            out, self._state = self._model.step(inputs, self._state)
+        joints = np.asarray(out.float().cpu().numpy(), np.float32)[:, None]
+        turned: FloatArray = view.to_camera(root_relative(joints))[0, 0]
+        return turned
