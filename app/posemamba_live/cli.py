@@ -343,7 +343,7 @@ def _describe(error: Exception) -> str:
 
 
 def _failed(message: str, code: int) -> int:
-    if logging.getLogger().isEnabledFor(logging.DEBUG):
+    if logging.getLogger("posemamba_live").isEnabledFor(logging.DEBUG):
         traceback.print_exc()
     print(f"error: {message}", file=sys.stderr)
     return code

@@ -11,6 +11,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 
 import numba
@@ -18,7 +19,13 @@ import numpy as np
 import torch
 
 from posemamba.checkpoint import Checkpoint
-from posemamba.normalize import focal_pixels, image_window, ray_window, root_relative
+from posemamba.normalize import (
+    RayStream,
+    focal_pixels,
+    image_window,
+    ray_window,
+    root_relative,
+)
 from posemamba.skeleton import HEAD, HIP, MIRROR, PARENTS, THORAX
 from posemamba_live.body import CHAIN_SHARE
 from posemamba_live.types import FloatArray, LiftedPose, Pose2D
@@ -86,7 +93,7 @@ class Network:
     """A checkpoint as a function from pixels to poses in camera axes and body heights.
 
     Args:
-        checkpoint: of any input kind.
+        checkpoint: of input kind "rays" or "image".
         fov_deg: field of view across the picture's longer side.
         mirrored: average with the mirrored pass (twice the work).
         frames: longest window, at most and by default what the checkpoint was built for.
@@ -109,11 +116,6 @@ class Network:
         self._fov_deg = fov_deg
         self._mirrored = mirrored
         self._device = next(checkpoint.model.parameters()).device
-
-    @property
-    def device(self) -> str:
-        """Where the checkpoint's model lies: "cpu" or "cuda"."""
-        return self._device.type
 
     def __call__(
         self, keypoints: FloatArray, scores: FloatArray, image_size: tuple[int, int]
@@ -301,6 +303,56 @@ class LiveLifter:
         return LiftedPose(pose, joints, ahead)
 
 
+class StreamLifter:
+    """A causal network that carries its state from frame to frame: one step per pose.
+
+    Where frames are far apart, because some were dropped or the source is slow, steps on
+    interpolated poses are put between, so that movements keep the speed that the network
+    knows; no frame waits for a later one.
+
+    Args:
+        checkpoint: of input kind "stream".
+        fov_deg: field of view across the picture's longer side.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, fov_deg: float) -> None:
+        self._model = checkpoint.model
+        self._device = next(checkpoint.model.parameters()).device
+        self._fov_deg = fov_deg
+        self.reset()
+
+    def reset(self) -> None:
+        self._last: Pose2D | None = None
+        self._rays = RayStream(self._fov_deg)
+        self._state = self._model.init_state(1)
+
+    def push(self, pose: Pose2D) -> list[LiftedPose]:
+        if self._last is not None and breaks_track(self._last, pose):
+            self.reset()
+        last = self._last
+        if last is not None:
+            for between in upsampled(last, pose):
+                self._step(between)
+        joints = self._step(pose)
+        return [LiftedPose(pose, joints, 0)]
+
+    def flush(self) -> list[LiftedPose]:
+        self.reset()
+        return []
+
+    def _step(self, pose: Pose2D) -> FloatArray:
+        elapsed = 0.0 if self._last is None else pose.timestamp - self._last.timestamp
+        self._last = pose
+        keypoints, scores = stack([pose])
+        window = self._rays.update(keypoints, scores, pose.image_size, elapsed)
+        with torch.inference_mode():
+            inputs = torch.from_numpy(window.inputs[:, 0]).to(self._device)
+            out, self._state = self._model.step(inputs, self._state)
+        joints = np.asarray(out.float().cpu().numpy(), np.float32)
+        in_camera = root_relative(window.to_camera(joints[:, None]))
+        return np.asarray(in_camera[0, 0], np.float32)
+
+
 class InterleavedLifter:
     """Every `phases`-th frame to a lifter of its own, for sources of a high frame rate.
 
@@ -335,24 +387,31 @@ class InterleavedLifter:
         return out
 
 
+def upsampled(before: Pose2D, after: Pose2D) -> list[Pose2D]:
+    """Interpolated poses between two that are further apart than 1 / MIN_FPS seconds."""
+    step = after.timestamp - before.timestamp
+    if step * MIN_FPS <= 1.0 + 1e-3:
+        return []
+    count = round(step * NETWORK_FPS)
+    times = (before.timestamp + step * i / count for i in range(1, count))
+    return [interpolate(before, after, _NOT_A_FRAME, time) for time in times]
+
+
 class UpsampledLifter:
     """Interpolated poses between the real ones, for sources of a low frame rate.
 
     The network sees movements at a speed that it knows; only real frames are given out.
     """
 
-    def __init__(self, lifter: Lifter, factor: int) -> None:
+    def __init__(self, lifter: Lifter) -> None:
         self._lifter = lifter
-        self._factor = factor
         self._last: Pose2D | None = None
 
     def push(self, pose: Pose2D) -> list[LiftedPose]:
         done: list[LiftedPose] = []
         last, self._last = self._last, pose
         if last is not None and not breaks_track(last, pose):
-            step = (pose.timestamp - last.timestamp) / self._factor
-            for i in range(1, self._factor):
-                between = interpolate(last, pose, _NOT_A_FRAME, last.timestamp + i * step)
+            for between in upsampled(last, pose):
                 done += self._lifter.push(between)
         return _real(done + self._lifter.push(pose))
 
@@ -369,17 +428,45 @@ def _real(done: list[LiftedPose]) -> list[LiftedPose]:
     return [lifted for lifted in done if lifted.pose2d.frame_index != _NOT_A_FRAME]
 
 
-def file_lifter(network: Network, mode: Mode, fps: float) -> Lifter:
-    """The lifter for a recording of one person at `fps` frames a second."""
+def lifter_factory(
+    checkpoint: Checkpoint,
+    *,
+    mode: Mode,
+    fov_deg: float,
+    fps: float,
+    live: bool,
+    frames: int | None = None,
+    delay: int = 0,
+) -> Callable[[], Lifter]:
+    """What makes the lifters, one for each person, that suit weights and source.
 
-    def plain() -> Lifter:
-        return FileLifter(network, mode.overlap)
+    Args:
+        checkpoint: window or causal weights.
+        mode: how much work a file is worth.
+        fov_deg: field of view across the picture's longer side.
+        fps: of the source.
+        live: each pose is wanted as soon as its frame is there.
+        frames: window, where the weights take one.
+        delay: frames of look-ahead in live use.
 
+    Raises:
+        ValueError: a window that the weights do not take, or a delay outside of it.
+    """
+    if checkpoint.meta.input_kind == "stream":
+        if delay:
+            raise ValueError("these weights see no later frames, so that a delay is of no use")
+        make: Callable[[], Lifter] = partial(StreamLifter, checkpoint, fov_deg=fov_deg)
+    else:
+        network = Network(checkpoint, fov_deg=fov_deg, mirrored=mode.mirrored, frames=frames)
+        if live:
+            LiveLifter(network, delay)  # a delay that is out of range shows here
+            return partial(LiveLifter, network, delay)
+        make = partial(FileLifter, network, mode.overlap)
+    if live:
+        return make
     if fps > MAX_FPS:
-        return InterleavedLifter(plain, max(2, round(fps / TARGET_FPS)))
-    if 0.0 < fps < MIN_FPS:
-        return UpsampledLifter(plain(), max(2, round(NETWORK_FPS / fps)))
-    return plain()
+        return partial(InterleavedLifter, make, max(2, round(fps / TARGET_FPS)))
+    return lambda: UpsampledLifter(make())
 
 
 class PeopleLifter:

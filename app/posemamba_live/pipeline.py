@@ -99,7 +99,7 @@ class Run:
         outputs: files to write.
         stats: filled in as it goes.
         people: how many at most.
-        duration: seconds after which a live source is left.
+        duration: seconds from the first frame on, of a file's own time or of the clock.
         threads: for the network.
         window: shows the run; None without one.
         title: the window's line on source and weights.
@@ -235,10 +235,15 @@ class Run:
 
     def _read(self) -> None:
         frames = iter(self.source)
+        end: float | None = None
         while not self._stopping.is_set():
             with self.stats.stage("read"):
                 frame = next(frames, None)
             if frame is None:
+                return
+            if end is None:
+                end = frame.timestamp + (self._duration or float("inf"))
+            if frame.timestamp >= end:
                 return
             self.stats.frame_in()
             self._frames.put(frame)
@@ -290,7 +295,7 @@ class Run:
 
     def _write(self, picture: Picture) -> None:
         if self._outputs.recording:
-            with self.stats.stage("record"):
+            with self.stats.stage("draw"):
                 self._outputs.write_frame(picture.frame, picture.poses)
 
     # The main thread.

@@ -7,6 +7,7 @@ that need none of them.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shlex
 import threading
@@ -39,7 +40,7 @@ from posemamba_live.stats import RunStats
 if TYPE_CHECKING:
     from posemamba.checkpoint import Checkpoint
     from posemamba_live.detectors import Detector
-    from posemamba_live.lifter import Lifter, Network
+    from posemamba_live.lifter import Lifter
     from posemamba_live.outputs import Outputs
     from posemamba_live.pipeline import RunResult
     from posemamba_live.sinks import Sink
@@ -68,7 +69,7 @@ def execute(options: Options) -> int:
         source = stack.enter_context(_open(options, realtime=False))
         checkpoint, detector = _load(options)
         stack.callback(detector.close)
-        network = _network(options, checkpoint)
+        make_lifter = _lifters(options, checkpoint, source)
         window = None
         if not options.headless:
             window = _open_window(options)
@@ -80,23 +81,24 @@ def execute(options: Options) -> int:
         from posemamba.scan import get_backend
         from posemamba_live.pipeline import Run, SceneSettings
 
-        stats = RunStats(network.device, get_backend(network.device).name)
-        outputs = _outputs(options, source, checkpoint, network)
+        device = next(checkpoint.model.parameters()).device.type
+        stats = RunStats(device, get_backend(device).name)
+        outputs = _outputs(options, source, checkpoint)
         run = Run(
             source,
             detector,
-            _make_lifter(options, network, source),
+            make_lifter,
             SceneSettings(options.height, options.fov, options.smooth),
             outputs,
             stats,
             people=options.people,
-            duration=options.duration if source.live else None,
+            duration=options.duration,
             threads=_threads(options),
             window=window,
-            title=f"{source.name}   {checkpoint.meta.name}   {network.device}",
+            title=f"{source.name}   {checkpoint.meta.name}   {device}",
         )
         quiet = options.verbosity < 0
-        frames = source.frame_count
+        frames = _expected_frames(options, source)
         with reporter(source.name, live=source.live, frames=frames, quiet=quiet) as report:
             result = run.run(report)
         live = source.live
@@ -148,19 +150,22 @@ def _check_outputs(options: Options) -> None:
 
 
 def _open(options: Options, *, realtime: bool) -> Source:
-    live = realtime or options.camera is not None
     source = open_source(
         options.source,
         camera=options.camera,
         realtime=realtime,
         start=options.start,
         end=options.end,
-        # A live source is timed by the run, from its first frame on.
-        duration=None if live else options.duration,
-        max_frames=options.max_frames,
+        max_frames=options.max_frames,  # the duration is the run's: it begins with a frame
     )
     logger.info("source %s: %dx%d, %.4g fps", source.name, *source.size, source.fps)
     return source
+
+
+def _expected_frames(options: Options, source: Source) -> int | None:
+    if source.frame_count is None or options.duration is None:
+        return source.frame_count
+    return min(source.frame_count, math.ceil(options.duration * source.fps))
 
 
 def _load(options: Options) -> tuple[Checkpoint, Detector]:
@@ -203,33 +208,33 @@ def _load_weights(options: Options) -> Checkpoint:
         ) from error
 
 
-def _network(options: Options, checkpoint: Checkpoint) -> Network:
-    """The checkpoint as the lifters need it, warmed up."""
-    from posemamba_live.lifter import MODES, Network, use_threads
+def _lifters(options: Options, checkpoint: Checkpoint, source: Source) -> Callable[[], Lifter]:
+    """What makes a lifter for each person, warmed up."""
+    from posemamba_live.lifter import MODES, lifter_factory, use_threads
+    from posemamba_live.types import Pose2D
 
-    longest = checkpoint.meta.frames
-    frames = options.window or longest
-    if frames > longest:
-        raise UsageError(
-            f"--window {frames} is too long for these weights", hint=f"at most {longest}"
+    live = source.live or options.realtime
+    if options.delay and not live:
+        logger.warning("--delay is for live sources; a file is lifted with whole windows")
+    try:
+        make = lifter_factory(
+            checkpoint,
+            mode=MODES[options.mode.value],
+            fov_deg=options.fov,
+            fps=source.fps,
+            live=live,
+            frames=options.window,
+            delay=options.delay if live else 0,
         )
-    if options.delay >= frames:
-        raise UsageError(
-            f"--delay {options.delay} is not inside a window of {frames} frames",
-            hint=f"at most --delay {frames - 1}",
-        )
-    network = Network(
-        checkpoint,
-        fov_deg=options.fov,
-        mirrored=MODES[options.mode.value].mirrored,
-        frames=frames,
-    )
+    except ValueError as error:
+        raise UsageError("--window or --delay does not suit the weights", why=str(error)) from error
     use_threads(_threads(options))
     with _note("compiling the network's kernels for this machine: once, up to a minute"):
-        shape = (1, frames, NUM_JOINTS)
-        still = np.full((*shape, 2), 100.0, np.float32) + np.arange(NUM_JOINTS)[:, None]
-        network(still.astype(np.float32), np.ones(shape, np.float32), (640, 480))
-    return network
+        still = np.linspace(100.0, 300.0, 2 * NUM_JOINTS, dtype=np.float32).reshape(-1, 2)
+        lifter = make()
+        lifter.push(Pose2D(0, 0.0, 0, still, np.ones(NUM_JOINTS, np.float32), (640, 480)))
+        lifter.flush()
+    return make
 
 
 @contextmanager
@@ -249,17 +254,7 @@ def _threads(options: Options) -> int:
     return options.threads or max(1, min(4, (os.cpu_count() or 2) - 1))
 
 
-def _make_lifter(options: Options, network: Network, source: Source) -> Callable[[], Lifter]:
-    from posemamba_live.lifter import MODES, LiveLifter, file_lifter
-
-    if source.live:
-        return lambda: LiveLifter(network, options.delay)
-    if options.delay:
-        logger.warning("--delay is for live sources; a file is lifted with whole windows")
-    return lambda: file_lifter(network, MODES[options.mode.value], source.fps)
-
-
-def _outputs(options: Options, source: Source, checkpoint: Checkpoint, network: Network) -> Outputs:
+def _outputs(options: Options, source: Source, checkpoint: Checkpoint) -> Outputs:
     from posemamba_live.outputs import Outputs
     from posemamba_live.sinks.recorder import Recorder
 
@@ -272,6 +267,8 @@ def _outputs(options: Options, source: Source, checkpoint: Checkpoint, network: 
             realtime=source.live,
         )
 
+    causal = checkpoint.meta.input_kind == "stream"
+    window = 1 if causal else options.window or checkpoint.meta.frames
     meta = {
         "app_version": __version__,
         "source": source.name,
@@ -281,9 +278,10 @@ def _outputs(options: Options, source: Source, checkpoint: Checkpoint, network: 
         "weights_sha256": checkpoint.meta.sha256,
         "detector": options.detector,
         "detector_model": str(options.detector_model) if options.detector_model else None,
+        "lifter": "stream" if causal else "window",
         "mode": options.mode.value,
-        "window": network.frames,
-        "look_ahead": options.delay if source.live else network.frames - 1,
+        "window": window,
+        "look_ahead": options.delay if source.live or causal else window - 1,
         "live": source.live,
         "height_m": options.height,
         "fov_deg": options.fov,
