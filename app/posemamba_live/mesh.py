@@ -8,7 +8,7 @@ of people, so topology is computed once per number and kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -21,8 +21,11 @@ from posemamba_live.colors import BACKGROUND, BONE_JOINT, FLOOR, GRID, PersonCol
 Points = NDArray[np.float64]
 Triangles = NDArray[np.int32]
 
-SEGMENTS: Final = 18
-"""Corners of a limb's cross-section."""
+SEGMENTS: Final = 14
+"""Corners of a limb's cross-section; software drivers pay for every vertex."""
+_BALL: Final = (14, 7)
+_HEAD: Final = (20, 10)
+"""Meridians and rings of a joint's sphere and of the head."""
 _SKULL: Final = len(JOINT_NAMES)
 """Extra node between the ears: the middle of the head, which no joint marks."""
 _RADII: Final = {
@@ -34,7 +37,7 @@ _RADII: Final = {
 }  # fmt: skip
 """Half thickness at each joint of an adult, metres: a mannequin, not a measurement."""
 _NECK_RADIUS: Final = 0.043
-_LIMB_WAIST: Final = 0.93
+_LIMB_WAIST: Final = 0.9
 """Limbs end inside the joints' spheres, so that each joint has a clean outline."""
 _HEAD_RADIUS: Final = 0.094
 _HEAD_STRETCH: Final = 0.25
@@ -46,8 +49,8 @@ _NODE_RADIUS: Final = np.array([_RADII[name] for name in JOINT_NAMES] + [_NECK_R
 _LIMBS: Final = (*(b for b in BONES if NOSE not in b and HEAD not in b), (THORAX, _SKULL))
 _LIMB_ENDS: Final = np.array(_LIMBS)
 _LIMB_COLOR: Final = dict(zip(BONES, BONE_JOINT, strict=True))
-_BALLS: Final = (*(j for j in range(len(JOINT_NAMES)) if j != HEAD), _SKULL)
-"""Nodes with a sphere: the crown has none, it is the top of the head's ellipsoid."""
+_BALLS: Final = np.array([joint for joint in range(len(JOINT_NAMES)) if joint != HEAD])
+"""Joints with a sphere: the crown has none, it is the top of the head's ellipsoid."""
 
 FLOOR_RADIUS: Final = 6.0
 """Metres from the middle of the view at which the floor has faded out."""
@@ -113,10 +116,12 @@ def body_mesh(bodies: Sequence[Body], eye: ArrayLike, forward: ArrayLike) -> Mes
         eye: (3,) where the viewer stands, metres.
         forward: (3,) unit vector, where the viewer looks; for the shading by depth.
     """
-    joints = np.stack([body.joints for body in bodies]) if bodies else np.empty((0, 17, 3))
-    joints = joints.astype(np.float64)
+    if not bodies:
+        nobody = merge([])
+        return replace(nobody, normals=nobody.vertices)
+    joints = np.stack([body.joints for body in bodies]).astype(np.float64)
     vertices, normals = _surface(joints)
-    colors = np.array([_node_colors(body) for body in bodies]).reshape(-1, _SKULL + 1, 3)
+    colors = np.array([_node_colors(body) for body in bodies])
     ghost = np.array([body.ghost for body in bodies], dtype=bool)
     painted = colors[:, _owner_nodes()]
     painted *= _depth_gain(vertices, joints[:, HIP], np.asarray(eye), np.asarray(forward))
@@ -207,18 +212,21 @@ def _surface(joints: Points) -> tuple[Points, Points]:
     tubes = ends + radii * around[:, :, None]
     tube_normals = np.broadcast_to(around[:, :, None], tubes.shape)
 
-    ball = _sphere()[0]
-    radius = _NODE_RADIUS[list(_BALLS)][None, :, None, None] * scale
-    spheres = nodes[:, list(_BALLS), None] + radius * ball
+    ball = _sphere(*_BALL)[0]
+    radius = _NODE_RADIUS[_BALLS][None, :, None, None] * scale
+    spheres = nodes[:, _BALLS, None] + radius * ball
     sphere_normals = np.broadcast_to(ball, spheres.shape)
-    neck /= np.maximum(np.linalg.norm(neck, axis=1, keepdims=True), 1e-9)
-    along = np.einsum("vc,pc->pv", ball, neck)[..., None] * neck[:, None]
-    head = skull[:, None] + _HEAD_RADIUS * scale[:, 0] * (ball + _HEAD_STRETCH * along)
-    spheres[:, -1] = head
 
-    vertices = [tubes.reshape(people, -1, 3), spheres.reshape(people, -1, 3)]
-    normals = [tube_normals.reshape(people, -1, 3), sphere_normals.reshape(people, -1, 3)]
-    return np.concatenate(vertices, axis=1), np.concatenate(normals, axis=1)
+    dome = _sphere(*_HEAD)[0]
+    neck /= np.maximum(np.linalg.norm(neck, axis=1, keepdims=True), 1e-9)
+    along = np.einsum("vc,pc->pv", dome, neck)[..., None] * neck[:, None]
+    head = skull[:, None] + _HEAD_RADIUS * scale[:, 0] * (dome + _HEAD_STRETCH * along)
+    head_normals = np.broadcast_to(dome, head.shape)
+
+    def per_person(*parts: Points) -> Points:
+        return np.concatenate([part.reshape(people, -1, 3) for part in parts], axis=1)
+
+    return per_person(tubes, spheres, head), per_person(tube_normals, sphere_normals, head_normals)
 
 
 def _rings(axis: Points) -> Points:
@@ -235,24 +243,24 @@ def _rings(axis: Points) -> Points:
     )
 
 
-@lru_cache(maxsize=1)
-def _sphere(rings: int = 8) -> tuple[Points, Triangles]:
-    """A unit sphere of SEGMENTS meridians: (V, 3) vertices and its triangles."""
+@lru_cache(maxsize=4)
+def _sphere(segments: int, rings: int) -> tuple[Points, Triangles]:
+    """A unit sphere: (V, 3) vertices, which are its normals too, and its triangles."""
     polar = np.linspace(np.pi, 0.0, rings + 1)[:, None]
-    angle = np.arange(SEGMENTS) * (2 * np.pi / SEGMENTS)
+    angle = np.arange(segments) * (2 * np.pi / segments)
     flat = np.sin(polar)
-    height = np.broadcast_to(np.cos(polar), (rings + 1, SEGMENTS))
+    height = np.broadcast_to(np.cos(polar), (rings + 1, segments))
     vertices = np.stack([flat * np.cos(angle), flat * np.sin(angle), height], axis=-1)
-    bands = [_band(ring * SEGMENTS, (ring + 1) * SEGMENTS) for ring in range(rings)]
+    bands = [_band(r * segments, (r + 1) * segments, segments) for r in range(rings)]
     # One triangle of each pair is a needle at the poles, where a ring is one point.
-    bands[0], bands[-1] = bands[0][SEGMENTS:], bands[-1][:SEGMENTS]
+    bands[0], bands[-1] = bands[0][segments:], bands[-1][:segments]
     return vertices.reshape(-1, 3), np.concatenate(bands).astype(np.int32)
 
 
-def _band(lower: int, upper: int) -> NDArray[np.int64]:
-    """Triangles between two rings of SEGMENTS vertices that start at these indices."""
-    this = np.arange(SEGMENTS)
-    after = (this + 1) % SEGMENTS
+def _band(lower: int, upper: int, segments: int) -> NDArray[np.int64]:
+    """Triangles between two rings of vertices that start at these indices."""
+    this = np.arange(segments)
+    after = (this + 1) % segments
     below = np.stack([lower + this, lower + after, upper + after], axis=1)
     above = np.stack([lower + this, upper + after, upper + this], axis=1)
     return np.concatenate([below, above])
@@ -260,22 +268,29 @@ def _band(lower: int, upper: int) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=8)
 def _body_triangles(people: int) -> Triangles:
-    limb_size = 2 * SEGMENTS
-    parts = [_band(i * limb_size, i * limb_size + SEGMENTS) for i in range(len(_LIMBS))]
-    ball_vertices, ball_triangles = _sphere()
-    first_ball = len(_LIMBS) * limb_size
-    parts += [ball_triangles + first_ball + i * len(ball_vertices) for i in range(len(_BALLS))]
+    tube = _band(0, SEGMENTS, SEGMENTS)
+    ball_vertices, ball = _sphere(*_BALL)
+    head_vertices, head = _sphere(*_HEAD)
+    parts, used = [], 0
+    for triangles, vertices, count in (
+        (tube, 2 * SEGMENTS, len(_LIMBS)),
+        (ball, len(ball_vertices), len(_BALLS)),
+        (head, len(head_vertices), 1),
+    ):
+        parts += [triangles + used + i * vertices for i in range(count)]
+        used += count * vertices
     one = np.concatenate(parts)
-    size = first_ball + len(_BALLS) * len(ball_vertices)
-    return (np.arange(people)[:, None, None] * size + one).reshape(-1, 3).astype(np.int32)
+    everybody = np.arange(people)[:, None, None] * used + one
+    return np.asarray(everybody.reshape(-1, 3), dtype=np.int32)
 
 
 @lru_cache(maxsize=1)
 def _owner_nodes() -> NDArray[np.int64]:
     """(V,) the node whose colour each vertex of a body takes."""
-    sides = [_LIMB_COLOR.get(limb, _SKULL) for limb in _LIMBS]
-    balls = np.repeat(_BALLS, len(_sphere()[0]))
-    return np.concatenate([np.repeat(sides, 2 * SEGMENTS), balls])
+    limbs = np.repeat([_LIMB_COLOR.get(limb, _SKULL) for limb in _LIMBS], 2 * SEGMENTS)
+    balls = np.repeat(_BALLS, len(_sphere(*_BALL)[0]))
+    head = np.full(len(_sphere(*_HEAD)[0]), _SKULL)
+    return np.concatenate([limbs, balls, head])
 
 
 def _disc(centre: Points, rings: int = 6, sectors: int = 48) -> Mesh:

@@ -10,6 +10,8 @@ knows neither text nor transparency. It has no normals, which Open3D then shows 
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import tempfile
@@ -117,23 +119,12 @@ class Viewer:
             SinkError: there is no display, or it cannot show OpenGL 3.3.
         """
         if not display_available():
-            raise SinkError(
-                "no window can be opened",
-                why="this session has no display (neither DISPLAY nor WAYLAND_DISPLAY is set)",
-                hint="run with --headless and --export or --record",
-            )
+            raise _no_window("no display answers (see DISPLAY or WAYLAND_DISPLAY)")
         import open3d  # a second to load: only a run with a window pays for it
 
         self._o3d: Any = open3d
-        # Open3D prints warnings of its own; what matters is raised from here instead.
-        open3d.utility.set_verbosity_level(open3d.utility.VerbosityLevel.Error)
         self._window: Any = open3d.visualization.VisualizerWithKeyCallback()
-        try:
-            opened = self._window.create_window(title, *size, visible=visible)
-        except RuntimeError as error:
-            raise _no_window(str(error)) from error
-        if not opened or self._window.get_render_option() is None:
-            raise _no_window("the display or its OpenGL driver refused it")
+        self._open(title, size, visible)
 
         self._orbit = OrbitCamera()
         self._view = _View.FRONT
@@ -154,6 +145,7 @@ class Viewer:
         self._bodies: list[Body] = []
         self._trails: dict[int, deque[tuple[float, Array]]] = {}
         self._anchors: dict[int, Array] = {}
+        self._anyone_yet = False
         self._panel = Panel()
 
         self._dirty = True
@@ -247,6 +239,11 @@ class Viewer:
         self._dirty = True
 
     @property
+    def pending(self) -> bool:
+        """Whether there is something that the window does not show yet."""
+        return self._dirty
+
+    @property
     def mirror(self) -> bool:
         """Whether the mirror view is on; M changes it."""
         return self._mirror
@@ -278,8 +275,9 @@ class Viewer:
         if self._bodies and self._follow is _Follow.FOLLOW:
             middle = np.mean([body.joints[HIP, :2] for body in self._bodies], axis=0)
             share = 1.0 - math.exp(-elapsed / _FOLLOW_SECONDS)
-            if self._floor_centre is None:
-                share = 1.0  # the first person ever seen: be there at once
+            if not self._anyone_yet:
+                share = 1.0  # be there at once
+                self._anyone_yet = True
             target = self._orbit.target.copy()
             target[:2] += share * (middle - target[:2])
             self._orbit.target = target
@@ -306,6 +304,19 @@ class Viewer:
         self._orbit.look_from(eye)
 
     # -- drawing -------------------------------------------------------------------------
+
+    def _open(self, title: str, size: tuple[int, int], visible: bool) -> None:
+        utility = self._o3d.utility
+        # Where there is no screen after all, Open3D 0.20 draws into memory and only its log
+        # tells; it writes that to Python's stdout.
+        log = io.StringIO()
+        with contextlib.redirect_stdout(log):
+            utility.set_verbosity_level(utility.VerbosityLevel.Info)
+            opened = self._window.create_window(title, *size, visible=visible)
+        utility.set_verbosity_level(utility.VerbosityLevel.Error)
+        if not opened or "offscreen" in log.getvalue():
+            self._window.destroy_window()
+            raise _no_window("the display or its OpenGL driver refused it")
 
     def _set_up_render(self) -> None:
         option = self._window.get_render_option()
@@ -547,6 +558,5 @@ def _no_window(why: str) -> SinkError:
     return SinkError(
         "no window can be opened",
         why=why,
-        hint="check that the display is reachable and its driver has OpenGL 3.3, or run with "
-        "--headless and --export or --record",
+        hint="run with --headless and --export or --record",
     )
