@@ -1,34 +1,22 @@
-"""Brings results together: people of one frame, and frames with their poses."""
+"""Brings poses, which come late, back together with their frames."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
 import numpy as np
 
-from posemamba_live.lifter import Lifter, PeopleLifter
+from posemamba_live.people import Lifted
 from posemamba_live.scene import SceneTracker
-from posemamba_live.tracking import GapFiller, Tracker
-from posemamba_live.types import Detection, Frame, Image, LiftedPose, Pose3D
+from posemamba_live.types import Frame, Image, LiftedPose, Pose3D
 
 _MAX_KEPT: Final = (1280, 720)
 """Longer and shorter side of pictures that wait for their poses; nothing draws them larger."""
 _NO_PICTURE: Final[Image] = np.zeros((1, 1, 3), np.uint8)
-
-
-@dataclass(frozen=True, slots=True)
-class Lifted:
-    """What one frame brought: poses of this frame and of earlier ones that are now final."""
-
-    frame: Frame | None
-    """None after the last frame."""
-    poses: Sequence[LiftedPose]
-    settled: float
-    """Index of the last frame for which no more poses will come; infinity after the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,38 +25,6 @@ class Picture:
 
     frame: Frame
     poses: tuple[Pose3D, ...]
-
-
-class People:
-    """Tracks, fills gaps and lifts: from one frame's detections to poses in body heights.
-
-    Args:
-        make_lifter: for each person.
-        people: how many at most.
-        fill_gaps: bridge short gaps, which makes results wait for their end (files).
-    """
-
-    def __init__(
-        self, make_lifter: Callable[[], Lifter], people: int = 1, *, fill_gaps: bool
-    ) -> None:
-        self._tracker = Tracker(people)
-        self._filler = GapFiller() if fill_gaps else None
-        self._lifter = PeopleLifter(make_lifter)
-
-    def push(self, frame: Frame, detections: Sequence[Detection]) -> Lifted:
-        """Take the next frame."""
-        poses = self._tracker.update(frame, detections)
-        undecided = None
-        if self._filler is not None:
-            poses = self._filler.push(frame.index, frame.timestamp, poses)
-            undecided = self._filler.first_undecided(frame.index, frame.timestamp)
-        lifted = self._lifter.push(poses, frame.timestamp)
-        waiting = [i for i in (undecided, self._lifter.first_waiting) if i is not None]
-        return Lifted(frame, lifted, min(waiting) - 1 if waiting else frame.index)
-
-    def flush(self) -> Lifted:
-        """After the last frame: everything that was still waiting."""
-        return Lifted(None, self._lifter.flush(), float("inf"))
 
 
 class Assembler:

@@ -15,7 +15,7 @@ MAX_PEOPLE: Final = 4
 
 
 class ModeName(str, Enum):
-    """How much work goes into lifting; lifter.MODES says what each one does."""
+    """How much work goes into lifting; lifter_factory.MODES says what each one does."""
 
     FAST = "fast"
     BALANCED = "balanced"

@@ -24,12 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from posemamba_live.assembly import Assembler, Lifted, People, Picture
+from posemamba_live.assembly import Assembler, Picture
 from posemamba_live.channel import Channel
 from posemamba_live.detectors import Detector
 from posemamba_live.errors import LiveError
-from posemamba_live.lifter import Lifter, use_threads
+from posemamba_live.lifter import Lifter
+from posemamba_live.network import use_threads
 from posemamba_live.outputs import Outputs, fresh_name
+from posemamba_live.people import Lifted, People
 from posemamba_live.scene import SceneTracker, solve_scene
 from posemamba_live.screen import Screen
 from posemamba_live.sinks.hud import HudInfo

@@ -6,6 +6,7 @@ Plain arithmetic on indices and arrays; what a network is stays in `lifter`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from posemamba.skeleton import NUM_JOINTS
 from posemamba_live.types import FloatArray, Pose2D
 
-MAX_GAP_S = 0.25
+NETWORK_FPS: Final = 30.0
+"""The rate of half of the training data; the rest has 25 to 60 frames a second."""
+MAX_GAP_S: Final = 0.25
 """Seconds without a pose that a window bridges; a longer gap begins a new window."""
 
 

@@ -210,7 +210,8 @@ def _load_weights(options: Options) -> Checkpoint:
 
 def _lifters(options: Options, checkpoint: Checkpoint, source: Source) -> Callable[[], Lifter]:
     """What makes a lifter for each person, warmed up."""
-    from posemamba_live.lifter import MODES, lifter_factory, use_threads
+    from posemamba_live.lifter_factory import MODES, lifter_factory
+    from posemamba_live.network import use_threads
     from posemamba_live.types import Pose2D
 
     live = source.live or options.realtime

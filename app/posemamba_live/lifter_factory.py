@@ -1,0 +1,68 @@
+"""Which lifter suits the weights, the source and the time there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from posemamba.checkpoint import Checkpoint
+from posemamba_live.lifter import FileLifter, Lifter, LiveLifter
+from posemamba_live.network import Network
+from posemamba_live.rates import at_known_rate
+from posemamba_live.stream_lifter import StreamLifter
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How much work a file lifter does per frame."""
+
+    overlap: int
+    """Windows that cover each frame; consecutive windows start frames / overlap apart."""
+    mirrored: bool
+    """Lift the mirrored person too and average."""
+
+
+MODES: Final = {
+    "fast": Mode(overlap=2, mirrored=False),
+    "balanced": Mode(overlap=3, mirrored=False),
+    "accurate": Mode(overlap=6, mirrored=True),
+}
+
+
+def lifter_factory(
+    checkpoint: Checkpoint,
+    *,
+    mode: Mode,
+    fov_deg: float,
+    fps: float,
+    live: bool,
+    frames: int | None = None,
+    delay: int = 0,
+) -> Callable[[], Lifter]:
+    """What makes the lifters, one for each person, that suit weights and source.
+
+    Args:
+        checkpoint: window or causal weights.
+        mode: how much work a file is worth.
+        fov_deg: field of view across the picture's longer side.
+        fps: of the source.
+        live: each pose is wanted as soon as its frame is there.
+        frames: window, where the weights take one.
+        delay: frames of look-ahead in live use.
+
+    Raises:
+        ValueError: a window that the weights do not take, or a delay outside of it.
+    """
+    if checkpoint.meta.input_kind == "stream":
+        if delay:
+            raise ValueError("these weights see no later frames, so that a delay is of no use")
+        make: Callable[[], Lifter] = partial(StreamLifter, checkpoint, fov_deg=fov_deg)
+    else:
+        network = Network(checkpoint, fov_deg=fov_deg, mirrored=mode.mirrored, frames=frames)
+        if live:
+            LiveLifter(network, delay)  # a delay that is out of range shows here
+            return partial(LiveLifter, network, delay)
+        make = partial(FileLifter, network, mode.overlap)
+    return make if live else at_known_rate(make, fps)

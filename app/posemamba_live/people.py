@@ -1,0 +1,111 @@
+"""From one frame's detections to poses in body heights: tracks, gaps, one lifter each."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from posemamba_live.lifter import Lifter
+from posemamba_live.tracking import GapFiller, Tracker
+from posemamba_live.types import Detection, Frame, LiftedPose, Pose2D
+from posemamba_live.window import MAX_GAP_S
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """What one frame brought: poses of this frame and of earlier ones that are now final."""
+
+    frame: Frame | None
+    """None after the last frame."""
+    poses: Sequence[LiftedPose]
+    settled: float
+    """Index of the last frame for which no more poses will come; infinity after the end."""
+
+
+class People:
+    """Tracks, fills gaps and lifts: from one frame's detections to poses in body heights.
+
+    Args:
+        make_lifter: for each person.
+        people: how many at most.
+        fill_gaps: bridge short gaps, which makes results wait for their end (files).
+    """
+
+    def __init__(
+        self, make_lifter: Callable[[], Lifter], people: int = 1, *, fill_gaps: bool
+    ) -> None:
+        self._tracker = Tracker(people)
+        self._filler = GapFiller() if fill_gaps else None
+        self._lifter = PeopleLifter(make_lifter)
+
+    def push(self, frame: Frame, detections: Sequence[Detection]) -> Lifted:
+        """Take the next frame."""
+        poses = self._tracker.update(frame, detections)
+        undecided = None
+        if self._filler is not None:
+            poses = self._filler.push(frame.index, frame.timestamp, poses)
+            undecided = self._filler.first_undecided(frame.index, frame.timestamp)
+        lifted = self._lifter.push(poses, frame.timestamp)
+        waiting = [i for i in (undecided, self._lifter.first_waiting) if i is not None]
+        return Lifted(frame, lifted, min(waiting) - 1 if waiting else frame.index)
+
+    def flush(self) -> Lifted:
+        """After the last frame: everything that was still waiting."""
+        return Lifted(None, self._lifter.flush(), float("inf"))
+
+
+class PeopleLifter:
+    """One lifter per person; a person who is gone is flushed and forgotten."""
+
+    def __init__(self, make: Callable[[], Lifter]) -> None:
+        self._make = make
+        self._people: dict[int, _Person] = {}
+
+    @property
+    def first_waiting(self) -> int | None:
+        """Index of the first frame in which somebody still waits to be lifted."""
+        heads = [person.waiting[0] for person in self._people.values() if person.waiting]
+        return min(heads, default=None)
+
+    def push(self, poses: Sequence[Pose2D], timestamp: float) -> list[LiftedPose]:
+        """Take all poses of one frame (and those filled in before it).
+
+        Args:
+            timestamp: the frame's, seconds; by it people are found to be gone.
+
+        Returns:
+            The poses that are now final: in order for each person, people one after another.
+        """
+        done: list[LiftedPose] = []
+        for pose in poses:
+            if pose.person_id not in self._people:
+                self._people[pose.person_id] = _Person(self._make())
+            done += self._people[pose.person_id].push(pose)
+        for person_id, person in list(self._people.items()):
+            if timestamp - person.seen_at > MAX_GAP_S:
+                del self._people[person_id]
+                done += person.lifter.flush()
+        return done
+
+    def flush(self) -> list[LiftedPose]:
+        """End of everything: the poses that were still waiting."""
+        done = [lifted for person in self._people.values() for lifted in person.lifter.flush()]
+        self._people.clear()
+        return done
+
+
+@dataclass(slots=True)
+class _Person:
+    lifter: Lifter
+    waiting: deque[int] = field(default_factory=deque)
+    """Frame indices that were pushed and have not come back."""
+    seen_at: float = 0.0
+
+    def push(self, pose: Pose2D) -> list[LiftedPose]:
+        self.waiting.append(pose.frame_index)
+        self.seen_at = pose.timestamp
+        done = self.lifter.push(pose)
+        for _ in done:
+            self.waiting.popleft()
+        return done
