@@ -26,7 +26,8 @@ def project(
     camera: OrbitCamera, point: NDArray[np.float64], shift: float = 0.0
 ) -> NDArray[np.float64]:
     """Pixels right of and below the middle of the window."""
-    x, y, z = camera.rotation @ (point - camera.eye(shift, FOCAL))
+    rotation, eye = camera.placed(shift, FOCAL)
+    x, y, z = rotation @ (point - eye)
     assert z > 0
     return np.array([x / z, y / z]) * FOCAL
 
@@ -45,6 +46,18 @@ def test_the_target_is_in_the_middle_of_what_the_panel_leaves_free() -> None:
     camera = OrbitCamera(0.6, 0.2, 5.0, np.array([1.0, 2.0, 0.9]))
     np.testing.assert_allclose(project(camera, camera.target), [0.0, 0.0], atol=1e-9)
     np.testing.assert_allclose(project(camera, camera.target, 188.0), [188.0, 0.0], atol=1e-9)
+
+
+def test_making_room_for_the_panel_keeps_distance_azimuth_and_horizon() -> None:
+    camera = OrbitCamera(0.6, 0.0, 5.0, np.array([1.0, 2.0, 0.9]))
+    rotation, eye = camera.placed(188.0, FOCAL)
+    np.testing.assert_allclose(camera.target - eye, 5.0 * camera.forward, atol=1e-9)
+    tilted = OrbitCamera(0.6, 0.2, 5.0, np.array([1.0, 2.0, 0.9]))
+    rotation, eye = tilted.placed(188.0, FOCAL)
+    assert rotation[0, 2] == 0.0
+    assert np.linalg.norm(tilted.target - eye) == pytest.approx(5.0)
+    flat = (tilted.target - eye)[:2]
+    assert math.atan2(-flat[0], flat[1]) == pytest.approx(0.6, abs=0.01)
 
 
 def test_front_view_has_the_cameras_left_and_right() -> None:
@@ -83,7 +96,7 @@ def test_look_from_puts_the_eye_where_it_is_told() -> None:
     camera = OrbitCamera(target=np.array([0.5, 1.0, 1.0]))
     eye = np.array([2.0, -3.0, 1.8])
     camera.look_from(eye)
-    np.testing.assert_allclose(camera.eye(), eye, atol=1e-9)
+    np.testing.assert_allclose(camera.placed(0.0, FOCAL)[1], eye, atol=1e-9)
 
 
 def test_the_window_shows_its_field_of_view() -> None:

@@ -130,11 +130,13 @@ def scene(shown: NDArray[np.int16]) -> NDArray[np.int16]:
     return shown[:, panel_width(len(shown)) + 2 :]
 
 
-def where(shown: NDArray[np.int16], color: tuple[float, float, float]) -> NDArray[np.bool_]:
-    """Pixels of this hue, whatever their brightness."""
+def where(
+    shown: NDArray[np.int16], color: tuple[float, float, float], darkest: float = 90.0
+) -> NDArray[np.bool_]:
+    """Pixels of this hue, whatever their brightness above `darkest`."""
     hue = np.array(color) / np.linalg.norm(color)
     length = np.linalg.norm(shown, axis=-1)
-    return np.asarray((shown @ hue > 0.99 * length) & (length > 90))
+    return np.asarray((shown @ hue > 0.99 * length) & (length > darkest))
 
 
 def difference(a: NDArray[np.int16], b: NDArray[np.int16]) -> float:
@@ -242,6 +244,25 @@ def test_keys_of_the_window_change_what_is_seen(
     assert difference(picture(viewer, tmp_path), before) > 0.05
     assert viewer.take_actions() == []
     assert viewer.mirror is (key == "m")
+
+
+def test_the_mirror_view_is_the_view_flipped(
+    viewer: Viewer, clip: Clip, xdo: Callable[..., None], tmp_path: Path
+) -> None:
+    viewer.show(clip.frame(60), [clip.pose(60)], HudInfo())
+    refresh(viewer)
+    xdo("mousedown", 1, "mousemove_relative", 50, 0, "mouseup", 1)
+    refresh(viewer)
+    plain = scene(picture(viewer, tmp_path))
+    xdo("key", "m")
+    refresh(viewer)
+    mirrored = scene(picture(viewer, tmp_path))
+    for color in (person_colors(0).left, person_colors(0).right):
+        there = np.array(np.nonzero(where(mirrored, color, 45.0)))
+        flipped = np.array(np.nonzero(where(plain, color, 45.0)[:, ::-1]))
+        # The light stays where it is: compare outlines, not every pixel.
+        np.testing.assert_allclose(there.min(axis=1), flipped.min(axis=1), atol=8)
+        np.testing.assert_allclose(there.max(axis=1), flipped.max(axis=1), atol=8)
 
 
 def test_views_cycle_and_come_back(

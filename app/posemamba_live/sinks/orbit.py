@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -58,20 +58,33 @@ class OrbitCamera:
 
     @property
     def rotation(self) -> NDArray[np.float64]:
-        """(3, 3) world to view; view axes as in OpenCV: x right, y down, z forward."""
+        """(3, 3) world to view, looking straight at the target.
+
+        View axes as in OpenCV: x right, y down, z forward.
+        """
         right, forward = self.right, self.forward
         return np.stack([right, np.cross(forward, right), forward])
 
-    def eye(self, shift_pixels: float = 0.0, focal: float = 1.0) -> Vector:
-        """(3,) metres: where the viewer stands so that the target is `shift_pixels` right of
-        the middle of the window.
+    def placed(self, shift_pixels: float, focal: float) -> tuple[NDArray[np.float64], Vector]:
+        """The view with its target `shift_pixels` right of the middle of the window.
+
+        The viewer steps sideways for that, so that the horizon stays level, and turns by as
+        much, so that people are still seen from the azimuth asked for. Seen from the top
+        there is no azimuth to keep, and turning would only spin the picture.
 
         Args:
             shift_pixels: half the width of what covers the window's left side.
             focal: of the window, pixels.
+
+        Returns:
+            (3, 3) world to view rotation, (3,) where the viewer stands in metres.
         """
-        sideways = self.distance * shift_pixels / focal
-        return np.asarray(self.target - self.distance * self.forward - sideways * self.right)
+        aside = shift_pixels / focal
+        turn = math.atan(aside) * math.cos(self.elevation)
+        turned = replace(self, azimuth=self.azimuth + turn)
+        reach = self.distance / math.hypot(1.0, aside)
+        eye = self.target - reach * (turned.forward + aside * turned.right)
+        return turned.rotation, eye
 
     def orbit(self, dx: float, dy: float) -> None:
         """Turn the scene with the mouse: it follows a drag by (dx, dy) pixels."""

@@ -372,8 +372,8 @@ class Viewer:
 
     def _update_meshes(self) -> None:
         self._drawn_size = self._size()
-        forward = self._orbit.forward
-        eye = self._eye()
+        rotation, eye = self._stand()
+        forward = rotation[2]
         centre = self._orbit.target[:2]
         bodies = body_mesh(self._bodies, eye, forward)
         self._set_mesh("bodies", bodies)
@@ -404,9 +404,10 @@ class Viewer:
         view = self._window.get_view_control().convert_to_pinhole_camera_parameters()
         return view.intrinsic.width, view.intrinsic.height
 
-    def _eye(self) -> Array:
+    def _stand(self) -> tuple[Array, Array]:
+        """(3, 3) rotation and (3,) place of the viewer, the panel's width allowed for."""
         height = self._drawn_size[1]
-        return self._orbit.eye(0.5 * panel_width(height), focal_length(height))
+        return self._orbit.placed(0.5 * panel_width(height), focal_length(height))
 
     def _aim(self, jitter: tuple[float, float] = (0.0, 0.0)) -> None:
         """Place Open3D's camera, and the panel before it.
@@ -418,8 +419,8 @@ class Viewer:
         focal = focal_length(height)
         # Less than a pixel: turning the view by the angle of a pixel is as good as moving it.
         tilt, _ = cv2.Rodrigues(np.array([-jitter[1], jitter[0], 0.0]) / focal)
-        rotation = tilt @ self._orbit.rotation
-        eye = self._eye()
+        rotation, eye = self._stand()
+        rotation = tilt @ rotation
         camera = self._o3d.camera.PinholeCameraParameters()
         # Open3D refuses parameters whose centre is not exactly the window's.
         camera.intrinsic = self._o3d.camera.PinholeCameraIntrinsic(
@@ -497,6 +498,9 @@ class Viewer:
             self._floor_centre = None
         elif action is Action.MIRROR:
             self._mirror = not self._mirror
+            # The room is mirrored at x = 0; the same for the view makes it a flip on screen.
+            self._orbit.target = self._orbit.target * np.array([-1.0, 1.0, 1.0])
+            self._orbit.azimuth *= -1.0
             self._anchors.clear()
             self._trails.clear()
             self._place_people(0.0)
