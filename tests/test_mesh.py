@@ -40,14 +40,14 @@ def body(joints: NDArray[np.float64]) -> Mesh:
 def face_normals(mesh: Mesh) -> NDArray[np.float64]:
     """Twice the area of each triangle, along the direction it faces."""
     a, b, c = (mesh.vertices[mesh.triangles[:, i]] for i in range(3))
-    return np.cross(b - a, c - a)
+    return np.asarray(np.cross(b - a, c - a))
 
 
 def distance_to_segment(
     points: NDArray[np.float64], a: NDArray[np.float64], b: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     along = np.clip((points - a) @ (b - a) / ((b - a) @ (b - a)), 0.0, 1.0)
-    return np.linalg.norm(points - (a + along[:, None] * (b - a)), axis=1)
+    return np.asarray(np.linalg.norm(points - (a + along[:, None] * (b - a)), axis=1))
 
 
 def test_triangles_and_normals_of_a_body_face_outwards(body: Mesh) -> None:

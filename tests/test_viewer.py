@@ -54,7 +54,7 @@ class Clip:
 @pytest.fixture(scope="module")
 def clip() -> Clip:
     video = cv2.VideoCapture(str(DEMO / "walk_turn.mp4"))
-    frames = [video.read()[1] for _ in range(120)]
+    frames = [np.asarray(video.read()[1], np.uint8) for _ in range(120)]
     with np.load(DEMO / "walk_turn_gt.npz") as data:
         truth = {key: data[key] for key in ("joints_2d", "joints_camera", "joints_world")}
     return Clip(frames, truth)

@@ -37,8 +37,8 @@ _RADII: Final = {
 }  # fmt: skip
 """Half thickness at each joint of an adult, metres: a mannequin, not a measurement."""
 _NECK_RADIUS: Final = 0.043
-_LIMB_WAIST: Final = 0.9
-"""Limbs end inside the joints' spheres, so that each joint has a clean outline."""
+_BALL_FIT: Final = 0.985
+"""Joints' spheres over limbs: just inside, so that only bends show them, as round corners."""
 _HEAD_RADIUS: Final = 0.094
 _HEAD_STRETCH: Final = 0.25
 """How much longer than wide the head is, along the neck."""
@@ -207,13 +207,13 @@ def _surface(joints: Points) -> tuple[Points, Points]:
 
     start, end = nodes[:, _LIMB_ENDS[:, 0]], nodes[:, _LIMB_ENDS[:, 1]]
     around = _rings(end - start)
-    radii = _LIMB_WAIST * _NODE_RADIUS[_LIMB_ENDS][None, :, :, None, None] * scale[..., None]
+    radii = _NODE_RADIUS[_LIMB_ENDS][None, :, :, None, None] * scale[..., None]
     ends = np.stack([start, end], axis=2)[:, :, :, None]
     tubes = ends + radii * around[:, :, None]
     tube_normals = np.broadcast_to(around[:, :, None], tubes.shape)
 
     ball = _sphere(*_BALL)[0]
-    radius = _NODE_RADIUS[_BALLS][None, :, None, None] * scale
+    radius = _BALL_FIT * _NODE_RADIUS[_BALLS][None, :, None, None] * scale
     spheres = nodes[:, _BALLS, None] + radius * ball
     sphere_normals = np.broadcast_to(ball, spheres.shape)
 
