@@ -56,12 +56,8 @@ class Channel(Generic[T]):
             self._items.clear()
             self._changed.notify_all()
 
-    def take(self, timeout: float) -> T | None:
-        """The next item, or None if there is none within `timeout` seconds."""
-        with self._changed:
-            if not self._items and not self._closed:
-                self._changed.wait(timeout)
-            return self._pop()
+    def __len__(self) -> int:
+        return len(self._items)
 
     def __iter__(self) -> Iterator[T]:
         while True:

@@ -38,7 +38,7 @@ class Network:
         frames: int | None = None,
     ) -> None:
         built_for = checkpoint.meta.frames
-        self.frames = frames or built_for
+        self.frames = built_for if frames is None else frames
         if not 1 <= self.frames <= built_for:
             raise ValueError(f"a window of {self.frames} frames; the weights take 1 to {built_for}")
         self._model = checkpoint.model

@@ -1,0 +1,470 @@
+"""The run as a whole: nothing lost in files, nothing late in live use, every ending clean.
+
+Detector and source are stand-ins where a test is about order, failure or time; the stages,
+threads, lifters and files are the real ones.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import WINDOW
+
+from posemamba.checkpoint import Checkpoint
+from posemamba_live.assembly import Assembler
+from posemamba_live.channel import Channel
+from posemamba_live.errors import DetectorError, SinkError, SourceError
+from posemamba_live.lifter import FileLifter, Lifter, LiveLifter
+from posemamba_live.network import Network
+from posemamba_live.outputs import Outputs
+from posemamba_live.people import Lifted
+from posemamba_live.pipeline import Run, RunResult, SceneSettings
+from posemamba_live.sinks.hud import HudInfo
+from posemamba_live.sinks.keys import Action
+from posemamba_live.sources import LiveSource, Source
+from posemamba_live.stats import Reservoir, RunStats
+from posemamba_live.types import Detection, Frame, LiftedPose, Pose2D, Pose3D
+
+FPS = 30.0
+SIZE = (320, 240)
+
+
+class Film(Source):
+    """A source of blank pictures that may fail on the way."""
+
+    live = False
+
+    def __init__(self, frames: int, *, size: tuple[int, int] = SIZE, fail_at: int = -1) -> None:
+        self.name, self.size, self.frame_count = "film", size, frames
+        self.read = 0
+        self._fail_at = fail_at
+
+    @property
+    def fps(self) -> float:
+        return FPS
+
+    def __iter__(self) -> Iterator[Frame]:
+        for i in range(self.frame_count or 0):
+            if i == self._fail_at:
+                raise SourceError("the film has torn")
+            self.read += 1
+            image = np.zeros((self.size[1], self.size[0], 3), np.uint8)
+            yield Frame(i, i / FPS, image, time.monotonic())
+
+    def close(self) -> None:
+        pass
+
+
+class Finder:
+    """Finds one person, who moves with the frame's index, except in the frames `blind`."""
+
+    name = "finder"
+
+    def __init__(
+        self,
+        *,
+        blind: Sequence[int] = (),
+        fail_at: int = -1,
+        on_frame: Callable[[int], None] = lambda index: None,
+    ) -> None:
+        self._body = np.random.default_rng(3).uniform(-50, 50, (17, 2))
+        self._blind, self._fail_at, self._on_frame = set(blind), fail_at, on_frame
+
+    def detect(self, frame: Frame) -> list[Detection]:
+        self._on_frame(frame.index)
+        if frame.index == self._fail_at:
+            raise DetectorError("the detector is broken")
+        if frame.index in self._blind:
+            return []
+        centre = np.array([100.0 + 0.5 * frame.index, 120.0])
+        return [Detection((centre + self._body).astype(np.float32), np.full(17, 0.9, np.float32))]
+
+    def close(self) -> None:
+        pass
+
+
+class Tape:
+    """A recording that only remembers, and may run out of room."""
+
+    def __init__(self, fail_at: int = -1) -> None:
+        self.frames: list[int] = []
+        self.people: list[int] = []
+        self.closed = 0
+        self._fail_at = fail_at
+
+    def write(self, frame: Frame, poses: Sequence[Pose3D]) -> None:
+        if len(self.frames) == self._fail_at:
+            raise SinkError("cannot record", why="No space left on device")
+        self.frames.append(frame.index)
+        self.people.append(len(poses))
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def file_lifter(tiny_checkpoint: Checkpoint) -> Callable[[], Lifter]:
+    return partial(FileLifter, Network(tiny_checkpoint, fov_deg=60.0))
+
+
+@pytest.fixture
+def live_lifter(tiny_checkpoint: Checkpoint) -> Callable[[], Lifter]:
+    return partial(LiveLifter, Network(tiny_checkpoint, fov_deg=60.0), 2)
+
+
+def outputs(folder: Path, tape: Tape | None = None, name: str = "poses.npz") -> Outputs:
+    return Outputs(
+        exports=[folder / name],
+        record=folder / "tape.mp4" if tape is not None else None,
+        open_recorder=lambda path: tape if tape is not None else Tape(),
+        meta={"fps": FPS, "image_size": SIZE},
+    )
+
+
+def run(
+    source: Source, detector: Finder, make: Callable[[], Lifter], out: Outputs, **options: object
+) -> tuple[RunResult, RunStats]:
+    stats = RunStats("cpu", "test")
+    scene = SceneSettings(1.7, 60.0, 1.0)
+    result = Run(source, detector, make, scene, out, stats, **options).run()  # type: ignore[arg-type]
+    return result, stats
+
+
+def rows(folder: Path, key: str = "frame_index") -> list[int]:
+    with np.load(folder / "poses.npz", allow_pickle=False) as data:
+        return list(data[key])
+
+
+# -- files -----------------------------------------------------------------------------------
+
+
+def test_every_frame_of_a_file_is_recorded_and_exported(
+    file_lifter: Callable[[], Lifter], tmp_path: Path
+) -> None:
+    tape = Tape()
+    result, stats = run(Film(100), Finder(), file_lifter, outputs(tmp_path, tape))
+    assert tape.frames == rows(tmp_path) == list(range(100))
+    assert (result.frames, result.poses, result.people) == (100, 100, 1)
+    assert (result.errors, result.interrupted) == ((), False)
+    values = stats.to_dict()
+    assert (values["frames_in"], values["frames_dropped"], values["frames_out"]) == (100, 0, 100)
+    assert {"read", "detect", "lift", "draw"} == set(values["stage_ms"])
+    assert tape.closed == 1
+
+
+def test_short_gaps_are_filled_and_long_ones_are_empty(
+    file_lifter: Callable[[], Lifter], tmp_path: Path
+) -> None:
+    tape = Tape()
+    blind = [0, 1, *range(20, 24), *range(50, 70), 89]
+    run(Film(90), Finder(blind=blind), file_lifter, outputs(tmp_path, tape))
+    missing = {0, 1, *range(50, 70), 89}
+    assert rows(tmp_path) == [i for i in range(90) if i not in missing]
+    predicted = dict(zip(rows(tmp_path), rows(tmp_path, "predicted"), strict=True))
+    assert [i for i, filled in predicted.items() if filled] == [20, 21, 22, 23]
+    assert tape.frames == list(range(90)), "frames without anybody are recorded too"
+    assert tape.people == [int(i not in missing) for i in range(90)]
+    assert set(rows(tmp_path, "person_id")) == {0}, "within a second it is the same person"
+
+
+def test_a_film_without_anybody(file_lifter: Callable[[], Lifter], tmp_path: Path) -> None:
+    tape = Tape()
+    result, _ = run(Film(30), Finder(blind=range(30)), file_lifter, outputs(tmp_path, tape))
+    assert (result.frames, result.poses, result.people) == (30, 0, 0)
+    assert rows(tmp_path) == []
+    assert tape.people == [0] * 30
+
+
+def test_duration_is_a_files_own_time(file_lifter: Callable[[], Lifter], tmp_path: Path) -> None:
+    run(Film(100), Finder(), file_lifter, outputs(tmp_path), duration=1.0)
+    assert rows(tmp_path) == list(range(30))
+
+
+def test_reading_never_runs_far_ahead(file_lifter: Callable[[], Lifter], tmp_path: Path) -> None:
+    film = Film(120)
+    ahead: list[int] = []
+    finder = Finder(on_frame=lambda index: ahead.append(film.read - index))
+    run(film, finder, file_lifter, outputs(tmp_path))
+    assert max(ahead) < 15
+
+
+@pytest.mark.parametrize("broken", ["source", "detector", "lifter"])
+def test_what_came_before_a_failure_is_kept(
+    broken: str, file_lifter: Callable[[], Lifter], tmp_path: Path
+) -> None:
+    class Breaking(FileLifter):
+        def push(self, pose: Pose2D) -> list[LiftedPose]:
+            if pose.frame_index == 60:
+                raise RuntimeError("no more")
+            return super().push(pose)
+
+    make = file_lifter
+    if broken == "lifter":
+        assert isinstance(file_lifter, partial)
+        make = partial(Breaking, *file_lifter.args)
+    tape = Tape()
+    result, _ = run(
+        Film(90, fail_at=60 if broken == "source" else -1),
+        Finder(fail_at=60 if broken == "detector" else -1),
+        make,
+        outputs(tmp_path, tape),
+    )
+    assert len(result.errors) == 1
+    assert not result.interrupted
+    kept = rows(tmp_path)
+    # What the lifter still held is lost with it, and nothing else.
+    assert kept == list(range(len(kept)))
+    assert len(kept) == 60 if broken != "lifter" else len(kept) > 60 - 8 * WINDOW
+    assert tape.closed == 1
+
+
+def test_a_recording_that_fails_takes_nothing_with_it(
+    file_lifter: Callable[[], Lifter], tmp_path: Path
+) -> None:
+    tape = Tape(fail_at=10)
+    result, _ = run(Film(60), Finder(), file_lifter, outputs(tmp_path, tape))
+    assert [str(error).splitlines()[0] for error in result.errors] == ["cannot record"]
+    assert rows(tmp_path) == list(range(60))
+    assert tape.closed == 1
+
+
+def test_an_export_that_fails_takes_nothing_with_it(
+    file_lifter: Callable[[], Lifter], tmp_path: Path
+) -> None:
+    tape = Tape()
+    out = outputs(tmp_path, tape)
+    out.exports = [tmp_path / "gone" / "first.npz", tmp_path / "poses.npz"]
+    result, _ = run(Film(40), Finder(), file_lifter, out)
+    assert len(result.errors) == 1
+    assert "first.npz" in str(result.errors[0])
+    assert rows(tmp_path) == tape.frames == list(range(40))
+
+
+def test_interrupting_completes_what_was_read(
+    file_lifter: Callable[[], Lifter], tmp_path: Path
+) -> None:
+    tape = Tape()
+    film = Film(100_000)
+    runs: list[Run] = []
+
+    def watch(index: int) -> None:
+        if index == 50:
+            runs[0].interrupt()
+
+    out = outputs(tmp_path, tape)
+    finder = Finder(on_frame=watch)
+    scene = SceneSettings(1.7, 60.0, 1.0)
+    runs.append(Run(film, finder, file_lifter, scene, out, RunStats()))
+    result = runs[0].run()
+    assert result.interrupted
+    assert rows(tmp_path) == tape.frames == list(range(film.read))
+    assert 50 < film.read < 80
+
+
+def test_large_pictures_are_kept_small_and_keypoints_with_them(
+    file_lifter: Callable[[], Lifter],
+) -> None:
+    size = (3840, 2160)
+    pose2d = Pose2D(0, 0.0, 0, np.full((17, 2), 1920.0, np.float32), np.ones(17), size)
+    rng = np.random.default_rng(0)
+    lifted = LiftedPose(pose2d, rng.normal(size=(17, 3)).astype(np.float32), 0)
+    frame = Frame(0, 0.0, np.zeros((2160, 3840, 3), np.uint8), 0.0)
+    (picture,) = Assembler(SceneSettings(1.7, 60.0, 0.0).tracker()).push(Lifted(frame, [lifted], 0))
+    assert picture.frame.size == picture.poses[0].pose2d.image_size == (1280, 720)
+    np.testing.assert_allclose(picture.poses[0].pose2d.keypoints, 640.0)
+
+
+# -- live ------------------------------------------------------------------------------------
+
+
+class Camera(Film):
+    """The film at 60 frames a second, as a camera that never ends by itself."""
+
+    live = True
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in super().__iter__():
+            time.sleep(1 / 60)
+            yield frame
+
+
+def test_live_drops_what_it_cannot_follow_and_says_so(
+    live_lifter: Callable[[], Lifter], tmp_path: Path
+) -> None:
+    slow = Finder(on_frame=lambda index: time.sleep(0.05))
+    tape = Tape()
+    with LiveSource(lambda: Camera(100_000)) as camera:
+        result, stats = run(camera, slow, live_lifter, outputs(tmp_path, tape), duration=1.5)
+    values = stats.to_dict()
+    assert values["frames_dropped"] > 10
+    assert values["frames_in"] == values["frames_out"] + values["frames_dropped"]
+    assert result.frames == values["frames_out"] == len(tape.frames)
+    assert (np.diff(tape.frames) > 1).any()
+    assert rows(tmp_path) == tape.frames, "the last `delay` frames are given out at the end"
+    assert values["latency_ms"]["p50"] > 50.0
+    assert not result.errors
+
+
+def test_a_live_run_can_be_interrupted_while_the_camera_is_silent(
+    live_lifter: Callable[[], Lifter], tmp_path: Path
+) -> None:
+    silent = threading.Event()
+
+    class Silent(Camera):
+        def __iter__(self) -> Iterator[Frame]:
+            for frame in super().__iter__():
+                if frame.index == 20:
+                    silent.wait(20.0)
+                yield frame
+
+    with LiveSource(lambda: Silent(100)) as camera:
+        stats, out = RunStats(), outputs(tmp_path)
+        live = Run(camera, Finder(), live_lifter, SceneSettings(1.7, 60.0, 1.0), out, stats)
+        threading.Timer(1.0, live.interrupt).start()
+        result = live.run()
+        silent.set()
+    assert result.interrupted
+    assert 0 < len(rows(tmp_path)) <= 20
+
+
+class FakeWindow:
+    """A window without a screen: remembers what it was shown, presses keys at given frames."""
+
+    def __init__(self, keys: dict[int, Action], close_at: int | None = None) -> None:
+        self.shown: list[int] = []
+        self.huds: list[HudInfo] = []
+        self.notices: list[str] = []
+        self._keys, self._close_at = dict(keys), close_at
+        self._thread = threading.current_thread()
+
+    def show(self, frame: Frame, poses: Sequence[Pose3D], hud: HudInfo) -> None:
+        assert threading.current_thread() is self._thread
+        if not self.shown or self.shown[-1] != frame.index:
+            self.shown.append(frame.index)
+        self.huds.append(hud)
+
+    def poll(self) -> bool:
+        return self._close_at is None or len(self.shown) < self._close_at
+
+    def take_actions(self) -> list[Action]:
+        due = [count for count in self._keys if count <= len(self.shown)]
+        return [self._keys.pop(count) for count in due]
+
+    def notify(self, text: str) -> None:
+        self.notices.append(text)
+
+    def screenshot(self, path: Path) -> None:
+        path.write_bytes(b"picture")
+
+
+def test_the_window_shows_a_file_in_order_and_its_keys_work(
+    file_lifter: Callable[[], Lifter], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tapes: list[Tape] = []
+
+    def open_tape(path: Path) -> Tape:
+        tapes.append(Tape())
+        return tapes[-1]
+
+    keys = {5: Action.RECORD, 15: Action.RECORD, 16: Action.EXPORT, 20: Action.SCREENSHOT}
+    window = FakeWindow(keys)
+    out = Outputs([], None, open_tape, {"fps": FPS, "image_size": SIZE})
+    result, stats = run(Film(60), Finder(), file_lifter, out, window=window)
+    assert window.shown == list(range(60)), "a file that is only watched is shown whole"
+    assert result.errors == ()
+    assert len(tapes) == 1
+    assert tapes[0].closed == 1
+    assert any(hud.recording for hud in window.huds)
+    assert [notice.split(" ")[0] for notice in window.notices] == ["recording", *["saved"] * 3]
+    assert len(list(tmp_path.glob("poses-*.npz"))) == 1
+    assert len(list(tmp_path.glob("screenshot-*.png"))) == 1
+    assert "show" in stats.to_dict()["stage_ms"]
+
+
+def test_closing_the_window_ends_the_run_with_its_files(
+    file_lifter: Callable[[], Lifter], tmp_path: Path
+) -> None:
+    window = FakeWindow({}, close_at=10)
+    result, _ = run(Film(100_000), Finder(), file_lifter, outputs(tmp_path), window=window)
+    assert not result.interrupted
+    assert rows(tmp_path) == list(range(result.frames))
+    assert result.frames >= 10
+
+
+def test_pause_holds_the_live_picture_while_work_goes_on(
+    live_lifter: Callable[[], Lifter], tmp_path: Path
+) -> None:
+    window = FakeWindow({5: Action.PAUSE})
+    with LiveSource(lambda: Camera(100_000)) as camera:
+        result, _ = run(
+            camera, Finder(), live_lifter, outputs(tmp_path), window=window, duration=1.0
+        )
+    assert len(window.shown) == 5
+    assert window.huds[-1].paused
+    assert result.frames > 10
+
+
+# -- parts -----------------------------------------------------------------------------------
+
+
+def test_channel_passes_everything_in_order_and_holds_the_writer_back() -> None:
+    channel: Channel[int] = Channel(3)
+    most = 0
+
+    def write() -> None:
+        for i in range(200):
+            channel.put(i)
+        channel.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    got = []
+    for item in channel:
+        got.append(item)
+        most = max(most, len(channel))
+    writer.join()
+    assert got == list(range(200))
+    assert most <= 3
+
+
+def test_abandoning_a_channel_frees_its_writer() -> None:
+    channel: Channel[int] = Channel(1)
+    channel.put(1)
+    writer = threading.Thread(target=channel.put, args=(2,))
+    writer.start()
+    channel.abandon()
+    writer.join(5.0)
+    assert not writer.is_alive()
+    channel.put(3)
+    assert list(channel) == []
+
+
+def test_offer_never_waits() -> None:
+    channel: Channel[int] = Channel(1)
+    assert channel.offer(1)
+    assert not channel.offer(2)
+
+
+def test_reservoir_is_bounded_and_even() -> None:
+    reservoir = Reservoir(500)
+    for i in range(20_000):
+        reservoir.add(float(i))
+    assert reservoir.maximum == 19_999.0
+    assert abs(reservoir.percentile(50) - 10_000) < 1_500
+    assert reservoir.percentile(95) > 17_000
+    assert Reservoir().percentile(50) == 0.0
+
+
+def test_stats_that_cannot_be_written_say_so(tmp_path: Path) -> None:
+    stats = RunStats("cpu", "numba")
+    with pytest.raises(SinkError, match="cannot write"):
+        stats.write(tmp_path / "gone" / "stats.json")
+    stats.write(tmp_path / "stats.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["stats.json"]
