@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -328,6 +329,8 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> NoReturn:
     """The `posemamba-live` program."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # libraries' notes to their developers
     code = run(sys.argv[1:])
     sys.stdout.flush()
     sys.exit(code)
