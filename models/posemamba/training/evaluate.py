@@ -156,7 +156,7 @@ def lift(checkpoint: Checkpoint, windows: Batch) -> Float:
     if checkpoint.meta.input_kind == "rays":
         return predict(checkpoint.model, windows.inputs)
     # Weights with other inputs or outputs: the application knows how to translate them.
-    from posemamba_live.lifter import Network
+    from posemamba_live.network import Network
 
     network = Network(checkpoint, fov_deg=checkpoint.meta.fov_deg)
     out = np.empty_like(windows.target)
@@ -336,7 +336,7 @@ def benchmark_predictor(
     Networks in image units are scored in them where the benchmark says what a unit is, as
     their authors did. All others answer in body heights, and `height` makes these metres.
     """
-    from posemamba_live.lifter import Network
+    from posemamba_live.network import Network
 
     def in_units(sequence: Sequence, rows: NDArray[np.int64]) -> Float:
         inputs = image_window(sequence.keypoints[rows], sequence.image_size)
