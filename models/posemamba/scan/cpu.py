@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import numba
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from posemamba.scan.backends import conv_silu
 from posemamba.scan.cpu_kernels import (
@@ -58,6 +60,68 @@ def _threads() -> int:
     return wanted
 
 
+@functools.cache
+def _limb_matrix() -> Tensor:
+    with torch.inference_mode(False):
+        return limb_matrix(torch.empty(0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """Parameters as the kernels take them."""
+
+    made_from: tuple[int, ...]
+    """Addresses and versions of the parameters."""
+    weight: Tensor
+    """(4E, D) projection of the values, in SLOTS order."""
+    packed: Any
+    """See `pack_parameters`."""
+
+
+_prepared = WeakIdKeyDictionary()
+"""By x_proj_weight: what `_prepare` made of frozen parameters."""
+
+
+def _prepare(parameters: ScanParameters, channels: int) -> _Prepared:
+    """Rearrange parameters; once for all where they are frozen, as in a loaded network."""
+    tensors = parameters.tensors()
+    frozen = not any(t.requires_grad or t.is_inference() for t in tensors)
+    made_from = tuple(n for t in tensors for n in (t.data_ptr(), t._version)) if frozen else ()
+    known: _Prepared | None = _prepared.get(parameters.x_proj_weight) if frozen else None
+    if known is not None and known.made_from == made_from:
+        return known
+    with torch.no_grad(), torch.inference_mode(False):
+        weight = parameters.x_proj_weight[list(SLOTS)].flatten(0, 1)
+        rows = (
+            parameters.dt_projs_weight,
+            parameters.dt_projs_bias,
+            parameters.a(channels),
+            parameters.skip(channels),
+        )
+        made = _Prepared(made_from, weight, pack_parameters(*(t.detach().numpy() for t in rows)))
+    if frozen:
+        _prepared[parameters.x_proj_weight] = made
+    return made
+
+
+def _forward(values: Tensor, parameters: ScanParameters, keep: bool) -> tuple[Tensor, Any]:
+    """The scans of (B, T, J, D) values, and with `keep` what their gradient needs."""
+    batch, frames, joints, channels = values.shape
+    length = frames * joints
+    u = values.detach().contiguous().view(batch, length, channels)
+    prepared = _prepare(parameters, channels)
+    p = _project(u, prepared.weight, joints)
+    order, segment, partner = _orders(frames, joints, parameters.causal)
+    chunks = chunk_count(segment.tolist(), length) if keep else 0
+    kept = np.empty((batch, DIRECTIONS, chunks, channels // LANES, BLOCK), np.float32)
+    y = torch.zeros_like(u)
+    rank, integer = parameters.dt_rank, parameters.integer_decay
+    inputs = (u.numpy(), p.numpy(), prepared.packed, order, segment, partner, rank, integer)
+    forward = scan_forward_parallel if _threads() > 1 else scan_forward
+    forward(*inputs, y.numpy(), kept)
+    return y.view(values.shape), (*inputs, kept, prepared.weight) if keep else None
+
+
 class _Scan(torch.autograd.Function):
     """Projection and scan as one node: values (B, T, J, D) to (B, T, J, D)."""
 
@@ -70,28 +134,15 @@ class _Scan(torch.autograd.Function):
         dt_bias: Tensor,
         a: Tensor,
         skip: Tensor,
-        integer: bool,
-        causal: bool,
-        training: bool,
+        parameters: ScanParameters,
     ) -> Tensor:
-        batch, frames, joints, channels = values.shape
-        length, rank = frames * joints, dt_weight.shape[-1]
-        u = values.detach().contiguous().view(batch, length, channels)
-        weight = x_proj.detach()[list(SLOTS)].flatten(0, 1)
-        p = _project(u, weight, joints).numpy()
-        prm = _pack(dt_weight, dt_bias, a, skip)
-        order, segment, partner = _orders(frames, joints, causal)
-        chunks = chunk_count(segment.tolist(), length) if training else 0
-        kept = np.empty((batch, DIRECTIONS, chunks, channels // LANES, BLOCK), np.float32)
-        y = torch.zeros_like(u)
-        forward = scan_forward_parallel if _threads() > 1 else scan_forward
-        forward(u.numpy(), p, prm, order, segment, partner, rank, integer, y.numpy(), kept)
-        ctx.saved = (u.numpy(), p, weight, prm, order, segment, partner, rank, integer, kept)
-        return y.view(values.shape)
+        # The tensors between values and parameters are here for autograd to see.
+        y, ctx.saved = _forward(values, parameters, keep=True)
+        return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        u, p, weight, prm, order, segment, partner, rank, integer, kept = ctx.saved
+        u, p, prm, order, segment, partner, rank, integer, kept, weight = ctx.saved
         shape = grads[0].shape
         channels, width = shape[-1], p.shape[-1]
         dy = grads[0].detach().contiguous().view(u.shape).numpy()
@@ -103,7 +154,7 @@ class _Scan(torch.autograd.Function):
             du.numpy(), dp.numpy(), dprm,
         )  # fmt: skip
         limb = dp.view(-1, shape[2], DIRECTIONS * width)[..., : 2 * width]
-        limb.copy_(torch.matmul(limb_matrix(limb).T, limb))
+        limb.copy_(torch.matmul(_limb_matrix().T, limb))
         flat = dp.view(-1, DIRECTIONS * width)
         d_weight = torch.mm(flat.T, torch.from_numpy(u).view(-1, channels))
         d_weight = d_weight.view(DIRECTIONS, width, channels)[list(SLOTS)]  # SLOTS: own inverse
@@ -112,7 +163,7 @@ class _Scan(torch.autograd.Function):
         rows = torch.from_numpy(np.ascontiguousarray(total)).view(DIRECTIONS, channels, -1)
         d_a = None if integer else rows[..., rank + 1 : rank + 1 + STATES]
         d_dt, d_bias, d_skip = rows[..., :rank], rows[..., rank], rows[..., -1]
-        return d_values, d_weight, d_dt, d_bias, d_a, d_skip, None, None, None
+        return d_values, d_weight, d_dt, d_bias, d_a, d_skip, None
 
 
 def _project(u: Tensor, weight: Tensor, joints: int) -> Tensor:
@@ -124,12 +175,8 @@ def _project(u: Tensor, weight: Tensor, joints: int) -> Tensor:
     batch, length, channels = u.shape
     p = torch.mm(u.reshape(-1, channels), weight.T)
     limb = p.view(-1, joints, weight.shape[0])[..., : weight.shape[0] // 2]
-    limb.copy_(torch.matmul(limb_matrix(u), limb))
+    limb.copy_(torch.matmul(_limb_matrix(), limb))
     return p.view(batch, length, DIRECTIONS, -1)
-
-
-def _pack(dt_weight: Tensor, dt_bias: Tensor, a: Tensor, skip: Tensor) -> Any:
-    return pack_parameters(*(t.detach().numpy() for t in (dt_weight, dt_bias, a, skip)))
 
 
 def _check(channels: int, parameters: ScanParameters) -> None:
@@ -148,9 +195,10 @@ def scan(values: Tensor, parameters: ScanParameters) -> Tensor:
     """
     channels = values.shape[-1]
     _check(channels, parameters)
-    training = torch.is_grad_enabled() and (
-        values.requires_grad or parameters.x_proj_weight.requires_grad
-    )
+    if not torch.is_grad_enabled() or not any(
+        t.requires_grad for t in (values, *parameters.tensors())
+    ):
+        return _forward(values, parameters, keep=False)[0]
     out: Tensor = _Scan.apply(  # type: ignore[no-untyped-call]
         values,
         parameters.x_proj_weight,
@@ -158,9 +206,7 @@ def scan(values: Tensor, parameters: ScanParameters) -> Tensor:
         parameters.dt_projs_bias,
         parameters.a(channels),
         parameters.skip(channels),
-        parameters.integer_decay,
-        parameters.causal,
-        training,
+        parameters,
     )
     return out
 
@@ -176,17 +222,12 @@ def step(values: Tensor, parameters: ScanParameters, state: Tensor) -> Tensor:
     _, joints, channels = values.shape
     _check(channels, parameters)
     u = values.contiguous()
-    p = _project(u, parameters.x_proj_weight[list(SLOTS)].flatten(0, 1), joints)
-    prm = _pack(
-        parameters.dt_projs_weight,
-        parameters.dt_projs_bias,
-        parameters.a(channels),
-        parameters.skip(channels),
-    )
+    prepared = _prepare(parameters, channels)
+    p = _project(u, prepared.weight, joints)
     _, _, partner = _orders(1, joints, True)
     y = torch.zeros_like(u)
     scan_step(
-        u.numpy(), p.numpy(), prm, partner, parameters.dt_rank, parameters.integer_decay,
-        state.numpy(), y.numpy(),
+        u.numpy(), p.numpy(), prepared.packed, partner, parameters.dt_rank,
+        parameters.integer_decay, state.numpy(), y.numpy(),
     )  # fmt: skip
     return y

@@ -50,6 +50,16 @@ class ScanParameters:
     trained: exp(dt A) is then a power of one exponential, a third of the work."""
     causal: bool = False
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that can be trained."""
+        return (
+            self.x_proj_weight,
+            self.dt_projs_weight,
+            self.dt_projs_bias,
+            self.a_logs,
+            self.ds,
+        )
+
     def a(self, channels: int) -> Tensor:
         """State matrix (K, D, N), negative."""
         return -torch.exp(self.a_logs).view(DIRECTIONS, channels, -1)
