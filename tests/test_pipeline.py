@@ -40,14 +40,15 @@ class Film(Source):
 
     live = False
 
-    def __init__(self, frames: int, *, size: tuple[int, int] = SIZE, fail_at: int = -1) -> None:
-        self.name, self.size, self.frame_count = "film", size, frames
+    def __init__(self, frames: int, *, fps: float = FPS, fail_at: int = -1) -> None:
+        self.name, self.size, self.frame_count = "film", SIZE, frames
         self.read = 0
+        self._fps = fps
         self._fail_at = fail_at
 
     @property
     def fps(self) -> float:
-        return FPS
+        return self._fps
 
     def __iter__(self) -> Iterator[Frame]:
         for i in range(self.frame_count or 0):
@@ -55,7 +56,7 @@ class Film(Source):
                 raise SourceError("the film has torn")
             self.read += 1
             image = np.zeros((self.size[1], self.size[0], 3), np.uint8)
-            yield Frame(i, i / FPS, image, time.monotonic())
+            yield Frame(i, i / self._fps, image, time.monotonic())
 
     def close(self) -> None:
         pass
@@ -376,8 +377,9 @@ def test_the_window_shows_a_file_in_order_and_its_keys_work(
     keys = {5: Action.RECORD, 15: Action.RECORD, 16: Action.EXPORT, 20: Action.SCREENSHOT}
     window = FakeWindow(keys)
     out = Outputs([], None, open_tape, {"fps": FPS, "image_size": SIZE})
-    result, stats = run(Film(60), Finder(), file_lifter, out, window=window)
-    assert window.shown == list(range(60)), "a file that is only watched is shown whole"
+    # Longer than what may wait to be shown, so that keys come while frames do.
+    result, stats = run(Film(200, fps=200.0), Finder(), file_lifter, out, window=window)
+    assert window.shown == list(range(200)), "a file that is only watched is shown whole"
     assert result.errors == ()
     assert len(tapes) == 1
     assert tapes[0].closed == 1
