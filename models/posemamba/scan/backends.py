@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,8 @@ from torch import Tensor
 
 from posemamba.scan import reference
 from posemamba.scan.interface import ScanFunction, ScanParameters
+
+_log = logging.getLogger(__name__)
 
 ConvFunction = Callable[[Tensor, Tensor, Tensor | None, bool], Tensor]
 
@@ -49,12 +53,36 @@ def conv_silu(values: Tensor, weight: Tensor, bias: Tensor | None, causal: bool 
 _chosen: str | None = None
 
 
+_CANDIDATES: Final = {"cpu": ("numba", "reference"), "cuda": ("triton", "mamba", "reference")}
+"""Best first."""
+
+
 def available_backends(device: torch.device | str = "cpu") -> tuple[str, ...]:
     """Names of the backends that can run on a device, best first."""
-    names = ["reference"]
-    if torch.device(device).type == "cpu" and importlib.util.find_spec("numba") is not None:
-        names.insert(0, "numba")
-    return tuple(names)
+    candidates = _CANDIDATES.get(torch.device(device).type, ("reference",))
+    return tuple(name for name in candidates if _usable(name))
+
+
+@functools.cache
+def _usable(name: str) -> bool:
+    """Whether a backend's library is there and works; where it is there and does not, says so."""
+    needs = {"numba": "numba", "triton": "triton", "mamba": "mamba_ssm"}.get(name)
+    if needs is None:
+        return True
+    if importlib.util.find_spec(needs) is None:
+        return False
+    if name == "numba":
+        return True
+    if not torch.cuda.is_available():
+        return False
+    try:
+        # Installed does not mean usable: mamba-ssm may lack its extension, Triton a compiler.
+        import_module(f"posemamba.scan.{name}_backend").probe("cuda")
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        _log.warning("%s is installed but cannot be used on this GPU: %s", needs, reason)
+        return False
+    return True
 
 
 def get_backend(device: torch.device | str = "cpu") -> Backend:
@@ -81,4 +109,7 @@ def _load(name: str) -> Backend:
         from posemamba.scan import cpu
 
         return Backend(name, cpu.scan, cpu.conv_silu, cpu.init_state, cpu.step)
+    if name in ("triton", "mamba"):
+        module = import_module(f"posemamba.scan.{name}_backend")
+        return Backend(name, module.scan, module.conv_silu, module.init_state, module.step)
     raise ValueError(f"no scan backend named {name!r}")

@@ -16,13 +16,25 @@ from posemamba.scan import triton_kernels as kernels
 from posemamba.scan.interface import DIRECTIONS, LIMB_PARTNER, ScanParameters
 from posemamba.scan.reference import init_state, step
 
-__all__ = ["conv_silu", "init_state", "scan", "scan_directions", "step"]
+__all__ = ["conv_silu", "init_state", "probe", "scan", "scan_directions", "step"]
 
 CHUNK: Final = 32
 """Steps of a scan that one program takes: registers per thread grow with it."""
 TILE: Final = 32
 """Chunks that the scan over the chunks takes at a time."""
 CONV_CHUNK: Final = 16
+
+
+def probe(device: torch.device | str) -> None:
+    """Compile and run a kernel of one instruction.
+
+    Raises:
+        Exception: of any kind, where Triton cannot be used on `device`.
+    """
+    number = torch.ones(1, device=device)
+    kernels.increment[(1,)](number)
+    if number.item() != 2.0:
+        raise RuntimeError("a Triton kernel gave a wrong answer")
 
 
 def _block(channels: int) -> int:

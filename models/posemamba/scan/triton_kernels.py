@@ -33,6 +33,12 @@ _SIZES = ("frames", "chunks", "batch", "channels", "stride")
 
 
 @triton.jit
+def increment(x):
+    """Adds one to a number: shows that Triton works here."""
+    tl.store(x, tl.load(x) + 1.0)
+
+
+@triton.jit
 def _channels(block, BLOCK: tl.constexpr):
     """Channels of a program, of which the compiler shall not know that they are aligned: it
     would give each thread four of them and spread the steps over the lanes of the warp."""
