@@ -46,6 +46,8 @@ _FILE_CAPACITY: Final = 8
 """Frames between two stages of a file run: evens out stages whose work comes in bursts."""
 _RECORD_CAPACITY: Final = 30
 """Frames that a live recording may be behind; the next one is left out."""
+_KEPT_POSES: Final = 20_000
+"""What "export now" can go back to in an endless run: about ten minutes of one person."""
 _IDLE_S: Final = 0.05
 _POLL_S: Final = 1.0 / 120.0
 _HUD_S: Final = 0.25
@@ -141,7 +143,11 @@ class Run:
         self._interrupted = False
         self._deadline: float | None = None
         self._errors: list[Exception] = []
-        self._lifted: list[LiftedPose] = []
+        # A camera may run for days: without a file to write, only what X may want is kept.
+        endless = source.live and not outputs.exports
+        self._lifted: deque[LiftedPose] = deque(maxlen=_KEPT_POSES if endless else None)
+        self._pose_count = 0
+        self._person_ids: set[int] = set()
 
         capacity = 1 if source.live else _FILE_CAPACITY
         self._frames: Channel[Frame] = Channel(capacity)
@@ -190,8 +196,8 @@ class Run:
                 self._outputs.export(self._solve)
         return RunResult(
             frames=self.stats.frames_out,
-            poses=len(self._lifted),
-            people=len({lifted.pose2d.person_id for lifted in self._lifted}),
+            poses=self._pose_count,
+            people=len(self._person_ids),
             interrupted=self._interrupted,
             errors=(*self._errors, *self._outputs.errors),
         )
@@ -273,11 +279,16 @@ class Run:
         for frame, detections in self._detected:
             with self.stats.stage("lift"):
                 lifted = self._people.push(frame, detections)
-            self._lifted += lifted.poses
+            self._keep(lifted.poses)
             self._results.put(lifted)
         last = self._people.flush()
-        self._lifted += last.poses
+        self._keep(last.poses)
         self._results.put(last)
+
+    def _keep(self, poses: Sequence[LiftedPose]) -> None:
+        self._lifted.extend(poses)
+        self._pose_count += len(poses)
+        self._person_ids.update(pose.pose2d.person_id for pose in poses)
 
     def _draw(self) -> None:
         assembler = Assembler(self._scene.tracker() if self._draws else None)
