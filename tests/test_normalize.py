@@ -15,7 +15,7 @@ SIZE = (1280, 720)
 def walker(batch: int = 2, frames: int = 12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Joints (B, T, 17, 3) in metres in front of a 60 degree camera, keypoints, scores."""
     rng = np.random.default_rng(3)
-    joints = rng.normal(scale=0.4, size=(batch, 1, 17, 3)) + [0.9, -0.2, 4.0]
+    joints = rng.normal([0.9, -0.2, 4.0], 0.4, (batch, 1, 17, 3))
     joints = joints + np.linspace(0, 0.5, frames)[None, :, None, None] * [1.0, 0.0, 0.3]
     joints = joints.astype(np.float32)
     focal = 640 / np.tan(np.radians(30))

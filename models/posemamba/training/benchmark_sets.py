@@ -130,8 +130,7 @@ def read_object(path: Path, key: str) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             content = io.BytesIO(archive.read(f"{key}.npy"))
-        # NumPy's header readers have no types.
-        version = np.lib.format.read_magic(content)  # type: ignore[no-untyped-call]
+        version = np.lib.format.read_magic(content)
         read: Any = np.lib.format.read_array_header_1_0
         if version >= (2, 0):
             read = np.lib.format.read_array_header_2_0

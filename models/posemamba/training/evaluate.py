@@ -58,7 +58,7 @@ def predict(model: nn.Module, inputs: Float, batch: int = 64) -> Float:
     model.eval()
     try:
         with torch.inference_mode():
-            parts = torch.from_numpy(inputs).split(batch)  # type: ignore[no-untyped-call]
+            parts = torch.from_numpy(inputs).split(batch)
             return np.concatenate([model(x.to(device)).float().cpu().numpy() for x in parts])
     finally:
         model.train(was_training)
