@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from posemamba.linear import linear
 from posemamba.scan import ScanParameters, get_backend
 from posemamba.scan.interface import DIRECTIONS
 from posemamba.skeleton import HIP, NUM_JOINTS
@@ -142,12 +143,11 @@ class SelectiveScan2D(nn.Module):
 
     def _values_and_gate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         # Two products instead of one and a split: the halves come out contiguous.
-        values, gate = (F.linear(x, w) for w in self.in_proj.weight.chunk(2))
+        values, gate = (linear(x, w) for w in self.in_proj.weight.chunk(2))
         return values, gate
 
     def _gated(self, values: Tensor, gate: Tensor) -> Tensor:
-        y: Tensor = self.out_proj(self.out_norm(values) * F.silu(gate))
-        return y
+        return linear(self.out_norm(values) * F.silu(gate), self.out_proj.weight)
 
 
 class Mlp(nn.Module):
@@ -157,8 +157,8 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return y
+        h = linear(x, self.fc1.weight, self.fc1.bias, gelu=True)
+        return linear(h, self.fc2.weight, self.fc2.bias)
 
 
 class Block(nn.Module):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from posemamba.linear import linear
 from posemamba.scan.backends import conv_silu
 from posemamba.scan.cpu_kernels import (
     BLOCK,
@@ -186,7 +187,7 @@ def _project(u: Tensor, weight: Tensor, joints: int) -> Tensor:
     plain values are projected once, and the partner's projection is added to two slots.
     """
     batch, length, channels = u.shape
-    p = torch.mm(u.reshape(-1, channels), weight.T)
+    p = linear(u.reshape(-1, channels), weight)
     limb = p.view(-1, joints, weight.shape[0])[..., : weight.shape[0] // 2]
     limb.copy_(torch.matmul(_limb_matrix(), limb))
     return p.view(batch, length, DIRECTIONS, -1)
