@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,10 @@ import torch
 from posemamba.checkpoint import Checkpoint, CheckpointMeta, save_checkpoint
 from posemamba.model import PoseMamba, PoseMambaConfig
 from posemamba_live.types import Pose2D
+
+if not torch.cuda.is_available():
+    # Triton decides when it is imported whether its kernels run in its CPU interpreter.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 DEMO_VIDEOS: Final = Path(__file__).parent.parent / "demo_videos"
 WINDOW: Final = 9
