@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import importlib.util
 import logging
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import Any, Final
 
 import torch
@@ -101,13 +104,32 @@ def use_backend(name: str) -> Iterator[Backend]:
         _chosen = previous
 
 
+def _import_cpu() -> ModuleType:
+    """The CPU backend, even where Numba finds no folder in which to keep compiled kernels."""
+    try:
+        return import_module("posemamba.scan.cpu")
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):
+            raise
+    import numba
+
+    # Of this process alone: compiled code in a folder that others can write to is no cache.
+    folder = tempfile.TemporaryDirectory(prefix="posemamba-")
+    atexit.register(folder.cleanup)
+    numba.config.CACHE_DIR = folder.name
+    _log.warning(
+        "no folder to keep compiled kernels in: every start compiles them anew, "
+        "unless NUMBA_CACHE_DIR names one"
+    )
+    return import_module("posemamba.scan.cpu")
+
+
 @functools.cache
 def _load(name: str) -> Backend:
     if name == "reference":
         return Backend(name, reference.scan, conv_silu, reference.init_state, reference.step)
     if name == "numba":
-        from posemamba.scan import cpu
-
+        cpu = _import_cpu()
         return Backend(name, cpu.scan, cpu.conv_silu, cpu.init_state, cpu.step)
     if name in ("triton", "mamba"):
         module = import_module(f"posemamba.scan.{name}_backend")
