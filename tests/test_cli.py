@@ -7,6 +7,7 @@ programs, where signals, terminals or import time matter.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pickle
 import re
@@ -14,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -33,6 +34,17 @@ def no_display(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never open a window on the screen of whoever runs the tests."""
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    """Commands set how much is logged; the tests that follow shall not notice."""
+    loggers = [logging.getLogger(name) for name in (None, "posemamba", "posemamba_live")]
+    before = [(logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 Refused = tuple[int, str]
