@@ -221,8 +221,9 @@ def test_the_fused_forward_is_the_networks(dtype: torch.dtype) -> None:
         with use_backend("reference"):
             expected = model(x)
     output = FusedForward(model, dtype)(x)
-    tolerance = 1e-5 if dtype == torch.float32 else 0.02 * float(expected.std())
-    torch.testing.assert_close(output, expected, atol=tolerance, rtol=0)
+    tolerance = 1e-5 if dtype == torch.float32 else 0.01
+    assert (output - expected).norm() <= tolerance * expected.norm()
+
 
 
 def test_kernels_compile_for_a_gpu_with_the_steps_in_registers(tmp_path: Path) -> None:

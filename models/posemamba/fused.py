@@ -7,6 +7,7 @@ three. Needs Triton; no gradients.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import cast
 
@@ -34,7 +35,8 @@ class _BlockWeights:
     out_proj: Tensor
     norm2: nn.LayerNorm
     fc1: tuple[Tensor, Tensor]
-    fc2: tuple[Tensor, Tensor]
+    fc2: Tensor
+    fc2_bias: Tensor
 
     @classmethod
     def of(cls, block: Block, dtype: torch.dtype) -> _BlockWeights:
@@ -57,7 +59,8 @@ class _BlockWeights:
             op.out_proj.weight.to(dtype),
             block.norm2,
             (mlp.fc1.weight.to(dtype), mlp.fc1.bias.to(dtype)),
-            (mlp.fc2.weight.to(dtype), mlp.fc2.bias.to(dtype)),
+            mlp.fc2.weight.to(dtype),
+            mlp.fc2.bias,
         )
 
 
@@ -66,8 +69,9 @@ class FusedForward:
 
     Args:
         model: on the device where it will run, in float32.
-        dtype: of matrix products and of what goes into and out of them. Sums along the
-            residual path, norms and the scan's state are always float32.
+        dtype: of matrix products and of what lies between kernels. What is added to the
+            residual path is always float32 (in bfloat16 it would make half of the error), and
+            so are norms and the scan's state.
     """
 
     def __init__(self, model: PoseMamba, dtype: torch.dtype = torch.float32) -> None:
@@ -92,11 +96,12 @@ class FusedForward:
             )
             directions = triton_backend.scan_directions(values, block.scan)
             gated = self._merge_gate(directions, wide[..., channels:], block.out_norm)
-            x, h = self._add_norm(x, F.linear(gated, block.out_proj), after=block.norm2)
-            mixed = F.linear(F.gelu(F.linear(h, *block.fc1)), *block.fc2)
+            x, h = self._add_norm(x, _exact_product(gated, block.out_proj), after=block.norm2)
+            hidden = F.gelu(F.linear(h, *block.fc1))
             x, h = self._add_norm(
                 x,
-                mixed,
+                _exact_product(hidden, block.fc2),
+                bias=block.fc2_bias,
                 shared=model.Temporal_norm if i % 2 else model.Spatial_norm,
                 position=model.Temporal_pos_embed if i == 0 and not model.config.causal else None,
                 after=self._blocks[i + 1].norm if i + 1 < len(self._blocks) else None,
@@ -108,6 +113,7 @@ class FusedForward:
         x: Tensor,
         delta: Tensor | None,
         *,
+        bias: Tensor | None = None,
         shared: nn.LayerNorm | None = None,
         position: Tensor | None = None,
         after: nn.LayerNorm | None = None,
@@ -117,11 +123,12 @@ class FusedForward:
         rows = x.numel() // width
         total = torch.empty_like(x)
         normed = torch.empty_like(x, dtype=self._dtype)
-        used = shared or after
+        used = shared or after  # an argument that a flag switches off still has to be some tensor
         assert used is not None
         kernels.add_norm[(-(-rows // _ROWS),)](
             x,
             x if delta is None else delta,
+            x if bias is None else bias,
             (shared or used).weight,
             (shared or used).bias,
             x if position is None else position,
@@ -132,6 +139,7 @@ class FusedForward:
             rows,
             frames,
             ADD=delta is not None,
+            BIAS=bias is not None,
             SHARED=shared is not None,
             POSITION=position is not None,
             NEXT=after is not None,
@@ -162,6 +170,29 @@ class FusedForward:
             ROWS=_ROWS,
         )
         return out
+
+
+def _exact_product(x: Tensor, weight: Tensor) -> Tensor:
+    """x @ weight.T in float32, of inputs in any type."""
+    if x.dtype == torch.float32:
+        return F.linear(x, weight)
+    flat = x.flatten(0, -2)
+    if x.is_cuda and _mixed_products():
+        y = torch.mm(flat, weight.T, out_dtype=torch.float32)
+    else:
+        y = torch.mm(flat.float(), weight.float().T)
+    return y.view(*x.shape[:-1], -1)
+
+
+@functools.cache
+def _mixed_products() -> bool:
+    """Whether this PyTorch multiplies half-precision matrices into float32 ones (from 2.8)."""
+    x = torch.ones(16, 16, dtype=torch.bfloat16, device="cuda")
+    try:
+        torch.mm(x, x, out_dtype=torch.float32)
+    except (TypeError, RuntimeError):
+        return False
+    return True
 
 
 def _power_of_two(n: int) -> int:

@@ -29,6 +29,7 @@ def _layer_norm(x, weight, bias, channel, inside, EPS: tl.constexpr, WIDTH: tl.c
 def add_norm(
     x,
     delta,
+    delta_bias,
     shared_weight,
     shared_bias,
     position,
@@ -39,6 +40,7 @@ def add_norm(
     rows,
     frames,
     ADD: tl.constexpr,
+    BIAS: tl.constexpr,
     SHARED: tl.constexpr,
     POSITION: tl.constexpr,
     NEXT: tl.constexpr,
@@ -49,7 +51,8 @@ def add_norm(
     PADDED: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """total = x (+ delta) (then the shared norm) (+ the frame's position); normed = its norm.
+    """total = x (+ delta) (+ its bias) (then the shared norm) (+ the frame's position);
+    normed = the norm of total.
 
     Grid (rows / ROWS). x, total float32 (rows, WIDTH); position (frames, WIDTH). What a flag
     switches off is neither read nor written.
@@ -61,6 +64,8 @@ def add_norm(
     value = tl.load(x + at, mask=inside, other=0.0)
     if ADD:
         value += tl.load(delta + at, mask=inside, other=0.0).to(tl.float32)
+    if BIAS:
+        value += tl.load(delta_bias + channel, mask=channel < WIDTH, other=0.0)[None, :]
     if SHARED:
         value = _layer_norm(value, shared_weight, shared_bias, channel, inside, SHARED_EPS, WIDTH)
     if POSITION:

@@ -25,11 +25,13 @@ from posemamba.scan import get_backend
 
 _log = logging.getLogger(__name__)
 
-Precision = Literal["float32", "tf32", "bfloat16"]
-"""Of matrix products on CUDA. TF32 rounds their inputs to 10 bits, bfloat16 to 7; the scan's
-state, norms and residual sums are float32 in all three. CPUs always compute in float32."""
+Precision = Literal["float32", "tf32", "float16", "bfloat16"]
+"""Of matrix products on CUDA. TF32 rounds their inputs to 10 bits; float16 (10) and bfloat16
+(7) also what lies between kernels. The scan's state, norms and residual sums are float32 in
+all. CPUs always compute in float32."""
 Forward = Callable[[Tensor], Tensor]
 
+_HALF: Final = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 _CAPTURE_AT_USE: Final = 3
 """A shape is recorded when it comes this often: a track that starts has a new one each frame."""
 _KEPT_GRAPHS: Final = 8
@@ -158,11 +160,10 @@ class CudaForward:
         if backend == "triton":
             from posemamba.fused import FusedForward
 
-            dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-            self._eager: Forward = FusedForward(model, dtype)
+            self._eager: Forward = FusedForward(model, _HALF.get(precision, torch.float32))
         else:
             self._eager = model
-        self._autocast = backend != "triton" and precision == "bfloat16"
+        self._autocast = None if backend == "triton" else _HALF.get(precision)
         # The reference is a loop over tokens: hundreds of thousands of kernels per pass.
         self._graphs: OrderedDict[tuple[int, ...], _Graph] | None = None
         if graphs and backend != "reference":
@@ -191,7 +192,7 @@ class CudaForward:
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("high" if self._precision == "tf32" else "highest")
         try:
-            with torch.autocast("cuda", torch.bfloat16, enabled=self._autocast):
+            with torch.autocast("cuda", self._autocast, enabled=self._autocast is not None):
                 return self._eager(x)
         finally:
             torch.set_float32_matmul_precision(before)

@@ -58,6 +58,12 @@ _chosen: str | None = None
 
 _CANDIDATES: Final = {"cpu": ("numba", "reference"), "cuda": ("triton", "mamba", "reference")}
 """Best first."""
+_LIBRARIES: Final = {
+    "numba": ("numba", "cpu"),
+    "triton": ("triton", "triton_backend"),
+    "mamba": ("mamba_ssm", "mamba_backend"),
+}
+"""What a backend needs, and the module that has it."""
 
 
 def available_backends(device: torch.device | str = "cpu") -> tuple[str, ...]:
@@ -69,21 +75,22 @@ def available_backends(device: torch.device | str = "cpu") -> tuple[str, ...]:
 @functools.cache
 def _usable(name: str) -> bool:
     """Whether a backend's library is there and works; where it is there and does not, says so."""
-    needs = {"numba": "numba", "triton": "triton", "mamba": "mamba_ssm"}.get(name)
-    if needs is None:
+    if name == "reference":
         return True
-    if importlib.util.find_spec(needs) is None:
+    library, module = _LIBRARIES[name]
+    if importlib.util.find_spec(library) is None:
         return False
-    if name == "numba":
-        return True
-    if not torch.cuda.is_available():
+    if name != "numba" and not torch.cuda.is_available():
         return False
     try:
-        # Installed does not mean usable: mamba-ssm may lack its extension, Triton a compiler.
-        import_module(f"posemamba.scan.{name}_backend").probe("cuda")
+        # Installed does not mean usable: Numba may not know this NumPy, mamba-ssm may lack
+        # its extension, Triton a compiler.
+        loaded = import_module(f"posemamba.scan.{module}")
+        if name != "numba":
+            loaded.probe("cuda")
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        _log.warning("%s is installed but cannot be used on this GPU: %s", needs, reason)
+        _log.warning("%s is installed but cannot be used here: %s", library, reason)
         return False
     return True
 
