@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from posemamba.checkpoint import Checkpoint
+from posemamba.runtime import LifterRuntime
 from posemamba_live.lifter import FileLifter, Lifter, LiveLifter
 from posemamba_live.network import Network
 from posemamba_live.rates import at_known_rate
@@ -40,6 +41,7 @@ def lifter_factory(
     live: bool,
     frames: int | None = None,
     delay: int = 0,
+    runtime: LifterRuntime | None = None,
 ) -> Callable[[], Lifter]:
     """What makes the lifters, one for each person, that suit weights and source.
 
@@ -51,6 +53,7 @@ def lifter_factory(
         live: each pose is wanted as soon as its frame is there.
         frames: window, where the weights take one.
         delay: frames of look-ahead in live use.
+        runtime: runs the model of window weights; by default it runs where it is.
 
     Raises:
         ValueError: a window that the weights do not take, or a delay outside of it.
@@ -60,7 +63,9 @@ def lifter_factory(
             raise ValueError("these weights see no later frames, so that a delay is of no use")
         make: Callable[[], Lifter] = partial(StreamLifter, checkpoint, fov_deg=fov_deg)
     else:
-        network = Network(checkpoint, fov_deg=fov_deg, mirrored=mode.mirrored, frames=frames)
+        network = Network(
+            checkpoint, fov_deg=fov_deg, mirrored=mode.mirrored, frames=frames, runtime=runtime
+        )
         if live:
             LiveLifter(network, delay)  # a delay that is out of range shows here
             return partial(LiveLifter, network, delay)

@@ -8,6 +8,7 @@ import torch
 
 from posemamba.checkpoint import Checkpoint
 from posemamba.normalize import focal_pixels, image_window, ray_window, root_relative
+from posemamba.runtime import LifterRuntime
 from posemamba.skeleton import HEAD, HIP, MIRROR, PARENTS, THORAX
 from posemamba_live.body import CHAIN_SHARE
 from posemamba_live.types import FloatArray
@@ -27,6 +28,7 @@ class Network:
         fov_deg: field of view across the picture's longer side.
         mirrored: average with the mirrored pass (twice the work).
         frames: longest window, at most and by default what the checkpoint was built for.
+        runtime: runs the checkpoint's model; by default it runs where it is.
     """
 
     def __init__(
@@ -36,12 +38,14 @@ class Network:
         fov_deg: float,
         mirrored: bool = False,
         frames: int | None = None,
+        runtime: LifterRuntime | None = None,
     ) -> None:
         built_for = checkpoint.meta.frames
         self.frames = built_for if frames is None else frames
         if not 1 <= self.frames <= built_for:
             raise ValueError(f"a window of {self.frames} frames; the weights take 1 to {built_for}")
         self._model = checkpoint.model
+        self._runtime = runtime
         self._kind = checkpoint.meta.input_kind
         self._fov_deg = fov_deg
         self._mirrored = mirrored
@@ -88,6 +92,8 @@ class Network:
         return from_image_units(joints, (keypoints[:, :, HIP] - centre) / focal)
 
     def _run(self, inputs: FloatArray) -> FloatArray:
+        if self._runtime is not None:
+            return self._runtime(inputs)
         with torch.inference_mode():
             out: torch.Tensor = self._model(torch.from_numpy(inputs).to(self._device))
         return np.asarray(out.float().cpu().numpy(), np.float32)

@@ -39,6 +39,7 @@ from posemamba_live.stats import RunStats
 
 if TYPE_CHECKING:
     from posemamba.checkpoint import Checkpoint
+    from posemamba.runtime import LifterRuntime
     from posemamba_live.detectors import Detector
     from posemamba_live.lifter import Lifter
     from posemamba_live.outputs import Outputs
@@ -69,7 +70,8 @@ def execute(options: Options) -> int:
         source = stack.enter_context(_open(options, realtime=False))
         checkpoint, detector = _load(options)
         stack.callback(detector.close)
-        make_lifter = _lifters(options, checkpoint, source)
+        runtime = _runtime(options, checkpoint)
+        make_lifter = _lifters(options, checkpoint, source, runtime)
         window = None
         if not options.headless:
             window = _open_window(options)
@@ -78,11 +80,10 @@ def execute(options: Options) -> int:
             source.close()  # was only tried: it plays from here on, not while loading
             source = stack.enter_context(_open(options, realtime=True))
 
-        from posemamba.scan import get_backend
         from posemamba_live.pipeline import Run, SceneSettings
 
-        device = next(checkpoint.model.parameters()).device.type
-        stats = RunStats(device, get_backend(device).name)
+        device = runtime.device.type
+        stats = RunStats(device, runtime.backend)
         outputs = _outputs(options, source, checkpoint)
         run = Run(
             source,
@@ -101,6 +102,7 @@ def execute(options: Options) -> int:
         frames = _expected_frames(options, source)
         with reporter(source.name, live=source.live, frames=frames, quiet=quiet) as report:
             result = run.run(report)
+        stats.device, stats.backend = runtime.device.type, runtime.backend  # a GPU may have failed
         live = source.live
     return _tell(options, result, stats, outputs.written, live=live)
 
@@ -183,22 +185,10 @@ def _load(options: Options) -> tuple[Checkpoint, Detector]:
 
 
 def _load_weights(options: Options) -> Checkpoint:
-    import torch
-
     from posemamba.checkpoint import CheckpointError, load_checkpoint, shipped_weights
 
-    has_cuda = torch.cuda.is_available()
-    if options.device is DeviceName.CUDA and not has_cuda:
-        raise LiveError(
-            "There is no CUDA device",
-            why="PyTorch finds none"
-            if torch.version.cuda
-            else "this PyTorch is built without CUDA",
-            hint="--device cpu, or install a PyTorch build for CUDA",
-        )
-    device = "cuda" if has_cuda and options.device is not DeviceName.CPU else "cpu"
     try:
-        return load_checkpoint(options.weights or DEFAULT_WEIGHTS, device)
+        return load_checkpoint(options.weights or DEFAULT_WEIGHTS)
     except CheckpointError as error:
         names = ", ".join(sorted(shipped_weights())) or "none here"
         raise LiveError(
@@ -208,7 +198,28 @@ def _load_weights(options: Options) -> Checkpoint:
         ) from error
 
 
-def _lifters(options: Options, checkpoint: Checkpoint, source: Source) -> Callable[[], Lifter]:
+def _runtime(options: Options, checkpoint: Checkpoint) -> LifterRuntime:
+    from posemamba.runtime import DeviceError, LifterRuntime
+
+    device = options.device.value
+    if checkpoint.meta.input_kind == "stream" and options.device is not DeviceName.CPU:
+        # A frame at a time is too little work for a GPU to be faster with.
+        if options.device is DeviceName.CUDA:
+            logger.warning("--device cuda is for window weights; these run on the CPU")
+        device = "cpu"
+    try:
+        return LifterRuntime(checkpoint.model, device)
+    except DeviceError as error:
+        raise LiveError(
+            "There is no CUDA device",
+            why=str(error),
+            hint="--device cpu, or install a PyTorch build for CUDA",
+        ) from error
+
+
+def _lifters(
+    options: Options, checkpoint: Checkpoint, source: Source, runtime: LifterRuntime
+) -> Callable[[], Lifter]:
     """What makes a lifter for each person, warmed up."""
     from posemamba_live.lifter_factory import MODES, lifter_factory
     from posemamba_live.network import use_threads
@@ -226,11 +237,15 @@ def _lifters(options: Options, checkpoint: Checkpoint, source: Source) -> Callab
             live=live,
             frames=options.window,
             delay=options.delay if live else 0,
+            runtime=runtime,
         )
     except ValueError as error:
         raise UsageError("--window or --delay does not suit the weights", why=str(error)) from error
     use_threads(_threads(options))
     with _note("compiling the network's kernels for this machine: once, up to a minute"):
+        if runtime.device.type != "cpu":
+            mirrored = MODES[options.mode.value].mirrored
+            runtime.warm_up(1 + mirrored, options.window or checkpoint.meta.frames)
         still = np.linspace(100.0, 300.0, 2 * NUM_JOINTS, dtype=np.float32).reshape(-1, 2)
         lifter = make()
         lifter.push(Pose2D(0, 0.0, 0, still, np.ones(NUM_JOINTS, np.float32), (640, 480)))
