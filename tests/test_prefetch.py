@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from motion_files import walking, write_motion
 
+from posemamba.training.config import TrainConfig
 from posemamba.training.prefetch import Arrays, MakeBatch, Prefetcher, Request, to_device
+from posemamba.training.train import Trainer
 
 
 def numbers() -> MakeBatch:
@@ -57,6 +61,26 @@ def test_a_batch_that_cannot_be_made_stops_the_run() -> None:
         pytest.raises(ValueError, match="batch 30 cannot be made"),
     ):
         next(batches)
+
+
+def test_a_trainer_takes_the_same_steps_with_workers(tmp_path: Path) -> None:
+    write_motion(tmp_path / "walk.npz", [walking(150), walking(90)], ["train", "val"], ["a"] * 2)
+    config = TrainConfig(
+        frames=9, batch=2, small_batch=3, small_batch_windows=6, validation_windows=2,
+        short_windows=0.5, model={"dim": 16, "depth": 1},
+    )  # fmt: skip
+    runs = [Trainer(config, tmp_path, tmp_path, "cpu", 0, 1, workers) for workers in (0, 1)]
+    try:
+        for run in runs:
+            for _ in range(4):
+                run.step()
+    finally:
+        for run in runs:
+            run.close()
+    assert runs[0].progress == runs[1].progress
+    parameters = (run.model.parameters() for run in runs)
+    for a, b in zip(*parameters, strict=True):
+        torch.testing.assert_close(a, b, atol=0, rtol=0)
 
 
 def test_requests_are_not_read_far_ahead() -> None:

@@ -41,6 +41,8 @@ class TrainConfig:
     seed: int = 1
     matmul_precision: str = "medium"
     """torch.set_float32_matmul_precision: "medium" lets the CPU or GPU multiply in bfloat16."""
+    mixed_precision: bool = True
+    """On CUDA, products and what lies between kernels in bfloat16. CPUs compute as ever."""
     validate_every: int = 20_000
     validation_windows: int = 384
     checkpoint_every: int = 5_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import functools
 import os
 import platform
 import signal
@@ -28,8 +29,11 @@ from posemamba.training.config import TrainConfig, load_config
 from posemamba.training.evaluate import evaluate_model
 from posemamba.training.loss import VELOCITY_WEIGHT, pose_loss
 from posemamba.training.motion import MotionError, load_motion
+from posemamba.training.prefetch import Arrays, MakeBatch, Prefetcher, Request, to_device
 from posemamba.training.synth import Batch, SynthConfig, WindowSampler, load_windows
 
+GPU_WORKERS = 4
+"""One makes more than 500 windows of 243 frames a second."""
 SICK_AFTER_WINDOWS = 6_000
 SICK_MPJPE_MM = 165.0
 """Runs that learn are below 145 mm by then; the plateau at the mean pose is about 180."""
@@ -48,7 +52,14 @@ class Trainer:
     """One process of a run; rank 0 logs, validates and saves."""
 
     def __init__(
-        self, config: TrainConfig, motion: Path, folder: Path, device: str, rank: int, world: int
+        self,
+        config: TrainConfig,
+        motion: Path,
+        folder: Path,
+        device: str,
+        rank: int,
+        world: int,
+        workers: int = 0,
     ) -> None:
         self.config, self.folder, self.rank, self.world = config, folder, rank, world
         self.device = torch.device(device)
@@ -62,10 +73,10 @@ class Trainer:
             fused=True,
         )
         self.progress = Progress()
-        data = load_motion(motion, "train")
-        self.sampler = WindowSampler(
-            data, SynthConfig.from_dict(config.synth), frames=config.frames, seed=config.seed
-        )
+        self.source = BatchSource(config, motion)
+        self.workers = workers
+        self.sampler = self.source.sampler()
+        self._ahead: Prefetcher | None = None
         if rank == 0:
             windows = load_windows(
                 motion, "val", config.validation_windows, config.frames, close=0.2
@@ -105,15 +116,12 @@ class Trainer:
         """One optimiser step; the parts of the loss in mm."""
         config, p = self.config, self.progress
         size = config.batch_at(p.windows) // self.world
-        index = p.step * self.world + self.rank
-        batch = self.sampler.batch(size, index=index)
-        inputs, target = self.view(batch, np.random.default_rng((config.seed, 1, index)))
-        inputs, target, height = (
-            torch.from_numpy(np.ascontiguousarray(a)).to(self.device, torch.float32)
-            for a in (inputs, target, batch.height)
-        )
+        inputs, target, height = to_device(self._next_batch(), self.device)
         velocity = VELOCITY_WEIGHT * min(1.0, p.windows / max(config.velocity_ramp_windows, 1))
-        loss, parts = pose_loss(self.model(inputs), target, height, velocity)
+        mixed = config.mixed_precision and self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+            predicted = self.model(inputs)
+        loss, parts = pose_loss(predicted.float(), target, height, velocity)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.world > 1:
@@ -130,14 +138,28 @@ class Trainer:
         p.windows += size * self.world
         return parts
 
-    def view(self, batch: Batch, rng: np.random.Generator) -> tuple[Any, Any]:
-        """Inputs and target as the network will meet them in use."""
-        if self.model.config.causal:
-            return streamed(batch)
-        if rng.random() < self.config.short_windows:
-            # The start of a live track and clips shorter than a window.
-            return shortened(batch, int(rng.integers(1, self.config.frames)))
-        return batch.inputs, batch.target
+    def _next_batch(self) -> Arrays:
+        """Of the step that comes now."""
+        if not self.workers:
+            request = next(self._requests())
+            return make_batch(self.sampler, self.config, request.size, request.index)
+        if self._ahead is None:
+            self._ahead = Prefetcher(self.source, self._requests(), self.workers)
+        return next(self._ahead)
+
+    def _requests(self) -> Iterator[Request]:
+        """This process's batches from the step that comes now on."""
+        step, windows = self.progress.step, self.progress.windows
+        while True:
+            size = self.config.batch_at(windows) // self.world
+            yield Request(size, step * self.world + self.rank)
+            step, windows = step + 1, windows + size * self.world
+
+    def close(self) -> None:
+        """End the processes that make batches."""
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[PoseMamba]:
@@ -185,6 +207,7 @@ class Trainer:
         self.average = [t.to(self.device) for t in state["average"]]
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
+        self.close()  # batches made ahead were those of another step
 
     def start_from(self, weights: str) -> None:
         """Begin with the weights of a finished network instead of random ones."""
@@ -250,6 +273,37 @@ class Trainer:
                 "learn are below 145. Check the initialisation and use smaller batches.",
                 file=sys.stderr,
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchSource:
+    """What a process needs to make a run's batches."""
+
+    config: TrainConfig
+    motion: Path
+
+    def sampler(self) -> WindowSampler:
+        config = self.config
+        synth = SynthConfig.from_dict(config.synth)
+        motion = load_motion(self.motion, "train")
+        return WindowSampler(motion, synth, frames=config.frames, seed=config.seed)
+
+    def __call__(self) -> MakeBatch:
+        return functools.partial(make_batch, self.sampler(), self.config)
+
+
+def make_batch(sampler: WindowSampler, config: TrainConfig, size: int, index: int) -> Arrays:
+    """Inputs and target as the network will meet them in use, and body heights."""
+    batch = sampler.batch(size, index=index)
+    rng = np.random.default_rng((config.seed, 1, index))
+    if config.model_config().causal:
+        inputs, target = streamed(batch)
+    elif rng.random() < config.short_windows:
+        # The start of a live track and clips shorter than a window.
+        inputs, target = shortened(batch, int(rng.integers(1, config.frames)))
+    else:
+        inputs, target = batch.inputs, batch.target
+    return inputs, target, batch.height
 
 
 def streamed(batch: Batch) -> tuple[Any, Any]:
@@ -346,18 +400,22 @@ def _worker(
     device: str,
     initial: str | None,
     minutes: float,
+    workers: int,
     rendezvous: str,
 ) -> None:
     deadline = time.monotonic() + 60.0 * minutes
     if world > 1:
         torch.set_num_threads(1)
         dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=world)
-    trainer = Trainer(config, motion, folder, device, rank, world)
+    trainer = Trainer(config, motion, folder, device, rank, world, workers)
     if (folder / "last.pt").exists():
         trainer.resume(folder / "last.pt")
     elif initial:
         trainer.start_from(initial)
-    trainer.run(deadline)
+    try:
+        trainer.run(deadline)
+    finally:
+        trainer.close()
     if world > 1:
         dist.destroy_process_group()
 
@@ -374,6 +432,10 @@ def train(
     processes: Annotated[int, typer.Option(min=1, help="CPU processes, one thread each.")] = 1,
     minutes: Annotated[float, typer.Option(help="Stop (resumably) after this long.")] = 1e9,
     initial: Annotated[str | None, typer.Option(help="Weights to start from.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that make batches ahead; 0 on CPUs, else 4."),
+    ] = None,
 ) -> None:
     """Train a lifter; run it again to go on where it stopped."""
     try:
@@ -389,7 +451,9 @@ def train(
     folder = out / settings.name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(config.read_text(encoding="utf-8"), encoding="utf-8")
-    common = (processes, settings, motion, folder, device, initial, minutes)
+    if workers is None:
+        workers = 0 if device == "cpu" else GPU_WORKERS
+    common = (processes, settings, motion, folder, device, initial, minutes, workers)
     if processes == 1:
         _worker(0, *common, "")
         return
