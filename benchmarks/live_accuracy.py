@@ -22,6 +22,7 @@ from posemamba.checkpoint import load_checkpoint, shipped_weights
 from posemamba.training.metrics import score
 from posemamba_live.detectors import create_detector
 from posemamba_live.lifter_factory import MODES, lifter_factory
+from posemamba_live.network import use_threads
 from posemamba_live.scene import SceneTracker, solve_scene
 from posemamba_live.sources import open_source
 from posemamba_live.tracking import Tracker
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--smooth", type=float, default=1.0)
     arguments = parser.parse_args()
+    use_threads(1)
     for truth_path in sorted(arguments.folder.glob("*_gt.npz")):
         clip = truth_path.with_name(truth_path.name.replace("_gt.npz", ".mp4"))
         truth = np.load(truth_path)["joints_camera"]
