@@ -225,7 +225,6 @@ def test_the_fused_forward_is_the_networks(dtype: torch.dtype) -> None:
     assert (output - expected).norm() <= tolerance * expected.norm()
 
 
-
 def test_kernels_compile_for_a_gpu_with_the_steps_in_registers(tmp_path: Path) -> None:
     """Machine code for a GPU, made without one.
 
