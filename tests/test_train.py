@@ -17,8 +17,10 @@ from posemamba.checkpoint import load_checkpoint
 from posemamba.normalize import RayStream
 from posemamba.skeleton import NUM_JOINTS
 from posemamba.training.config import TrainConfig, load_config
+from posemamba.training.evaluate import lift, predict
 from posemamba.training.loss import OTHER_JOINT_WEIGHT, pose_loss
-from posemamba.training.synth import WindowSampler
+from posemamba.training.metrics import hip_aligned
+from posemamba.training.synth import WindowSampler, load_windows
 from posemamba.training.train import Trainer, app, parameter_groups, shortened, streamed
 
 SMALL = {
@@ -129,6 +131,14 @@ def test_a_causal_run_sees_what_streams_see(motion: Path, tmp_path: Path) -> Non
     trainer.validate()
     checkpoint = load_checkpoint(tmp_path / "e" / "best.safetensors")
     assert checkpoint.meta.input_kind == "stream"
+
+    windows = load_windows(motion, "val", 8, 9, close=0.2)
+    inputs, target = streamed(windows)
+    own = hip_aligned(predict(checkpoint.model, inputs))
+    camera = hip_aligned(lift(checkpoint, windows) @ windows.rotation[:, None])
+    np.testing.assert_allclose(  # lengths do not depend on the axes
+        np.linalg.norm(own, axis=-1), np.linalg.norm(camera, axis=-1), atol=1e-4
+    )
 
     batch = WindowSampler(trainer.sampler.motion, frames=9, seed=4).batch(3)
     inputs, target = streamed(batch)

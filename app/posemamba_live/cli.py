@@ -303,6 +303,8 @@ def command(
 
 
 _arguments: Sequence[str] = ()
+_interrupted = False
+"""Whether a signal asked to end while parts were loading."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -314,11 +316,13 @@ def run(arguments: Sequence[str]) -> int:
             list(arguments), prog_name=PROGRAM, standalone_mode=False
         )
         return code if isinstance(code, int) else EXIT_OK
-    except LiveError as error:
-        return _failed(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted before anything was done", EXIT_INTERRUPTED)
     except Exception as error:
+        if _interrupted:  # MediaPipe turns an interrupt of its loading into an error of its own
+            return _failed("interrupted before anything was done", EXIT_INTERRUPTED)
+        if isinstance(error, LiveError):
+            return _failed(str(error), error.exit_code)
         # Typer 0.20 and later bring their own copy of Click's errors: told by what they have.
         if hasattr(error, "format_message"):
             message = f"{error.format_message()}\n  try:   {PROGRAM} --help"
@@ -326,9 +330,16 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(_describe(error), EXIT_FAILURE)
 
 
+def _interrupt(signum: int, frame: object) -> None:
+    global _interrupted
+    _interrupted = True
+    raise KeyboardInterrupt
+
+
 def main() -> NoReturn:
     """The `posemamba-live` program."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries' notes to their developers
     code = run(sys.argv[1:])

@@ -85,9 +85,10 @@ def _usable(name: str) -> bool:
     try:
         # Installed does not mean usable: Numba may not know this NumPy, mamba-ssm may lack
         # its extension, Triton a compiler.
-        loaded = import_module(f"posemamba.scan.{module}")
-        if name != "numba":
-            loaded.probe("cuda")
+        if name == "numba":
+            _import_cpu()
+        else:
+            import_module(f"posemamba.scan.{module}").probe("cuda")
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         _log.warning("%s is installed but cannot be used here: %s", library, reason)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from posemamba.checkpoint import Checkpoint, CheckpointError, load_checkpoint
-from posemamba.normalize import image_window, root_relative
+from posemamba.normalize import RayStream, image_window, root_relative
 from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS, MIRROR
 from posemamba.training import benchmark_sets, clips
 from posemamba.training.benchmark_sets import Sequence
@@ -155,6 +155,16 @@ def lift(checkpoint: Checkpoint, windows: Batch) -> Float:
     """What the application's network would answer: (n, T, 17, 3), virtual-camera axes."""
     if checkpoint.meta.input_kind == "rays":
         return predict(checkpoint.model, windows.inputs)
+    turn = windows.rotation[:, None].swapaxes(-1, -2)
+    if checkpoint.meta.input_kind == "stream":
+        stream = RayStream(checkpoint.meta.fov_deg)
+        views = [
+            stream.update(windows.keypoints[:, t], windows.scores[:, t], windows.image_size, step)
+            for t, step in enumerate([1.0 / windows.fps] * windows.keypoints.shape[1])
+        ]
+        answers = predict(checkpoint.model, np.concatenate([view.inputs for view in views], 1))
+        camera = [view.to_camera(answers[:, t : t + 1]) for t, view in enumerate(views)]
+        return np.asarray(np.concatenate(camera, 1) @ turn, np.float32)
     # Weights with other inputs or outputs: the application knows how to translate them.
     from posemamba_live.network import Network
 
@@ -165,7 +175,7 @@ def lift(checkpoint: Checkpoint, windows: Batch) -> Float:
             width, height = (int(v) for v in size)
             own = slice(row, row + 1)
             out[own] = network(windows.keypoints[own], windows.scores[own], (width, height))
-    return np.asarray(out @ windows.rotation[:, None].swapaxes(-1, -2), np.float32)
+    return np.asarray(out @ turn, np.float32)
 
 
 def joint_table(predicted: Float, true: Float) -> dict[str, dict[str, float]]:
