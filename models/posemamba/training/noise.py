@@ -212,6 +212,7 @@ def _span(rng: np.random.Generator, frames: int, shortest: int, longest: int) ->
 
     So every frame of a window is as likely to be in it, the newest of live use included.
     """
+    shortest = max(shortest, 1)
     length = int(rng.integers(shortest, max(shortest, longest) + 1))
     begin = int(rng.integers(1 - length, frames))
     return max(begin, 0), min(begin + length, frames)
