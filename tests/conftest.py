@@ -33,7 +33,7 @@ def walk_clip() -> Path:
 def tiny_checkpoint() -> Checkpoint:
     """A real network, far too small and untrained, with a window of WINDOW frames."""
     torch.manual_seed(3)
-    config = PoseMambaConfig(dim=16, depth=1, frames=WINDOW, in_channels=4)
+    config = PoseMambaConfig(dim=16, depth=1, frames=WINDOW, in_channels=5)
     model = PoseMamba(config)
     with torch.no_grad():
         for parameter in model.parameters():

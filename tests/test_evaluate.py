@@ -38,7 +38,7 @@ def motion_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    config = PoseMambaConfig(dim=16, depth=1, frames=15, in_channels=4)
+    config = PoseMambaConfig(dim=16, depth=1, frames=15, in_channels=5)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     meta = CheckpointMeta(name="tiny", config=config, input_kind="rays", output_unit="body_height")
     save_checkpoint(path, PoseMamba(config).state_dict(), meta)

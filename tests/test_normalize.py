@@ -59,6 +59,20 @@ def test_turning_there_and_back() -> None:
     assert np.abs(there - joints).max() > 0.1
 
 
+def test_tilt_is_how_far_below_the_middle_the_shoulders_are() -> None:
+    """The same person lower in the picture: 10 degrees below the axis, by the pinhole formula."""
+    _, keypoints, scores = walker(batch=1, frames=1)
+    centre = 0.5 * (keypoints[:, :, L_SHOULDER] + keypoints[:, :, R_SHOULDER])
+    below = np.array([640.0, 360.0 + 640 / np.tan(np.radians(30)) * np.tan(np.radians(10))])
+    moved = (keypoints - centre[:, :, None] + below).astype(np.float32)
+    tilt = normalize.ray_window(moved, scores, SIZE).inputs[..., 4]
+    np.testing.assert_allclose(tilt, np.sin(np.radians(10)) / 0.15, rtol=1e-3)
+    level = moved - (below - [640.0, 360.0]).astype(np.float32)
+    np.testing.assert_allclose(
+        normalize.ray_window(level, scores, SIZE).inputs[..., 4], 0, atol=1e-3
+    )
+
+
 def test_scale_of_the_picture_does_not_matter() -> None:
     _, keypoints, scores = walker()
     small = normalize.ray_window(keypoints / 2, scores, (640, 360))

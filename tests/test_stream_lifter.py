@@ -20,7 +20,7 @@ SIZE = (640, 480)
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
     torch.manual_seed(1)
-    config = PoseMambaConfig(dim=16, depth=1, frames=9, in_channels=4, causal=True)
+    config = PoseMambaConfig(dim=16, depth=1, frames=9, in_channels=5, causal=True)
     model = PoseMamba(config)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -133,7 +133,7 @@ def test_inputs_and_target_share_the_virtual_camera(motion: MotionSet) -> None:
     root = (batch.rotation[:, None] @ batch.joints[:, :, HIP, :, None])[..., 0]
     metres = batch.target * batch.height[:, None, None, None] + root[:, :, None]
     flat = metres[..., :2] / metres[..., 2:]
-    extent = 0.11 * np.exp(batch.inputs[..., 3:])
+    extent = 0.11 * np.exp(batch.inputs[..., 3:4])
     difference = (batch.inputs[..., :2] * extent - flat)[:, :, LIMB_JOINTS]
     assert np.abs(difference).max() < 2e-3
 
@@ -168,7 +168,9 @@ def test_bodies_keep_their_bones_and_their_height(motion: MotionSet) -> None:
 
 
 def test_cameras_follow_their_configuration(motion: MotionSet) -> None:
-    camera = CameraConfig(close=0.0, cut=0.0, roll_sd=0.0, roll_wide=0.0, elevation=(0.0, 5.0))
+    camera = CameraConfig(
+        close=0.0, cut=0.0, roll_sd=0.0, roll_wide=0.0, elevation=(0.0, 5.0), level=0.0
+    )
     batch = WindowSampler(motion, SynthConfig(camera=camera, posture=0.0), seed=5).batch(128)
     fov = np.degrees(2 * np.arctan(0.5 * batch.image_size.max(-1) / batch.focal))
     assert 34.9 < fov.min() < 40
@@ -176,6 +178,38 @@ def test_cameras_follow_their_configuration(motion: MotionSet) -> None:
     assert batch.joints[:, :, HIP, 2].mean(1).min() > 1.5
     # Level cameras see heads above hips (y is down).
     assert (batch.joints[:, :, HEAD, 1] < batch.joints[:, :, HIP, 1]).mean() > 0.99
+
+
+def test_level_cameras_tie_the_place_in_the_picture_to_the_view(motion: MotionSet) -> None:
+    """Who is lower in the picture is seen from higher up: exactly so without any pitch."""
+
+    def tilt_and_view(level: float) -> tuple[np.ndarray, np.ndarray]:
+        # Close enough for the place to vary, far enough for bodies to fit.
+        camera = CameraConfig(
+            close=0.0, cut=0.0, roll_sd=0.0, roll_wide=0.0, fov=(60.0, 60.0), level=level,
+            level_pitch=(0.0, 0.0), level_roll_sd=0.0,
+        )  # fmt: skip
+        config = SynthConfig(camera=camera, posture=0.0, mix=0.0, noise=EXACT)
+        batch = WindowSampler(motion, config, seed=8).batch(256)
+        trunk = (batch.joints[:, :, THORAX] - batch.joints[:, :, HIP]).mean(1)
+        lean = np.arctan2(-trunk[:, 2], -trunk[:, 1])  # of the trunk towards the camera
+        return np.arcsin(0.15 * batch.inputs[:, 0, 0, 4]), lean
+
+    tilt, lean = tilt_and_view(1.0)
+    # Upright people stand upright in the picture of a level camera, wherever they are.
+    assert np.abs(np.median(lean)) < np.radians(6)
+    assert np.ptp(tilt) > np.radians(10)
+    _, steep = tilt_and_view(0.0)
+    assert np.percentile(steep, 90) > np.percentile(lean, 90) + np.radians(10)
+
+
+def test_level_cameras_leave_other_sets_as_they_were(motion: MotionSet) -> None:
+    """Published test sets have none, and stay the same windows."""
+    assert SynthConfig.evaluation().camera.level == 0.0
+    plain = evaluation_windows(motion, 16)
+    mixed = evaluation_windows(motion, 16, config=SynthConfig.evaluation(level=1.0))
+    np.testing.assert_array_equal(plain.clip, mixed.clip)
+    assert np.abs(plain.joints - mixed.joints).max() > 0.1
 
 
 def test_webcam_views_lose_the_legs(motion: MotionSet) -> None:
@@ -212,7 +246,7 @@ def test_a_resumed_stream_goes_on_where_it_stopped(motion: MotionSet) -> None:
 def test_every_window_is_finite_at_any_length(motion: MotionSet) -> None:
     for frames in (1, 2, 27, 81):
         batch = WindowSampler(motion, frames=frames, seed=11).batch(64)
-        assert batch.inputs.shape == (64, frames, 17, 4)
+        assert batch.inputs.shape == (64, frames, 17, 5)
         assert batch.inputs.dtype == batch.target.dtype == np.float32
         assert np.isfinite(batch.inputs).all()
         assert np.isfinite(batch.target).all()

@@ -13,7 +13,7 @@ import torch
 from motion_files import walking, write_motion
 from typer.testing import CliRunner
 
-from posemamba.checkpoint import load_checkpoint
+from posemamba.checkpoint import load_checkpoint, save_checkpoint
 from posemamba.normalize import RayStream
 from posemamba.skeleton import NUM_JOINTS
 from posemamba.training.config import TrainConfig, load_config
@@ -160,7 +160,7 @@ def test_short_windows_are_normalised_by_what_they_hold(motion: Path, tmp_path: 
     np.testing.assert_allclose(inputs, batch.inputs, atol=1e-5)
     np.testing.assert_allclose(target, batch.target, atol=1e-5)
     inputs, target = shortened(batch, 4)
-    assert inputs.shape == (3, 4, 17, 4)
+    assert inputs.shape == (3, 4, 17, 5)
     assert target.shape == (3, 4, 17, 3)
     assert np.abs(inputs - batch.inputs[:, :4]).max() > 1e-4
 
@@ -173,6 +173,20 @@ def test_starting_from_finished_weights(motion: Path, tmp_path: Path) -> None:
     second.start_from(str(tmp_path / "g" / "best.safetensors"))
     for a, b in zip(first.average, second.model.parameters(), strict=True):
         torch.testing.assert_close(a, b.detach(), atol=0, rtol=0)
+
+
+def test_weights_made_before_the_tilt_was_an_input_go_on(motion: Path, tmp_path: Path) -> None:
+    """The new channel changes nothing at first, and is learned from then on."""
+    old = make_trainer(motion, tmp_path / "o", model={**SMALL["model"], "in_channels": 4})
+    with old.averaged() as model:
+        save_checkpoint(tmp_path / "old.safetensors", model.state_dict(), old._meta({}))
+    trainer = make_trainer(motion, tmp_path / "n")
+    trainer.start_from(str(tmp_path / "old.safetensors"))
+    x = torch.randn(2, 9, 17, 5)
+    with torch.no_grad():
+        torch.testing.assert_close(trainer.model(x), old.model(x[..., :4]))
+    trainer.step()
+    assert trainer.model.frame_embedding.weight.view(-1, 17, 5)[..., 4].abs().max() > 0
 
 
 def test_a_run_that_does_not_learn_says_so(

@@ -47,6 +47,7 @@ class Network:
         self._model = checkpoint.model
         self._runtime = runtime
         self._kind = checkpoint.meta.input_kind
+        self._channels = checkpoint.meta.config.in_channels
         self._fov_deg = fov_deg
         self._mirrored = mirrored
         self._device = next(checkpoint.model.parameters()).device
@@ -85,7 +86,7 @@ class Network:
     ) -> FloatArray:
         if self._kind == "rays":
             window = ray_window(keypoints, scores, image_size, self._fov_deg)
-            return window.to_camera(root_relative(self._run(window.inputs)))
+            return window.to_camera(root_relative(self._run(window.inputs[..., : self._channels])))
         joints = root_relative(self._run(image_window(keypoints, image_size)))
         focal = float(focal_pixels(image_size, self._fov_deg))
         centre = 0.5 * np.array(image_size, np.float32)

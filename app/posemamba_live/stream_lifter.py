@@ -36,6 +36,7 @@ class StreamLifter:
         if checkpoint.meta.input_kind != "stream":
             raise ValueError(f"{checkpoint.meta.name} is not a causal network")
         self._model = checkpoint.model
+        self._channels = checkpoint.meta.config.in_channels
         self._device = next(checkpoint.model.parameters()).device
         self._fov_deg = fov_deg
         self.reset()
@@ -69,7 +70,7 @@ class StreamLifter:
         """(17, 3) root-relative, camera axes, body heights."""
         view = self._rays.update(pose.keypoints[None], pose.scores[None], pose.image_size, elapsed)
         with torch.inference_mode():
-            inputs = torch.from_numpy(view.inputs[:, 0]).to(self._device)
+            inputs = torch.from_numpy(view.inputs[:, 0, :, : self._channels]).to(self._device)
             out, self._state = self._model.step(inputs, self._state)
         joints = np.asarray(out.float().cpu().numpy(), np.float32)[:, None]
         turned: FloatArray = view.to_camera(root_relative(joints))[0, 0]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Literal, get_args
 
 from posemamba.model import PoseMambaConfig
-from posemamba.normalize import ASSUMED_FOV_DEG, RAY_CHANNELS
+from posemamba.normalize import ASSUMED_FOV_DEG, RAY_CHANNELS, RAY_INPUTS
 
 SCHEMA: Final = 1
 JOINT_SET: Final = "human3.6m-17"
@@ -92,9 +92,9 @@ class CheckpointMeta:
             OutputUnit
         ):
             raise CheckpointError("its header names an unknown input or output unit")
-        if self.input_kind != "image" and self.config.in_channels != RAY_CHANNELS:
+        if self.input_kind != "image" and self.config.in_channels not in RAY_INPUTS:
             raise CheckpointError(
-                f"{self.input_kind!r} input has {RAY_CHANNELS} channels, "
+                f"{self.input_kind!r} input has {RAY_INPUTS[-1]} channels (once {RAY_INPUTS[0]}), "
                 f"but its network takes {self.config.in_channels}"
             )
         if self.input_kind == "image" and self.config.in_channels != 2:

@@ -5,8 +5,10 @@ Three kinds of input, named in a checkpoint's metadata:
 * ``rays`` (our weights): pixels become view rays of an assumed pinhole camera; the rays
   are turned so that the window's mean direction to the middle of the shoulders is the
   optical axis (a virtual camera that looks at the person) and divided by the window's 2D
-  size. The network answers in the virtual camera's axes, in body heights;
-  `RayWindow.to_camera` turns that back.
+  size. How far it was turned down or up is an input as well: real cameras mostly stand level,
+  so that this tells how steeply a person is seen, which the pose alone hardly does. The
+  network answers in the virtual camera's axes, in body heights; `RayWindow.to_camera` turns
+  that back.
 * ``stream`` (our causal weights): the same, but direction and size are running means over
   the frames so far (`RayStream`), so that every frame has its own virtual camera.
 * ``image`` (official weights): x/W*2-1, y/W*2-H/W over the whole image, two channels.
@@ -26,13 +28,18 @@ Float = NDArray[np.float32]
 
 ASSUMED_FOV_DEG: Final = 60.0
 """Field of view across the longer side when nothing better is known."""
-RAY_CHANNELS: Final = 4
-"""x, y, confidence, log of the window's size."""
+RAY_CHANNELS: Final = 5
+"""x, y, confidence, log of the window's size, tilt of the virtual camera. A network built for
+fewer takes the first ones."""
+RAY_INPUTS: Final = (4, 5)
+"""Numbers of channels that networks are built for: the tilt came last."""
 STREAM_MEMORY_S: Final = 1.0
 """How long `RayStream` remembers where and how large the person was."""
 _SIZE_JOINTS: Final = (*LIMB_JOINTS, NOSE)
 _TYPICAL_SIZE: Final = 0.11
 """2D size (tangent units) of a standing person about 4 m away; centres the log-size channel."""
+_TYPICAL_TILT: Final = 0.15
+"""Sine of the angle below the real camera's axis; scales the tilt channel."""
 _MIN_DEPTH: Final = 0.1
 
 
@@ -54,7 +61,7 @@ class RayWindow:
     """Normalised input of B windows and the turn that undoes it."""
 
     inputs: Float
-    """(B, T, 17, 4): x, y, confidence, log-size."""
+    """(B, T, 17, 5): x, y, confidence, log-size, tilt."""
     rotation: Float
     """(B, 3, 3): camera frame to virtual camera frame, v = R @ c."""
 
@@ -87,7 +94,7 @@ def ray_window(
     flat = _project(rays, rotation[:, None])
     spread, weight = _spread(flat, scores)
     extent = _extent(spread.sum(1), weight.sum(1))[:, None]
-    return RayWindow(_inputs(flat, scores, extent), rotation)
+    return RayWindow(_inputs(flat, scores, extent, rotation), rotation)
 
 
 class RayStream:
@@ -114,7 +121,7 @@ class RayStream:
             elapsed: () or (B,) seconds since the frame before (ignored for the first).
 
         Returns:
-            A RayWindow of one frame: inputs (B, 1, 17, 4).
+            A RayWindow of one frame: inputs (B, 1, 17, 5).
         """
         keypoints, scores = keypoints[:, None], scores[:, None]
         rays = view_rays(keypoints, image_size, self.fov_deg)
@@ -130,7 +137,8 @@ class RayStream:
             spread = spread + keep[:, 0] * self._sums[1]
             weight = weight + keep[:, 0] * self._sums[2]
         self._sums = (axis, spread, weight)
-        return RayWindow(_inputs(flat, scores, _extent(spread, weight)[:, None]), rotation)
+        extent = _extent(spread, weight)[:, None]
+        return RayWindow(_inputs(flat, scores, extent, rotation), rotation)
 
 
 def view_rays(
@@ -172,12 +180,14 @@ def _extent(spread: Float, weight: Float) -> Float:
     return np.asarray(np.sqrt(spread / weight) + 1e-3, np.float32)
 
 
-def _inputs(flat: Float, scores: Float, extent: Float) -> Float:
-    """(B, T, 17, 4) from virtual image points, scores and (B, 1 or T) sizes."""
+def _inputs(flat: Float, scores: Float, extent: Float, rotation: Float) -> Float:
+    """(B, T, 17, 5) from virtual image points, scores, (B, 1 or T) sizes, (B, 3, 3) turns."""
     inputs = np.empty((*flat.shape[:3], RAY_CHANNELS), np.float32)
     inputs[..., :2] = flat / extent[..., None, None]
     inputs[..., 2] = scores
     inputs[..., 3] = np.log(extent / _TYPICAL_SIZE)[..., None]
+    # The virtual axis in the real camera's frame is the turn's last row; y points down.
+    inputs[..., 4] = rotation[:, None, 2, 1, None] / _TYPICAL_TILT
     return inputs
 
 

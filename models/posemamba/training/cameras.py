@@ -38,6 +38,15 @@ class CameraConfig:
     """Farthest that the body's middle is from the picture's, in half widths and heights."""
     cut: float = 0.15
     """Share of windows in which the picture's edge may cut the body."""
+    level: float = 0.5
+    """Share of the room views from a camera that somebody holds, or that stands on a tripod or a
+    shelf, nearly level: where the person is in the picture then tells how steeply the camera
+    sees them. Among the others the two have nothing to do with each other."""
+    level_height: tuple[float, float] = (1.35, 0.45)
+    """Mean and sd, metres above the lowest joint."""
+    level_pitch: tuple[float, float] = (-4.0, 6.0)
+    """Mean and sd; negative looks down."""
+    level_roll_sd: float = 2.0
     close: float = 0.2
     """Share of windows seen by a webcam close to head and trunk."""
     close_fov: tuple[float, float] = (50.0, 78.0)
@@ -91,13 +100,12 @@ def look_at(
         0.5 * (joints[:, :, THORAX] + joints[:, :, HEAD]).mean(1),
         0.5 * (joints[:, :, HIP] + joints[:, :, THORAX]).mean(1),
     )
-    distance, offset = _framing(rng, joints, middle, half, close, config)
+    distance, offset, edge = _framing(rng, joints, middle, half, close, config)
     elevation = np.where(
         close, rng.uniform(*config.close_elevation, batch), rng.uniform(*config.elevation, batch)
     )
     elevation = np.radians(elevation)
     azimuth = _azimuth(rng, joints, close)
-    pitch = np.clip(-elevation + np.arctan(offset[:, 1]), *np.radians(config.pitch))
     yaw = azimuth + np.arctan(offset[:, 0])
     wide = (rng.random(batch) < config.roll_wide) & ~close
     roll = np.where(
@@ -105,6 +113,16 @@ def look_at(
         rng.uniform(-config.roll_limit, config.roll_limit, batch),
         config.roll_sd * rng.standard_normal(batch),
     )
+    if config.level:  # drawn only then, so that sets without level cameras stay what they were
+        level = np.flatnonzero((rng.random(batch) < config.level) & ~close)
+        above = rng.normal(*config.level_height, len(level)).clip(0.3, 2.8)
+        above -= middle[level, 2] - joints[level, ..., 2].min((1, 2))
+        elevation[level] = np.arcsin((above / distance[level]).clip(-0.9, 0.9))
+        wanted = np.radians(rng.normal(*config.level_pitch, len(level)))
+        # The body stays in the picture: a camera that would lose it is tilted.
+        offset[level, 1] = np.clip(np.tan(wanted + elevation[level]), -edge[level], edge[level])
+        roll[level] = config.level_roll_sd * rng.standard_normal(len(level))
+    pitch = np.clip(-elevation + np.arctan(offset[:, 1]), *np.radians(config.pitch))
 
     towards = _heading(azimuth, -elevation)
     place = middle - distance[:, None] * towards
@@ -122,11 +140,11 @@ def _framing(
     half: Float,
     close: NDArray[np.bool_],
     config: CameraConfig,
-) -> tuple[Float, Float]:
-    """Distance (B,) in metres and place in the picture (B, 2) in tangent units.
+) -> tuple[Float, Float, Float]:
+    """Distance (B,) in metres, place in the picture (B, 2) and how far up or down it may be (B,).
 
-    `half` (B, 2) is the picture's half size in tangent units. Unless the window may be cut,
-    the whole body stays inside.
+    Places are in tangent units, as is `half` (B, 2), the picture's half size. Unless the window
+    may be cut, the whole body stays inside.
     """
     batch = len(joints)
     apart = joints - middle[:, None, None]
@@ -144,7 +162,7 @@ def _framing(
     # In front of a webcam the head is in the upper half of the picture.
     webcam = np.stack([rng.normal(0.0, 0.2, batch), rng.normal(-0.3, 0.2, batch)], -1)
     offset = np.where(close[:, None], webcam, slack * rng.uniform(-1.0, 1.0, (batch, 2)))
-    return distance, (offset * half).astype(np.float32)
+    return distance, (offset * half).astype(np.float32), slack[:, 1] * half[:, 1]
 
 
 def _azimuth(rng: np.random.Generator, joints: Float, close: NDArray[np.bool_]) -> Float:

@@ -96,9 +96,9 @@ def synthetic(
     motion: Annotated[Path, typer.Option(help="Folder with the motion .npz files.")],
     weights: Weights = "window",
     split: Annotated[str, typer.Option(help="test, or val.")] = "test",
-    windows: Annotated[int, typer.Option(min=1, help="Room views; half as many webcam views.")] = (
-        1024
-    ),
+    windows: Annotated[
+        int, typer.Option(min=1, help="Room views; half as many of level cameras, and of webcams.")
+    ] = 1024,
     frames: Annotated[
         int | None, typer.Option(min=1, help="Window length; by default the weights' own.")
     ] = None,
@@ -121,8 +121,11 @@ def synthetic(
         "frames": length,
         "seed": seed,
     }
-    for view, close, count in (("room", 0.0, windows), ("webcam", 1.0, (windows + 1) // 2)):
-        sample = evaluation_windows(data, count, length, seed, SynthConfig.evaluation(close))
+    half = (windows + 1) // 2
+    views = (("room", 0.0, 0.0, windows), ("level", 0.0, 1.0, half), ("webcam", 1.0, 0.0, half))
+    for view, close, level, count in views:
+        setting = SynthConfig.evaluation(close, level)
+        sample = evaluation_windows(data, count, length, seed, setting)
         report[view] = {"windows": count, **_synthetic_scores(checkpoint, data, sample)}
     _print_synthetic(report)
     _write_json(json_file, report)
@@ -153,8 +156,9 @@ def _synthetic_scores(checkpoint: Checkpoint, motion: MotionSet, windows: Batch)
 
 def lift(checkpoint: Checkpoint, windows: Batch) -> Float:
     """What the application's network would answer: (n, T, 17, 3), virtual-camera axes."""
+    channels = checkpoint.meta.config.in_channels
     if checkpoint.meta.input_kind == "rays":
-        return predict(checkpoint.model, windows.inputs)
+        return predict(checkpoint.model, windows.inputs[..., :channels])
     turn = windows.rotation[:, None].swapaxes(-1, -2)
     if checkpoint.meta.input_kind == "stream":
         stream = RayStream(checkpoint.meta.fov_deg)
@@ -162,7 +166,8 @@ def lift(checkpoint: Checkpoint, windows: Batch) -> Float:
             stream.update(windows.keypoints[:, t], windows.scores[:, t], windows.image_size, step)
             for t, step in enumerate([1.0 / windows.fps] * windows.keypoints.shape[1])
         ]
-        answers = predict(checkpoint.model, np.concatenate([view.inputs for view in views], 1))
+        inputs = np.concatenate([view.inputs for view in views], 1)
+        answers = predict(checkpoint.model, inputs[..., :channels])
         camera = [view.to_camera(answers[:, t : t + 1]) for t, view in enumerate(views)]
         return np.asarray(np.concatenate(camera, 1) @ turn, np.float32)
     # Weights with other inputs or outputs: the application knows how to translate them.
@@ -216,7 +221,7 @@ def _print_synthetic(report: Mapping[str, Any]) -> None:
         f"{report['weights']}: {report['split']} motion, windows of {report['frames']} frames, "
         "12 limb joints, mm"
     )
-    for view in ("room", "webcam"):
+    for view in ("room", "level", "webcam"):
         part = report[view]
         typer.echo(f"\n{view} views, {part['windows']} windows")
         rows = {"all": {"windows": part["windows"], **part["all"]}, **part["source"]}

@@ -108,11 +108,16 @@ class SynthConfig:
         return cls(**own)
 
     @classmethod
-    def evaluation(cls, close: float = 0.0) -> SynthConfig:
-        """Captured motion as it is, on varied bodies, with all the cameras and noise."""
+    def evaluation(cls, close: float = 0.0, level: float = 0.0) -> SynthConfig:
+        """Captured motion as it is, on varied bodies, with all the cameras and noise.
+
+        Args:
+            close, level: shares of webcam views, and of level cameras among the others.
+        """
         return cls(
             mix=0.0, reach=0.0, reach_close=0.0, posture=0.0, posture_close=0.0, calm_close=0.0,
-            speed=(1.0, 1.0), limb_rotation=0.0, padded=0.0, camera=CameraConfig(close=close),
+            speed=(1.0, 1.0), limb_rotation=0.0, padded=0.0,
+            camera=CameraConfig(close=close, level=level),
         )  # fmt: skip
 
 
@@ -125,7 +130,7 @@ class Batch:
     """n windows of T frames."""
 
     inputs: Float
-    """(n, T, 17, 4) what the network sees: `normalize.ray_window` of keypoints and scores."""
+    """(n, T, 17, 5) what the network sees: `normalize.ray_window` of keypoints and scores."""
     target: Float
     """(n, T, 17, 3) root-relative, virtual-camera axes, body heights."""
     height: Float
@@ -277,11 +282,18 @@ def evaluation_windows(
 
 
 def load_windows(
-    folder: Path | str, split: Split, n: int, frames: int = 27, seed: int = 2024, close: float = 0.0
+    folder: Path | str,
+    split: Split,
+    n: int,
+    frames: int = 27,
+    seed: int = 2024,
+    *,
+    close: float = 0.0,
+    level: float = 0.0,
 ) -> Batch:
     """`evaluation_windows` of one split of a motion folder."""
     return evaluation_windows(
-        load_motion(folder, split), n, frames, seed, SynthConfig.evaluation(close)
+        load_motion(folder, split), n, frames, seed, SynthConfig.evaluation(close, level)
     )
 
 

@@ -18,13 +18,15 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
 from posemamba.checkpoint import CheckpointMeta, load_checkpoint, save_checkpoint
 from posemamba.model import PoseMamba
-from posemamba.normalize import RayStream, ray_window, root_relative
+from posemamba.normalize import RAY_INPUTS, RayStream, ray_window, root_relative
+from posemamba.skeleton import NUM_JOINTS
 from posemamba.training.config import TrainConfig, load_config
 from posemamba.training.evaluate import evaluate_model
 from posemamba.training.loss import VELOCITY_WEIGHT, pose_loss
@@ -79,7 +81,7 @@ class Trainer:
         self._ahead: Prefetcher | None = None
         if rank == 0:
             windows = load_windows(
-                motion, "val", config.validation_windows, config.frames, close=0.2
+                motion, "val", config.validation_windows, config.frames, close=0.2, level=0.4
             )
             if self.model.config.causal:
                 inputs, target = streamed(windows)
@@ -213,8 +215,8 @@ class Trainer:
         """Begin with the weights of a finished network instead of random ones."""
         source = load_checkpoint(weights, self.device).model.state_dict()
         own = self.model.state_dict()
-        fitting = {k: v for k, v in source.items() if k in own and own[k].shape == v.shape}
-        self.model.load_state_dict({**own, **fitting})
+        fitting = {k: fit(v, own[k]) for k, v in source.items() if k in own}
+        self.model.load_state_dict({**own, **{k: v for k, v in fitting.items() if v is not None}})
         self.average = [p.detach().clone() for p in self.model.parameters()]
 
     def _meta(self, scores: dict[str, float]) -> CheckpointMeta:
@@ -310,7 +312,7 @@ def streamed(batch: Batch) -> tuple[Any, Any]:
     """A batch normalised frame by frame (`RayStream`), for causal networks.
 
     Returns:
-        inputs (B, T, 17, 4), target (B, T, 17, 3) in body heights, each frame in the axes of
+        inputs (B, T, 17, 5), target (B, T, 17, 3) in body heights, each frame in the axes of
         its own virtual camera.
     """
     stream = RayStream()
@@ -330,6 +332,29 @@ def shortened(batch: Batch, frames: int) -> tuple[Any, Any]:
     window = ray_window(batch.keypoints[:, part], batch.scores[:, part], batch.image_size)
     joints = window.to_virtual(root_relative(batch.joints[:, part]))
     return window.inputs, joints / batch.height[:, None, None, None]
+
+
+def fit(source: Tensor, own: Tensor) -> Tensor | None:
+    """A finished network's parameter in the shape that this network has it.
+
+    Input channels that the finished network does not know count for nothing at first.
+
+    Args:
+        source, own: the same, or embeddings of (dim, c) or (dim, 17 c) inputs.
+
+    Returns:
+        None if the shapes have nothing to do with each other.
+    """
+    if source.shape == own.shape:
+        return source
+    if source.ndim != 2 or len(source) != len(own) or own.ndim != 2:
+        return None
+    for joints in (1, NUM_JOINTS):
+        channels, wanted = source.shape[1] / joints, own.shape[1] / joints
+        if channels in RAY_INPUTS and wanted in RAY_INPUTS and channels < wanted:
+            by_joint = source.view(len(source), joints, int(channels))
+            return F.pad(by_joint, (0, int(wanted - channels))).flatten(1)
+    return None
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
