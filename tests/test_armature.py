@@ -38,8 +38,7 @@ from posemamba_live.rotations import angle_between
 Array = NDArray[np.float64]
 
 LENGTHS = np.array(
-    [0, 0.11, 0.42, 0.41, 0.11, 0.42, 0.41, 0.23, 0.26, 0.2, 0.17, 0.18, 0.27, 0.25]
-    + [0.18, 0.27, 0.25]
+    [0, 0.11, 0.42, 0.41, 0.11, 0.42, 0.41, 0.23, 0.26, 0.2, 0.17, *[0.18, 0.27, 0.25] * 2]
 )
 OFFSETS = rest_offsets(LENGTHS)
 STILL = np.tile([0.0, 0.0, 0.0, 1.0], (NUM_NODES, 1))
