@@ -92,7 +92,7 @@ class Trainer:
         """Train until the config's windows, the deadline (time.monotonic) or SIGTERM."""
         stop = _stop_flag()
         started, start_windows = time.monotonic(), self.progress.windows
-        recent: list[dict[str, float]] = []
+        recent: list[dict[str, Tensor]] = []
         while self.progress.windows < self.config.windows:
             recent.append(self.step())
             p = self.progress
@@ -100,7 +100,7 @@ class Trainer:
             if self.rank == 0:
                 rate = (p.windows - start_windows) / (time.monotonic() - started)
                 if p.step % 20 == 0:
-                    _status(p, self.config.windows, rate, recent[-1]["mpjpe"])
+                    _status(p, self.config.windows, rate, float(recent[-1]["mpjpe"]))
                 if self._passed(self.config.checkpoint_every) or done:
                     self._log(recent, rate)
                     recent.clear()
@@ -114,7 +114,7 @@ class Trainer:
             self.validate()
             self.save()
 
-    def step(self) -> dict[str, float]:
+    def step(self) -> dict[str, Tensor]:
         """One optimiser step; the parts of the loss in mm."""
         config, p = self.config, self.progress
         size = config.batch_at(p.windows) // self.world
@@ -253,8 +253,8 @@ class Trainer:
         dist.all_reduce(wish, op=dist.ReduceOp.MAX)
         return bool(wish.item() > 0)
 
-    def _log(self, recent: list[dict[str, float]], rate: float) -> None:
-        means = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]} if recent else {}
+    def _log(self, recent: list[dict[str, Tensor]], rate: float) -> None:
+        means = {k: float(torch.stack([r[k] for r in recent]).mean()) for k in recent[0]}
         p = self.progress
         row = {
             "windows": p.windows,
@@ -265,10 +265,10 @@ class Trainer:
         }
         _append_csv(self.folder / "train.csv", row)
 
-    def _watch_health(self, recent: list[dict[str, float]]) -> None:
+    def _watch_health(self, recent: list[dict[str, Tensor]]) -> None:
         if not self._passed(SICK_AFTER_WINDOWS) or self.progress.windows > 2 * SICK_AFTER_WINDOWS:
             return
-        error = float(np.mean([r["mpjpe"] for r in recent[-50:]])) if recent else 0.0
+        error = float(torch.stack([r["mpjpe"] for r in recent[-50:]]).mean()) if recent else 0.0
         if error > SICK_MPJPE_MM:
             print(
                 f"\nwarning: {error:.0f} mm after {self.progress.windows} windows; runs that "
