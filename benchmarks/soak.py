@@ -60,6 +60,7 @@ def main() -> None:
     settled = [memory for age, memory in samples if age > SETTLED_S] or [m for _, m in samples]
     latency = figures["latency_ms"]
     print(
+        f"first pose after {figures['start_s']:.1f} s; "
         f"{figures['frames_out']} poses at {figures['fps_out']:.1f}/s, "
         f"{figures['frames_dropped']} of {figures['frames_in']} frames dropped, "
         f"age p50 {latency['p50']:.0f}, p95 {latency['p95']:.0f}, max {latency['max']:.0f} ms"

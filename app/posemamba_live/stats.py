@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from posemamba_live import STARTED_AT
 from posemamba_live.errors import SinkError
 from posemamba_live.sinks.base import partial_path
 
@@ -53,18 +54,19 @@ class Rate:
 
     def __init__(self) -> None:
         self.count = 0
-        self._first = 0.0
+        self.first = 0.0
+        """When the first event was; 0 before it."""
         self._last = 0.0
 
     def tick(self, now: float) -> None:
         """Count one event at `now`, seconds of any clock."""
-        self._first = now if self.count == 0 else self._first
+        self.first = now if self.count == 0 else self.first
         self._last = now
         self.count += 1
 
     @property
     def per_second(self) -> float:
-        span = self._last - self._first
+        span = self._last - self.first
         return (self.count - 1) / span if span > 0.0 else 0.0
 
 
@@ -124,12 +126,16 @@ class RunStats:
                 self._stages.setdefault(name, Reservoir()).add(elapsed)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: milliseconds, frames a second, mebibytes."""
+        """Plain values for JSON: milliseconds, frames a second, mebibytes.
+
+        `start_s` is from the program's start to the first result; 0 if there was none.
+        """
         with self._lock:
             return {
                 "frames_in": self._in.count + self.frames_dropped,
                 "frames_dropped": self.frames_dropped,
                 "frames_out": self._out.count,
+                "start_s": round(max(self._out.first - STARTED_AT, 0.0), 2),
                 "fps_in": round(self._in.per_second, 2),
                 "fps_out": round(self._out.per_second, 2),
                 "latency_ms": {
