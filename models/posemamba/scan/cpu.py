@@ -131,8 +131,13 @@ def _forward(values: Tensor, parameters: ScanParameters, keep: bool) -> tuple[Te
     y = torch.zeros_like(u)
     rank, integer = parameters.dt_rank, parameters.integer_decay
     inputs = (u.numpy(), p.numpy(), prepared.packed, order, segment, partner, rank, integer)
-    forward = scan_forward_parallel if _threads() > 1 else scan_forward
-    forward(*inputs, y.numpy(), kept)
+    threads = _threads()
+    if threads > 1:
+        # Blocks of one sample share its projection in the cache, but few samples leave cores idle.
+        group = channels // LANES if batch >= threads else 1
+        scan_forward_parallel(*inputs, y.numpy(), kept, group)
+    else:
+        scan_forward(*inputs, y.numpy(), kept)
     return y.view(values.shape), (*inputs, kept, prepared.weight) if keep else None
 
 

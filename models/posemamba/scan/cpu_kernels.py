@@ -1,9 +1,10 @@
 """Numba kernels of the four-directional scan: forward and backward, 16 channels at a time.
 
 Layout: tokens are frames x joints (token = frame * J + joint), channels are contiguous.
-One work item is one sample and one block of 16 channels; its four directions run one
-after the other on one thread and accumulate in place. The 16 states of 16 channels (1 KiB)
-stay in the first-level cache.
+One work item is one sample; its four directions run one after the other on one thread and
+accumulate in place. Within a direction, the blocks of 16 channels take turns chunk by chunk
+(CHUNK tokens): first what does not depend on the state, for all tokens of the chunk, then
+their states. The 16 states of 16 channels (1 KiB) stay in the first-level cache.
 
 Parameters of a (direction, channel block) are packed in one row (`pack_parameters`):
 R rows of dt projection, dt bias, 16 rows of A * log2(e), skip; 16 floats each.
@@ -23,13 +24,15 @@ from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from posemamba.scan.simd import LANES, LOG2E, Lanes
+from posemamba.scan.simd import LANES, LOG2E, WIDE, Lanes
 
 STATES: Final = 16
 CHUNK: Final = 16
 """Tokens between kept states."""
 BLOCK: Final = STATES * LANES
 """Floats of one channel block's state."""
+READY: Final = 4 * LANES
+"""Floats that are prepared of a token and a channel block."""
 
 SLOTS: Final = (0, 2, 1, 3)
 """Where each direction's projection is stored: the two limb orders side by side."""
@@ -68,54 +71,75 @@ def _project_dt(v: Lanes, prm: Any, row: Any, p: Any, token: Any, rank: Any) -> 
 class _Decay:
     """exp(dt A) of the states in turn: general, or powers where A is -1, -2, ... -16."""
 
-    def __init__(self, v: Lanes, dt: Any, prm: Any, a_row: Any, integer: bool) -> None:
+    def __init__(self, v: Lanes, dt: Any, base: Any, prm: Any, a_row: Any, integer: bool) -> None:
         self.v, self.dt, self.prm, self.a_row, self.integer = v, dt, prm, a_row, integer
-        if integer:
-            base = v.exp2(v.mul(dt, v.const(-LOG2E)))
-            self.powers = [base]
+        self.powers = [base]
 
     def __getitem__(self, n: int) -> Any:
-        if self.integer:
-            if n == len(self.powers):
-                # Halving keeps the dependency chain at log2(16) products.
-                half = (n + 1) // 2
-                self.powers.append(self.v.mul(self.powers[half - 1], self.powers[n - half]))
-            return self.powers[n]
-        return self.v.exp2(self.v.mul(self.dt, self.a(n)))
+        if not self.integer:
+            return self.v.exp2(self.v.mul(self.dt, self.a(n)))
+        if n == len(self.powers):
+            # With registers for many powers, halving keeps the chain of products short. With
+            # few, only the last two may be needed, and the second.
+            factor = n // 2 if WIDE or n < 2 else 1
+            self.powers.append(self.v.mul(self.powers[n - 1 - factor], self.powers[factor]))
+        return self.powers[n]
 
     def a(self, n: int) -> Any:
         """A * log2(e) of state n."""
-        if self.integer:
-            return self.v.const(-(n + 1) * LOG2E)
         return self.v.load(self.prm, _at(self.v.b, self.a_row, n))
+
+
+def _prepare_token(
+    typingctx: Any, u: Any, u_at: Any, w_at: Any, mix: Any, p: Any, p_at: Any,
+    prm: Any, prm_at: Any, rank: Any, ready: Any, ready_at: Any,
+) -> Any:  # fmt: skip
+    """What of a token does not depend on the state: x, dt, d(softplus), exp(-dt); 16 channels.
+
+    x = u[u_at] + mix * u[w_at] (the limb partner's values). Done for a chunk of tokens before
+    their states, as dt is a long chain of operations that nothing else could fill.
+    """
+    i, f = types.intp, types.float32
+    signature = types.void(_Array, i, i, f, _Array, i, _Array, i, i, _Array, i)
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        u, u_at, w_at, mix, p, p_at, prm, prm_at, rank, ready, ready_at = _pointers(
+            context, b, sig, args
+        )
+        v = Lanes(b)
+        x = v.fma(v.splat(mix), v.load(u, w_at), v.load(u, u_at))
+        rows = (x, *v.softplus(_project_dt(v, prm, prm_at, p, p_at, rank)))
+        for n, row in enumerate(rows):
+            v.store(row, ready, _at(b, ready_at, n))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _lanes() -> Any:
+    return ir.Constant(_INDEX, LANES)
 
 
 def _make_forward_token(integer: bool) -> Callable[..., Any]:
     def forward_token(
-        typingctx: Any, u: Any, u_at: Any, w_at: Any, mix: Any, p: Any, p_at: Any,
-        prm: Any, prm_at: Any, rank: Any, h: Any, h_at: Any, y: Any, y_at: Any,
+        typingctx: Any, p: Any, p_at: Any, prm: Any, prm_at: Any, rank: Any,
+        ready: Any, ready_at: Any, h: Any, h_at: Any, y: Any, y_at: Any,
     ) -> Any:  # fmt: skip
-        """One token of 16 channels: h = decay h + dt B x; y += C h + D x.
-
-        x = u[u_at] + mix * u[w_at] (the limb partner's values).
-        """
-        i, f = types.intp, types.float32
-        signature = types.void(
-            _Array, i, i, f, _Array, i, _Array, i, i, _Array, i, _Array, i
-        )  # fmt: skip
+        """One token of 16 channels: h = decay h + dt B x; y += C h + D x."""
+        i = types.intp
+        signature = types.void(_Array, i, _Array, i, i, _Array, i, _Array, i, _Array, i)
 
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-            (u, u_at, w_at, mix, p, p_at, prm, prm_at, rank, h, h_at, y, y_at) = _pointers(
+            p, p_at, prm, prm_at, rank, ready, ready_at, h, h_at, y, y_at = _pointers(
                 context, b, sig, args
             )
-            v = Lanes(b)
-            x = v.fma(v.splat(mix), v.load(u, w_at), v.load(u, u_at))
-            dt, _ = v.softplus(_project_dt(v, prm, prm_at, p, p_at, rank))
             a_at = b.add(prm_at, b.mul(b.add(rank, ir.Constant(_INDEX, 1)), _lanes()))
-            decay = _Decay(v, dt, prm, a_at, integer)
-            dtx = v.mul(dt, x)
             b_at = b.add(p_at, rank)
             c_at = b.add(b_at, ir.Constant(_INDEX, STATES))
+            v = Lanes(b)
+            x, dt, base = (v.load(ready, _at(b, ready_at, row)) for row in (0, 1, 3))
+            decay = _Decay(v, dt, base, prm, a_at, integer)
+            dtx = v.mul(dt, x)
             skip = v.load(prm, _at(b, a_at, STATES))
             sums = [v.fma(skip, x, v.load(y, y_at)), v.const(0.0)]
             for n in range(STATES):
@@ -135,38 +159,32 @@ def _make_forward_token(integer: bool) -> Callable[..., Any]:
     return forward_token
 
 
-def _lanes() -> Any:
-    return ir.Constant(_INDEX, LANES)
-
-
 def _make_replay_token(integer: bool) -> Callable[..., Any]:
     def replay_token(
-        typingctx: Any, u: Any, u_at: Any, w_at: Any, mix: Any, p: Any, p_at: Any,
-        prm: Any, prm_at: Any, rank: Any, h: Any, h_at: Any, kept: Any, kept_at: Any,
+        typingctx: Any, p: Any, p_at: Any, prm: Any, prm_at: Any, rank: Any,
+        ready: Any, ready_at: Any, h: Any, h_at: Any, dy: Any, dy_at: Any, dp: Any, dp_at: Any,
     ) -> Any:  # fmt: skip
-        """Recompute the state after a token; keep x, dt, d(softplus) of 16 channels.
+        """Recompute the state after a token, and add the gradient of C to dp.
 
         Reads the state before the token at h_at and writes the one after it one block on.
         """
-        i, f = types.intp, types.float32
+        i = types.intp
         signature = types.void(
-            _Array, i, i, f, _Array, i, _Array, i, i, _Array, i, _Array, i
+            _Array, i, _Array, i, i, _Array, i, _Array, i, _Array, i, _Array, i
         )  # fmt: skip
 
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-            (u, u_at, w_at, mix, p, p_at, prm, prm_at, rank, h, h_at, kept, kept_at) = _pointers(
-                context, b, sig, args
+            (p, p_at, prm, prm_at, rank, ready, ready_at, h, h_at, dy, dy_at, dp, dp_at) = (
+                _pointers(context, b, sig, args)
             )
             v = Lanes(b)
-            x = v.fma(v.splat(mix), v.load(u, w_at), v.load(u, u_at))
-            dt, slope = v.softplus(_project_dt(v, prm, prm_at, p, p_at, rank))
-            v.store(x, kept, kept_at)
-            v.store(dt, kept, _at(b, kept_at, 1))
-            v.store(slope, kept, _at(b, kept_at, 2))
             a_at = b.add(prm_at, b.mul(b.add(rank, ir.Constant(_INDEX, 1)), _lanes()))
-            decay = _Decay(v, dt, prm, a_at, integer)
+            x, dt, base = (v.load(ready, _at(b, ready_at, row)) for row in (0, 1, 3))
+            decay = _Decay(v, dt, base, prm, a_at, integer)
             dtx = v.mul(dt, x)
+            dout = v.load(dy, dy_at)
             b_at = b.add(p_at, rank)
+            d_c = v.summing()
             for n in range(STATES):
                 state = v.fma(
                     decay[n],
@@ -174,6 +192,8 @@ def _make_replay_token(integer: bool) -> Callable[..., Any]:
                     v.mul(dtx, v.load_splat(p, b.add(b_at, ir.Constant(_INDEX, n)))),
                 )
                 v.store(state, h, _at(b, h_at, STATES + n))
+                d_c.append(v.mul(dout, state))
+            _accumulate(v, d_c.result(), dp, _at(b, b.add(dp_at, rank), 1))
             return context.get_dummy_value()
 
         return signature, codegen
@@ -181,16 +201,20 @@ def _make_replay_token(integer: bool) -> Callable[..., Any]:
     return replay_token
 
 
+def _accumulate(v: Lanes, value: Any, pointer: Any, at: Any) -> None:
+    v.store(v.add(v.load(pointer, at), value), pointer, at)
+
+
 def _make_backward_token(integer: bool) -> Callable[..., Any]:
     def backward_token(
         typingctx: Any, p: Any, p_at: Any, prm: Any, prm_at: Any, rank: Any, h: Any, h_at: Any,
-        kept: Any, kept_at: Any, dy: Any, dy_at: Any, g: Any, g_at: Any,
+        ready: Any, ready_at: Any, dy: Any, dy_at: Any, g: Any, g_at: Any,
         dp: Any, dp_at: Any, dprm: Any, dprm_at: Any, du: Any, u_at: Any, w_at: Any, mix: Any,
     ) -> Any:  # fmt: skip
         """Adjoint of forward_token; g carries the gradient of the state backwards.
 
-        dp receives the gradient of (dt, B, C), summed over the channels; dprm that of the packed
-        parameters (A as gradient of A itself); du that of the values.
+        dp receives the gradient of dt and B, summed over the channels (C's is replay_token's);
+        dprm that of the packed parameters (A as gradient of A itself); du that of the values.
         """
         i, f = types.intp, types.float32
         signature = types.void(
@@ -200,59 +224,55 @@ def _make_backward_token(integer: bool) -> Callable[..., Any]:
 
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
             (
-                p, p_at, prm, prm_at, rank, h, h_at, kept, kept_at, dy, dy_at, g, g_at,
+                p, p_at, prm, prm_at, rank, h, h_at, ready, ready_at, dy, dy_at, g, g_at,
                 dp, dp_at, dprm, dprm_at, du, u_at, w_at, mix,
             ) = _pointers(context, b, sig, args)  # fmt: skip
             v = Lanes(b)
-
-            def accumulate(value: Any, pointer: Any, at: Any) -> None:
-                v.store(v.add(v.load(pointer, at), value), pointer, at)
-
-            x = v.load(kept, kept_at)
-            dt = v.load(kept, _at(b, kept_at, 1))
-            slope = v.load(kept, _at(b, kept_at, 2))
+            x, dt, base = (v.load(ready, _at(b, ready_at, row)) for row in (0, 1, 3))
             dout = v.load(dy, dy_at)
             bias_row = b.mul(rank, _lanes())
             a_at = b.add(b.add(prm_at, bias_row), _lanes())
             da_at = b.add(b.add(dprm_at, bias_row), _lanes())
-            decay = _Decay(v, dt, prm, a_at, integer)
+            decay = _Decay(v, dt, base, prm, a_at, integer)
             dtx = v.mul(dt, x)
             b_at = b.add(p_at, rank)
             c_at = b.add(b_at, ir.Constant(_INDEX, STATES))
-            db_at = b.add(dp_at, rank)
-            dc_at = _at(b, db_at, 1)
-            d_dtx, d_dt = v.const(0.0), v.const(0.0)
-            d_b, d_c = v.summing(), v.summing()
+            d_dtx, d_dt, total = v.const(0.0), v.const(0.0), v.const(0.0)
+            d_b = v.summing()
             for n in range(STATES):
                 at = ir.Constant(_INDEX, n)
                 grad = v.fma(dout, v.load_splat(p, b.add(c_at, at)), v.load(g, _at(b, g_at, n)))
-                after = v.load(h, _at(b, h_at, STATES + n))
                 before = v.load(h, _at(b, h_at, n))
-                d_c.append(v.mul(dout, after))
                 d_b.append(v.mul(grad, dtx))
                 d_dtx = v.fma(grad, v.load_splat(p, b.add(b_at, at)), d_dtx)
                 carried = v.mul(grad, decay[n])
                 v.store(carried, g, _at(b, g_at, n))
-                through = v.mul(carried, before)
-                d_dt = v.fma(through, decay.a(n), d_dt)
-                if not integer:
-                    accumulate(v.mul(through, dt), dprm, _at(b, da_at, n))
-            accumulate(d_b.result(), dp, db_at)
-            accumulate(d_c.result(), dp, dc_at)
-            # decay.a is A * log2(e)
-            d_dt = v.fma(d_dt, v.const(1.0 / LOG2E), v.mul(d_dtx, x))
+                if integer:
+                    total = v.fma(carried, before, total)
+                    d_dt = v.add(d_dt, total)
+                else:
+                    through = v.mul(carried, before)
+                    d_dt = v.fma(through, decay.a(n), d_dt)
+                    _accumulate(v, v.mul(through, dt), dprm, _at(b, da_at, n))
+            _accumulate(v, d_b.result(), dp, b.add(dp_at, rank))
+            if integer:
+                # The sum of -(n + 1) of each, from the sum of the running sums.
+                d_dt = v.fma(total, v.const(-(STATES + 1.0)), d_dt)
+            else:
+                d_dt = v.mul(d_dt, v.const(1.0 / LOG2E))  # decay.a is A * log2(e)
+            d_dt = v.fma(d_dtx, x, d_dt)
             skip = v.load(prm, _at(b, a_at, STATES))
-            accumulate(v.mul(dout, x), dprm, _at(b, da_at, STATES))
+            _accumulate(v, v.mul(dout, x), dprm, _at(b, da_at, STATES))
             d_x = v.fma(d_dtx, dt, v.mul(skip, dout))
-            accumulate(d_x, du, u_at)
+            _accumulate(v, d_x, du, u_at)
             # After the line above is stored: root's partner is root itself.
-            accumulate(v.mul(d_x, v.splat(mix)), du, w_at)
-            d_raw = v.mul(d_dt, slope)
-            accumulate(d_raw, dprm, b.add(dprm_at, bias_row))
+            _accumulate(v, v.mul(d_x, v.splat(mix)), du, w_at)
+            d_raw = v.mul(d_dt, v.load(ready, _at(b, ready_at, 2)))
+            _accumulate(v, d_raw, dprm, b.add(dprm_at, bias_row))
             with cgutils.for_range(b, rank) as loop:
                 row = b.mul(loop.index, _lanes())
                 factor = v.load_splat(p, b.add(p_at, loop.index))
-                accumulate(v.mul(d_raw, factor), dprm, b.add(dprm_at, row))
+                _accumulate(v, v.mul(d_raw, factor), dprm, b.add(dprm_at, row))
                 weight = v.load(prm, b.add(prm_at, row))
                 target = b.gep(dp, [b.add(dp_at, loop.index)])
                 b.store(b.fadd(b.load(target), v.lane_sum(v.mul(d_raw, weight))), target)
@@ -263,6 +283,7 @@ def _make_backward_token(integer: bool) -> Callable[..., Any]:
     return backward_token
 
 
+_prepare = intrinsic(_prepare_token)
 _forward_token = intrinsic(_make_forward_token(False))
 _forward_token_integer = intrinsic(_make_forward_token(True))
 _replay_token = intrinsic(_make_replay_token(False))
@@ -303,11 +324,14 @@ _OPTIONS: Final = {"cache": True, "boundscheck": False, "error_model": "numpy", 
 
 
 @njit(**_OPTIONS)
-def _forward_item(
-    item: int, u: Any, p: Any, prm: Any, order: Any, segment: Any, partner: Any, rank: int,
-    integer: bool, y: Any, kept: Any,
+def _forward_sample(
+    sample: int, from_block: int, to_block: int, u: Any, p: Any, prm: Any, order: Any,
+    segment: Any, partner: Any, rank: int, integer: bool, y: Any, kept: Any,
 ) -> None:  # fmt: skip
-    """The four scans of one sample's block of 16 channels."""
+    """The four scans of one sample's channel blocks from one to (without) another.
+
+    The blocks take turns chunk by chunk, so that the chunk's tokens are fetched once for all.
+    """
     _, length, channels = u.shape
     blocks = channels // LANES
     width = p.shape[3]
@@ -316,36 +340,47 @@ def _forward_item(
     chunks = kept.shape[2]
     flat_u, flat_p, flat_prm = u.reshape(-1), p.reshape(-1), prm.reshape(-1)
     flat_y, flat_kept = y.reshape(-1), kept.reshape(-1)
-    sample = item // blocks
-    block = item % blocks
-    state = np.empty(BLOCK, np.float32)
-    base = sample * length * channels + block * LANES
+    states = np.empty((to_block - from_block) * BLOCK, np.float32)
+    ready = np.empty(CHUNK * READY, np.float32)
     for k in range(4):
         mix = np.float32(1.0 - k % 2)
-        prm_at = (k * blocks + block) * rows
-        chunk = 0
-        for step in range(length):
-            position = step % segment[k]
-            if position == 0:
-                state[:] = 0.0
-            if keep and position % CHUNK == 0:
-                at = (((sample * 4 + k) * chunks + chunk) * blocks + block) * BLOCK
-                flat_kept[at : at + BLOCK] = state
-                chunk += 1
-            token = order[k, step]
-            u_at = base + token * channels
-            w_at = base + partner[token] * channels
-            p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
-            if integer:
-                _forward_token_integer(
-                    flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
-                    state, 0, flat_y, u_at,
-                )  # fmt: skip
-            else:
-                _forward_token(
-                    flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
-                    state, 0, flat_y, u_at,
-                )  # fmt: skip
+        per_segment = (segment[k] + CHUNK - 1) // CHUNK
+        for chunk in range(length // segment[k] * per_segment):
+            within = chunk % per_segment
+            first = chunk // per_segment * segment[k] + within * CHUNK
+            count = min(CHUNK, segment[k] - within * CHUNK)
+            if within == 0:
+                states[:] = 0.0
+            for block in range(from_block, to_block):
+                base = sample * length * channels + block * LANES
+                prm_at = (k * blocks + block) * rows
+                h_at = (block - from_block) * BLOCK
+                if keep:
+                    at = (((sample * 4 + k) * chunks + chunk) * blocks + block) * BLOCK
+                    flat_kept[at : at + BLOCK] = states[h_at : h_at + BLOCK]
+                for s in range(count):
+                    token = order[k, first + s]
+                    u_at = base + token * channels
+                    w_at = base + partner[token] * channels
+                    p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
+                    _prepare(
+                        flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
+                        ready, s * READY,
+                    )  # fmt: skip
+                for s in range(count):
+                    token = order[k, first + s]
+                    y_at = base + token * channels
+                    p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
+                    if integer:
+                        _forward_token_integer(
+                            flat_p, p_at, flat_prm, prm_at, rank, ready, s * READY,
+                            states, h_at, flat_y, y_at,
+                        )  # fmt: skip
+                    else:
+                        _forward_token(
+                            flat_p, p_at, flat_prm, prm_at, rank, ready, s * READY,
+                            states, h_at, flat_y, y_at,
+                        )  # fmt: skip
 
 
 @njit(**_OPTIONS)
@@ -363,18 +398,29 @@ def scan_forward(
         y: (B, L, D) zeros; receives the result.
         kept: (B, 4, chunks, D / 16, 256) states before each chunk (`chunk_count`), or empty.
     """
-    for item in range(u.shape[0] * (u.shape[2] // LANES)):
-        _forward_item(item, u, p, prm, order, segment, partner, rank, integer, y, kept)
+    for sample in range(u.shape[0]):
+        _forward_sample(
+            sample, 0, u.shape[2] // LANES, u, p, prm, order, segment, partner, rank, integer,
+            y, kept,
+        )  # fmt: skip
 
 
 @njit(parallel=True, **_OPTIONS)
 def scan_forward_parallel(
     u: Any, p: Any, prm: Any, order: Any, segment: Any, partner: Any, rank: int, integer: bool,
-    y: Any, kept: Any,
+    y: Any, kept: Any, group: int,
 ) -> None:  # fmt: skip
-    """`scan_forward` on Numba's threads. (With one thread its pool would still spin.)"""
-    for item in prange(u.shape[0] * (u.shape[2] // LANES)):
-        _forward_item(item, u, p, prm, order, segment, partner, rank, integer, y, kept)
+    """`scan_forward` on Numba's threads, `group` channel blocks of a sample each.
+
+    (With one thread its pool would still spin.)
+    """
+    per_sample = u.shape[2] // LANES // group
+    for item in prange(u.shape[0] * per_sample):
+        block = item % per_sample * group
+        _forward_sample(
+            item // per_sample, block, block + group, u, p, prm, order, segment, partner, rank,
+            integer, y, kept,
+        )  # fmt: skip
 
 
 @njit(**_OPTIONS)
@@ -391,15 +437,10 @@ def _backward_sample(
     flat_kept, flat_dy, flat_du = kept.reshape(-1), dy.reshape(-1), du.reshape(-1)
     flat_dp, flat_dprm = dp.reshape(-1), dprm.reshape(-1)
     states = np.empty((CHUNK + 1) * BLOCK, np.float32)
-    saved = np.empty(CHUNK * 3 * LANES, np.float32)
-    grads = np.empty(BLOCK, np.float32)
-    for item in range(4 * blocks):
-        k = item // blocks
-        block = item % blocks
+    ready = np.empty(CHUNK * READY, np.float32)
+    grads = np.empty(blocks * BLOCK, np.float32)
+    for k in range(4):
         mix = np.float32(1.0 - k % 2)
-        base = sample * length * channels + block * LANES
-        prm_at = item * rows
-        dprm_at = (sample * 4 * blocks + item) * rows
         per_segment = (segment[k] + CHUNK - 1) // CHUNK
         for chunk in range(length // segment[k] * per_segment - 1, -1, -1):
             within = chunk % per_segment
@@ -407,40 +448,53 @@ def _backward_sample(
             count = min(CHUNK, segment[k] - within * CHUNK)
             if within == per_segment - 1:
                 grads[:] = 0.0
-            at = (((sample * 4 + k) * chunks + chunk) * blocks + block) * BLOCK
-            states[:BLOCK] = flat_kept[at : at + BLOCK]
-            for s in range(count):
-                token = order[k, first + s]
-                u_at = base + token * channels
-                w_at = base + partner[token] * channels
-                p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
-                if integer:
-                    _replay_token_integer(
+            for block in range(blocks):
+                base = sample * length * channels + block * LANES
+                prm_at = (k * blocks + block) * rows
+                dprm_at = ((sample * 4 + k) * blocks + block) * rows
+                g_at = block * BLOCK
+                at = (((sample * 4 + k) * chunks + chunk) * blocks + block) * BLOCK
+                states[:BLOCK] = flat_kept[at : at + BLOCK]
+                for s in range(count):
+                    token = order[k, first + s]
+                    u_at = base + token * channels
+                    w_at = base + partner[token] * channels
+                    p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
+                    _prepare(
                         flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
-                        states, s * BLOCK, saved, s * 3 * LANES,
+                        ready, s * READY,
                     )  # fmt: skip
-                else:
-                    _replay_token(
-                        flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
-                        states, s * BLOCK, saved, s * 3 * LANES,
-                    )  # fmt: skip
-            for s in range(count - 1, -1, -1):
-                token = order[k, first + s]
-                u_at = base + token * channels
-                w_at = base + partner[token] * channels
-                p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
-                if integer:
-                    _backward_token_integer(
-                        flat_p, p_at, flat_prm, prm_at, rank, states, s * BLOCK,
-                        saved, s * 3 * LANES, flat_dy, u_at, grads, 0,
-                        flat_dp, p_at, flat_dprm, dprm_at, flat_du, u_at, w_at, mix,
-                    )  # fmt: skip
-                else:
-                    _backward_token(
-                        flat_p, p_at, flat_prm, prm_at, rank, states, s * BLOCK,
-                        saved, s * 3 * LANES, flat_dy, u_at, grads, 0,
-                        flat_dp, p_at, flat_dprm, dprm_at, flat_du, u_at, w_at, mix,
-                    )  # fmt: skip
+                for s in range(count):
+                    token = order[k, first + s]
+                    dy_at = base + token * channels
+                    p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
+                    if integer:
+                        _replay_token_integer(
+                            flat_p, p_at, flat_prm, prm_at, rank, ready, s * READY,
+                            states, s * BLOCK, flat_dy, dy_at, flat_dp, p_at,
+                        )  # fmt: skip
+                    else:
+                        _replay_token(
+                            flat_p, p_at, flat_prm, prm_at, rank, ready, s * READY,
+                            states, s * BLOCK, flat_dy, dy_at, flat_dp, p_at,
+                        )  # fmt: skip
+                for s in range(count - 1, -1, -1):
+                    token = order[k, first + s]
+                    u_at = base + token * channels
+                    w_at = base + partner[token] * channels
+                    p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
+                    if integer:
+                        _backward_token_integer(
+                            flat_p, p_at, flat_prm, prm_at, rank, states, s * BLOCK,
+                            ready, s * READY, flat_dy, u_at, grads, g_at,
+                            flat_dp, p_at, flat_dprm, dprm_at, flat_du, u_at, w_at, mix,
+                        )  # fmt: skip
+                    else:
+                        _backward_token(
+                            flat_p, p_at, flat_prm, prm_at, rank, states, s * BLOCK,
+                            ready, s * READY, flat_dy, u_at, grads, g_at,
+                            flat_dp, p_at, flat_dprm, dprm_at, flat_du, u_at, w_at, mix,
+                        )  # fmt: skip
 
 
 @njit(**_OPTIONS)
@@ -491,28 +545,36 @@ def scan_step(
     rows = prm.shape[2] * LANES
     flat_u, flat_p, flat_prm = u.reshape(-1), p.reshape(-1), prm.reshape(-1)
     flat_y, flat_state = y.reshape(-1), state.reshape(-1)
+    ready = np.empty(joints * READY, np.float32)
     for item in range(batch * blocks):
         sample = item // blocks
         base = sample * joints * channels + item % blocks * LANES
         for k in range(4):
             mix = np.float32(1.0 - k % 2)
             prm_at = (k * blocks + item % blocks) * rows
+            for joint in range(joints):
+                u_at = base + joint * channels
+                w_at = base + partner[joint] * channels
+                p_at = ((sample * joints + joint) * 4 + SLOTS[k]) * width
+                _prepare(
+                    flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
+                    ready, joint * READY,
+                )  # fmt: skip
             for step in range(joints):
                 joint = joints - 1 - step if k == 2 else step
                 slot = k // 2 if k % 2 == 0 else 2 + k // 2 * joints + joint
                 h_at = (item * (2 + 2 * joints) + slot) * BLOCK
-                u_at = base + joint * channels
-                w_at = base + partner[joint] * channels
+                y_at = base + joint * channels
                 p_at = ((sample * joints + joint) * 4 + SLOTS[k]) * width
                 if integer:
                     _forward_token_integer(
-                        flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
-                        flat_state, h_at, flat_y, u_at,
+                        flat_p, p_at, flat_prm, prm_at, rank, ready, joint * READY,
+                        flat_state, h_at, flat_y, y_at,
                     )  # fmt: skip
                 else:
                     _forward_token(
-                        flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
-                        flat_state, h_at, flat_y, u_at,
+                        flat_p, p_at, flat_prm, prm_at, rank, ready, joint * READY,
+                        flat_state, h_at, flat_y, y_at,
                     )  # fmt: skip
 
 
@@ -525,12 +587,11 @@ def cpu_features() -> str:
 
 def forward_assembly() -> str:
     """Machine code of the forward scan, compiled afresh (cached code cannot be inspected)."""
-    kernel = njit(boundscheck=False, error_model="numpy")(_forward_item.py_func)
+    kernel = njit(boundscheck=False, error_model="numpy")(_forward_sample.py_func)
     floats = {n: types.Array(types.float32, n, "C") for n in (3, 4, 5)}
     indices = {n: types.Array(types.intp, n, "C") for n in (1, 2)}
     kernel.compile(
-        (types.intp, floats[3], floats[4], floats[4], indices[2], indices[1], indices[1],
-         types.intp, types.boolean,
-         floats[3], floats[5])
+        (types.intp, types.intp, types.intp, floats[3], floats[4], floats[4], indices[2],
+         indices[1], indices[1], types.intp, types.boolean, floats[3], floats[5])
     )  # fmt: skip
     return "\n".join(kernel.inspect_asm().values())

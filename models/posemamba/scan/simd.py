@@ -13,10 +13,12 @@ import math
 from typing import Any, Final
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba.core import cgutils
 
 LANES: Final = 16
+WIDE: Final = bool(binding.get_host_cpu_features().get("avx512f"))
+"""Whether a vector is one register of many, not two or four of 16."""
 _F32 = ir.FloatType()
 _I32 = ir.IntType(32)
 _VEC = ir.VectorType(_F32, LANES)
@@ -98,26 +100,30 @@ class Lanes:
         scale = self.b.bitcast(self.b.shl(bits, ir.Constant(_IVEC, [23] * LANES)), _VEC)
         return self.mul(value, scale)
 
-    def softplus(self, x: Any) -> tuple[Any, Any]:
-        """log(1 + exp(x)) and its derivative, the logistic function of x."""
+    def softplus(self, x: Any) -> tuple[Any, Any, Any]:
+        """s = log(1 + exp(x)), its derivative (the logistic function of x), and exp(-s)."""
         e = self.exp2(self.mul(self.abs(x), self.const(-LOG2E)))
         positive = self.maximum(x, self.const(0.0))
         value = self.fma(e, self._poly(_LOG1P_POLY, e), positive)
         inverse = self.div(self.const(1.0), self.add(e, self.const(1.0)))
         is_positive = self.b.fcmp_ordered(">", x, self.const(0.0))
-        return value, self.b.select(is_positive, inverse, self.mul(e, inverse))
+        other = self.mul(e, inverse)
+        slope = self.b.select(is_positive, inverse, other)
+        return value, slope, self.b.select(is_positive, other, inverse)
 
     def summing(self) -> LaneSums:
         return LaneSums(self)
 
-    def merge(self, a: Any, b: Any, s: int) -> Any:
-        """Pairwise sums: of `a` in lanes with bit s clear, of `b` in the others."""
-        here = [lane if not lane & s else LANES + (lane ^ s) for lane in range(LANES)]
-        there = [lane ^ s if not lane & s else LANES + lane for lane in range(LANES)]
-        return self.add(
-            self.b.shuffle_vector(a, b, ir.Constant(_MASK, here)),
-            self.b.shuffle_vector(a, b, ir.Constant(_MASK, there)),
-        )
+    def pick(self, a: Any, b: Any, lanes: list[int]) -> Any:
+        """Lanes of `a` followed by `b`, by number."""
+        mask = ir.Constant(ir.VectorType(_I32, len(lanes)), lanes)
+        return self.b.shuffle_vector(a, b, mask)
+
+    def halved(self, a: Any) -> Any:
+        """The 8 sums of a lane and the one 8 on."""
+        half = LANES // 2
+        low, high = list(range(half)), list(range(half, LANES))
+        return self.add(self.pick(a, a, low), self.pick(a, a, high))
 
     def lane_sum(self, vector: Any) -> Any:
         """Sum of all lanes as a scalar."""
@@ -127,10 +133,14 @@ class Lanes:
         return self.b.extract_element(vector, ir.Constant(_I32, 0))
 
     def _poly(self, coefficients: list[float], x: Any) -> Any:
-        value = self.const(coefficients[-1])
-        for c in reversed(coefficients[:-1]):
-            value = self.fma(value, x, self.const(c))
-        return value
+        """By halves (Estrin), as the next product of a chain would have to wait for the last."""
+        terms = [self.const(c) for c in coefficients]
+        while len(terms) > 1:
+            odd = [terms.pop()] if len(terms) % 2 else []
+            terms = [self.fma(b, x, a) for a, b in zip(terms[::2], terms[1::2], strict=True)]
+            terms += odd
+            x = self.mul(x, x)
+        return terms[0]
 
     def _call(self, name: str, *args: Any) -> Any:
         fn_type = ir.FunctionType(_VEC, [_VEC] * len(args))
@@ -139,19 +149,49 @@ class Lanes:
 
 
 class LaneSums:
-    """Sums over the lanes of 16 vectors, given one by one: the n-th sum ends in lane n."""
+    """Sums over the lanes of 16 vectors, given one by one: the n-th sum ends in lane n.
+
+    Where a vector is two registers, their sum is taken first, and the rest is done with half
+    as many shuffles.
+    """
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
-        self._pending: list[Any] = [None] * LANES.bit_length()
+        self._width = LANES if WIDE else LANES // 2
+        self._pending: list[Any] = [None] * self._width.bit_length()
+        self._done: list[Any] = []
 
     def append(self, vector: Any) -> None:
+        vector = vector if WIDE else self._lanes.halved(vector)
         level = 0
         while self._pending[level] is not None:
-            vector = self._lanes.merge(self._pending[level], vector, 1 << level)
+            vector = self._merge(self._pending[level], vector, level)
             self._pending[level] = None
             level += 1
         self._pending[level] = vector
+        if self._pending[-1] is not None:
+            self._done.append(self._pending.pop())
+            self._pending.append(None)
 
     def result(self) -> Any:
-        return self._pending[-1]
+        if WIDE:
+            return self._done[0]
+        low, high = self._done
+        return self._lanes.pick(low, high, list(range(LANES)))
+
+    def _merge(self, a: Any, b: Any, level: int) -> Any:
+        """Halves of both in turns, added; by shuffles that take one instruction on x86."""
+        width = self._width
+        if level == 0:
+            # Neighbours would be the obvious pairs, but these are what "unpack" picks.
+            pairs = [(n, width + n) for n in range(width)]
+            here = [n for pair in pairs if not pair[0] & 2 for n in pair]
+            there = [n for pair in pairs if pair[0] & 2 for n in pair]
+        else:
+            half = 1 << level
+            groups = [list(range(at, at + half)) for at in range(0, width, half)]
+            turns = [group + [width + n for n in group] for group in groups]
+            here = [n for turn in turns[::2] for n in turn]
+            there = [n for turn in turns[1::2] for n in turn]
+        lanes = self._lanes
+        return lanes.add(lanes.pick(a, b, here), lanes.pick(a, b, there))
