@@ -33,7 +33,7 @@ HEIGHT_M = 1.70
 
 def keypoints(clip: Path) -> list[Pose2D]:
     """Tracked 2D poses of a clip's subject."""
-    detector, tracker = create_detector("mediapipe", None, 1), Tracker(1)
+    detector, tracker = create_detector("mediapipe"), Tracker(1)
     with open_source(str(clip)) as source:
         poses = [p for frame in source for p in tracker.update(frame, detector.detect(frame))]
     detector.close()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from posemamba.skeleton import LIMB_JOINTS
-from posemamba_live.detectors import bundle, create_detector
+from posemamba_live.detectors import DetectorSettings, bundle, create_detector
 from posemamba_live.detectors.mediapipe import MediaPipeDetector
 from posemamba_live.detectors.native_log import without_native_log
 from posemamba_live.errors import DetectorError, UsageError
@@ -204,7 +204,7 @@ def test_cache_follows_the_user_settings(tmp_path, monkeypatch):
 def test_any_other_bundle_can_be_given(tmp_path):
     path = tmp_path / "mine.task"
     path.write_bytes(bundle.load_bundle())
-    built = create_detector("mediapipe", path)
+    built = create_detector("mediapipe", DetectorSettings(path))
     assert len(built.detect(clip("walk_turn", 1)[0])) == 1
     built.close()
 
@@ -226,7 +226,7 @@ def _wrong_models(folder: Path) -> dict[str, Path]:
 def test_a_wrong_model_gives_cause_and_remedy(tmp_path, kind, capfd):
     path = _wrong_models(tmp_path)[kind]
     with pytest.raises(DetectorError) as caught:
-        create_detector("mediapipe", path)
+        create_detector("mediapipe", DetectorSettings(path))
     assert str(path) in str(caught.value)
     assert caught.value.why
     assert ".task" in caught.value.hint
@@ -238,4 +238,4 @@ def test_unknown_detectors_and_numbers_are_usage_errors():
         create_detector("yolo")
     assert "mediapipe" in caught.value.hint
     with pytest.raises(UsageError):
-        create_detector("mediapipe", people=0)
+        create_detector("mediapipe", DetectorSettings(people=0))

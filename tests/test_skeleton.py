@@ -9,9 +9,12 @@ from posemamba.skeleton import JOINT_NAMES
 from posemamba_live.skeleton import (
     BLAZEPOSE_33,
     COCO_17,
+    HALPE_26,
+    SKELETONS,
+    WHOLEBODY_133,
     blazepose_joints,
     from_blazepose,
-    from_coco,
+    from_keypoints,
 )
 
 PERSON = {  # pixels; the person faces the camera, so their left is on the picture's right
@@ -32,12 +35,23 @@ EXPECTED = {
     "RShoulder": (80, 84), "RElbow": (70, 121), "RWrist": (65, 161),
 }  # fmt: skip
 
+SKELETONS_KNOWN = pytest.mark.parametrize(
+    ("names", "adapt"),
+    [
+        (BLAZEPOSE_33, from_blazepose),
+        (COCO_17, from_keypoints),
+        (HALPE_26, from_keypoints),
+        (WHOLEBODY_133, from_keypoints),
+    ],
+    ids=["blazepose", "coco", "halpe", "wholebody"],
+)
+
 
 def as_array(names: tuple[str, ...]) -> np.ndarray:
     return np.array([PERSON.get(name, (np.nan, np.nan)) for name in names])
 
 
-@pytest.mark.parametrize(("names", "adapt"), [(BLAZEPOSE_33, from_blazepose), (COCO_17, from_coco)])
+@SKELETONS_KNOWN
 def test_joints_are_where_the_rule_puts_them(names, adapt):
     detection = adapt(as_array(names), np.ones(len(names)))
     expected = np.array([EXPECTED[name] for name in JOINT_NAMES])
@@ -46,7 +60,7 @@ def test_joints_are_where_the_rule_puts_them(names, adapt):
     np.testing.assert_array_equal(detection.scores, np.ones(17, np.float32))
 
 
-@pytest.mark.parametrize(("names", "adapt"), [(BLAZEPOSE_33, from_blazepose), (COCO_17, from_coco)])
+@SKELETONS_KNOWN
 def test_derived_joints_are_as_sure_as_their_least_sure_part(names, adapt):
     scores = np.ones(len(names))
     scores[names.index("left_hip")] = 0.2
@@ -59,6 +73,30 @@ def test_derived_joints_are_as_sure_as_their_least_sure_part(names, adapt):
     assert got["Nose"] == got["RHip"] == got["LWrist"] == 1.0
 
 
+@SKELETONS_KNOWN
+def test_points_that_are_no_joints_of_the_17_are_kept_by_name(names, adapt):
+    points = np.arange(2.0 * len(names)).reshape(-1, 2)
+    extra = adapt(points, np.linspace(-0.5, 1.5, len(names))).extra
+    assert len(extra.names) == len(names) - 13  # 12 limb joints and the nose are taken over
+    assert not {"nose", "left_hip", "right_wrist"} & set(extra.names)
+    for name, point, score in zip(extra.names, extra.points, extra.scores, strict=True):
+        index = names.index(name)
+        np.testing.assert_array_equal(point, points[index])
+        assert score == pytest.approx(np.clip(2.0 * index / (len(names) - 1) - 0.5, 0, 1), abs=1e-6)
+
+
+def test_feet_and_hands_are_where_their_data_sets_put_them():
+    # As mmpose's own descriptions of Halpe and COCO-WholeBody have them.
+    assert HALPE_26[17:20] == ("head", "neck", "hip")
+    assert HALPE_26[20:22] == ("left_big_toe", "right_big_toe")
+    assert HALPE_26[24:] == ("left_heel", "right_heel")
+    assert WHOLEBODY_133[17:20] == ("left_big_toe", "left_small_toe", "left_heel")
+    assert (WHOLEBODY_133[23], WHOLEBODY_133[90]) == ("face_0", "face_67")
+    assert (WHOLEBODY_133[91], WHOLEBODY_133[112]) == ("left_hand_root", "right_hand_root")
+    assert (WHOLEBODY_133[95], WHOLEBODY_133[132]) == ("left_thumb4", "right_pinky_finger4")
+    assert [len(set(names)) for names in SKELETONS.values()] == [17, 26, 133] == list(SKELETONS)
+
+
 def test_an_unsure_ear_does_not_move_the_head():
     scores = np.ones(33)
     scores[BLAZEPOSE_33.index("left_ear")] = 0.0
@@ -68,7 +106,7 @@ def test_an_unsure_ear_does_not_move_the_head():
 
 
 def test_scores_stay_between_0_and_1():
-    scores = from_coco(as_array(COCO_17), np.linspace(-0.5, 1.5, 17)).scores
+    scores = from_keypoints(as_array(COCO_17), np.linspace(-0.5, 1.5, 17)).scores
     assert scores.min() == 0.0
     assert scores.max() == 1.0
 

@@ -145,13 +145,39 @@ def command(
     ] = 0,
     detector: Annotated[
         str,
-        typer.Option(help="What finds the 2D keypoints.", metavar="NAME", rich_help_panel=_LIFTING),
+        typer.Option(
+            help="What finds the 2D keypoints: mediapipe, rtmpose, rtmpose-m (larger), "
+            "rtmpose-wholebody (hands, feet, face) or rtmo.",
+            metavar="NAME",
+            rich_help_panel=_LIFTING,
+        ),
     ] = "mediapipe",
     detector_model: Annotated[
         Path | None,
         typer.Option(
-            help="A model file for the detector instead of its own.",
+            help="A model file for the detector instead of its own: .task for mediapipe, .onnx "
+            "(RTMPose or RTMO) for the others.",
             metavar="PATH",
+            show_default=False,
+            rich_help_panel=_LIFTING,
+        ),
+    ] = None,
+    person_model: Annotated[
+        str | None,
+        typer.Option(
+            help="RTMPose: a YOLOX or RTMDet .onnx that finds people, instead of its own; none "
+            "begins with the whole picture.",
+            metavar="PATH|none",
+            show_default=False,
+            rich_help_panel=_LIFTING,
+        ),
+    ] = None,
+    detect_every: Annotated[
+        int | None,
+        typer.Option(
+            help="RTMPose: look for people in every Nth frame and follow them in between; by "
+            "default 10 live, 1 for files.",
+            metavar="N",
             show_default=False,
             rich_help_panel=_LIFTING,
         ),
@@ -282,6 +308,8 @@ def command(
         delay=delay,
         detector=detector,
         detector_model=detector_model,
+        person_model=person_model,
+        detect_every=detect_every,
         people=people,
         device=device,
         threads=threads,

@@ -48,6 +48,8 @@ class Options:
     delay: int = 0
     detector: str = "mediapipe"
     detector_model: Path | None = None
+    person_model: str | None = None
+    detect_every: int | None = None
     people: int = 1
     device: DeviceName = DeviceName.AUTO
     threads: int | None = None
@@ -95,6 +97,7 @@ class Options:
             ("--max-frames", self.max_frames),
             ("--window", self.window),
             ("--threads", self.threads),
+            ("--detect-every", self.detect_every),
         ):
             if count is not None and count < 1:
                 raise UsageError(f"{name} {count} leaves nothing", hint="1 or more")
@@ -112,6 +115,12 @@ class Options:
             raise UsageError(
                 f"There is no detector model {self.detector_model}",
                 hint="--detector-model takes a file",
+            )
+        person_model = self.person_model
+        if person_model not in (None, "none") and not Path(str(person_model)).is_file():
+            raise UsageError(
+                f"There is no person model {person_model}",
+                hint="--person-model takes a file, or the word none",
             )
         seen: set[Path] = set()
         for path in self.outputs:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS, NUM_JOINTS, assemble, assemble_scores
-from posemamba_live.types import Detection, FloatArray
+from posemamba_live.types import Detection, ExtraPoints, FloatArray
 
 BLAZEPOSE_33: Final = (
     "nose", "left_eye_inner", "left_eye", "left_eye_outer", "right_eye_inner", "right_eye",
@@ -35,6 +35,32 @@ COCO_17: Final = (
 )  # fmt: skip
 """Keypoints of the COCO data set, in their order."""
 
+HALPE_26: Final = (
+    *COCO_17, "head", "neck", "hip", "left_big_toe", "right_big_toe", "left_small_toe",
+    "right_small_toe", "left_heel", "right_heel",
+)  # fmt: skip
+"""Keypoints of Halpe with 26 points, in their order; head is the crown, hip the pelvis."""
+
+_FINGERS: Final = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
+
+
+def _hand(side: str) -> tuple[str, ...]:
+    return (
+        f"{side}_hand_root",
+        *(f"{side}_{finger}{joint}" for finger in _FINGERS for joint in range(1, 5)),
+    )
+
+
+WHOLEBODY_133: Final = (
+    *COCO_17, "left_big_toe", "left_small_toe", "left_heel", "right_big_toe",
+    "right_small_toe", "right_heel", *(f"face_{i}" for i in range(68)),
+    *_hand("left"), *_hand("right"),
+)  # fmt: skip
+"""Keypoints of COCO-WholeBody, in their order: body, feet, 68 of the face, 21 per hand."""
+
+SKELETONS: Final = {len(names): names for names in (COCO_17, HALPE_26, WHOLEBODY_133)}
+"""What a keypoint model speaks, by its number of keypoints."""
+
 _SIDES: Final = {"L": "left_", "R": "right_"}
 
 
@@ -46,15 +72,34 @@ class _Adapter:
     """Indices of LIMB_JOINTS, in that order."""
     nose: int
     ears: list[int]
+    extra: list[int]
+    """Indices of all points that are not themselves one of the 17 joints."""
+    extra_names: tuple[str, ...]
 
     @classmethod
     def of(cls, names: tuple[str, ...]) -> _Adapter:
         limbs = [JOINT_NAMES[joint] for joint in LIMB_JOINTS]
+        limb_indices = [names.index(_SIDES[limb[0]] + limb[1:].lower()) for limb in limbs]
+        nose = names.index("nose")
+        extra = [i for i in range(len(names)) if i != nose and i not in limb_indices]
         return cls(
-            limbs=[names.index(_SIDES[limb[0]] + limb[1:].lower()) for limb in limbs],
-            nose=names.index("nose"),
+            limbs=limb_indices,
+            nose=nose,
             ears=[names.index("left_ear"), names.index("right_ear")],
+            extra=extra,
+            extra_names=tuple(names[i] for i in extra),
         )
+
+    def detection(
+        self, points: NDArray[np.floating[Any]], scores: NDArray[np.floating[Any]]
+    ) -> Detection:
+        """(N, 2) pixels and (N,) confidence of the detector to a detection."""
+        extra = ExtraPoints(
+            self.extra_names,
+            np.asarray(points, np.float32)[self.extra],
+            np.clip(np.asarray(scores, np.float32)[self.extra], 0.0, 1.0),
+        )
+        return Detection(self.points(points), self.scores(scores), extra)
 
     def points(self, points: NDArray[np.floating[Any]]) -> FloatArray:
         """(N, D) of the detector to (17, D)."""
@@ -72,7 +117,7 @@ class _Adapter:
 
 
 _BLAZEPOSE: Final = _Adapter.of(BLAZEPOSE_33)
-_COCO: Final = _Adapter.of(COCO_17)
+_BY_COUNT: Final = {count: _Adapter.of(names) for count, names in SKELETONS.items()}
 
 
 def from_blazepose(
@@ -84,7 +129,7 @@ def from_blazepose(
         landmarks_px: (33, 2) pixels.
         visibility: (33,) 0 to 1.
     """
-    return Detection(_BLAZEPOSE.points(landmarks_px), _BLAZEPOSE.scores(visibility))
+    return _BLAZEPOSE.detection(landmarks_px, visibility)
 
 
 def blazepose_joints(landmarks: NDArray[np.floating[Any]]) -> FloatArray:
@@ -92,13 +137,16 @@ def blazepose_joints(landmarks: NDArray[np.floating[Any]]) -> FloatArray:
     return _BLAZEPOSE.points(landmarks)
 
 
-def from_coco(
+def from_keypoints(
     keypoints_px: NDArray[np.floating[Any]], scores: NDArray[np.floating[Any]]
 ) -> Detection:
-    """Make a detection from COCO keypoints.
+    """Make a detection from one of SKELETONS, told apart by the number of keypoints.
+
+    Where a skeleton has a crown, neck or pelvis of its own they are extra points: the
+    lifter's joints follow one rule whatever the detector.
 
     Args:
-        keypoints_px: (17, 2) pixels, COCO order.
-        scores: (17,) 0 to 1.
+        keypoints_px: (K, 2) pixels, in the skeleton's order.
+        scores: (K,) 0 to 1.
     """
-    return Detection(_COCO.points(keypoints_px), _COCO.scores(scores))
+    return _BY_COUNT[len(keypoints_px)].detection(keypoints_px, scores)

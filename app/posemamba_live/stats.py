@@ -11,7 +11,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -76,6 +76,8 @@ class RunStats:
     def __init__(self, device: str = "", backend: str = "") -> None:
         self.device = device
         self.backend = backend
+        self.detector: Mapping[str, Any] = {}
+        """What runs as the detector, and on what."""
         self.frames_dropped = 0
         """Captured but never processed, because a newer one was there."""
         self._lock = threading.Lock()
@@ -153,6 +155,7 @@ class RunStats:
                 "rss_mb": round(resident_mb(), 1),
                 "device": self.device,
                 "backend": self.backend,
+                "detector": dict(self.detector),
             }
 
     def write(self, path: Path) -> None:

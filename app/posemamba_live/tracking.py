@@ -92,6 +92,7 @@ class Tracker:
                 keypoints=track.detection.keypoints,
                 scores=track.detection.scores,
                 image_size=frame.size,
+                extra=track.detection.extra,
             )
             for track in self._tracks
             if track.seen_at == now

@@ -36,6 +36,17 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtraPoints:
+    """What a detector sees beyond Human3.6M-17, in its own names: feet, hands, face."""
+
+    names: tuple[str, ...]
+    points: FloatArray
+    """(K, 2) pixels."""
+    scores: FloatArray
+    """(K,) confidence, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Detection:
     """What a detector says of one person in one frame, already in Human3.6M-17 order."""
 
@@ -43,6 +54,7 @@ class Detection:
     """(17, 2) pixels."""
     scores: FloatArray
     """(17,) confidence, 0 to 1."""
+    extra: ExtraPoints | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,8 @@ class Pose2D:
     """(W, H) in pixels."""
     predicted: bool = False
     """True where no detection stood behind this row (a filled gap)."""
+    extra: ExtraPoints | None = None
+    """None as well where the row is predicted: these points are kept, never made up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ from posemamba_live.stats import RunStats
 if TYPE_CHECKING:
     from posemamba.checkpoint import Checkpoint
     from posemamba.runtime import LifterRuntime
-    from posemamba_live.detectors import Detector
+    from posemamba_live.detectors import Detector, DetectorSettings
     from posemamba_live.lifter import Lifter
     from posemamba_live.outputs import Outputs
     from posemamba_live.pipeline import RunResult
@@ -69,7 +69,7 @@ def execute(options: Options) -> int:
     with ExitStack() as stack:
         # A source that cannot be opened should say so before seconds are spent on loading.
         source = stack.enter_context(_open(options, realtime=False))
-        checkpoint, detector = _load(options)
+        checkpoint, detector = _load(options, live=source.live or options.realtime)
         stack.callback(detector.close)
         runtime = _runtime(options, checkpoint)
         make_lifter = _lifters(options, checkpoint, source, runtime)
@@ -85,7 +85,8 @@ def execute(options: Options) -> int:
 
         device = runtime.device.type
         stats = RunStats(device, runtime.backend)
-        outputs = _outputs(options, source, checkpoint)
+        stats.detector = detector.describe()
+        outputs = _outputs(options, source, checkpoint, detector)
         run = Run(
             source,
             detector,
@@ -171,18 +172,34 @@ def _expected_frames(options: Options, source: Source) -> int | None:
     return min(source.frame_count, math.ceil(options.duration * source.fps))
 
 
-def _load(options: Options) -> tuple[Checkpoint, Detector]:
+def _load(options: Options, *, live: bool) -> tuple[Checkpoint, Detector]:
     """Load network and detector at the same time; each takes seconds, mostly of importing."""
     from posemamba_live.detectors import create_detector
 
     with _leaving_at_once(), ThreadPoolExecutor(1) as pool:
         loading = pool.submit(_load_weights, options)
-        detector = create_detector(options.detector, options.detector_model, options.people)
+        detector = create_detector(options.detector, _detector_settings(options, live=live))
         try:
             return loading.result(), detector
         except BaseException:
             detector.close()
             raise
+
+
+def _detector_settings(options: Options, *, live: bool) -> DetectorSettings:
+    from posemamba_live.detectors.base import LIVE_INTERVAL, DetectorSettings
+
+    every = options.detect_every
+    if every is None and live and options.detector != "mediapipe":
+        every = LIVE_INTERVAL
+    return DetectorSettings(
+        model=options.detector_model,
+        people=options.people,
+        person_model=options.person_model,
+        detect_every=every,
+        device=options.device.value,
+        threads=_detector_threads(options),
+    )
 
 
 @contextmanager
@@ -294,7 +311,14 @@ def _threads(options: Options) -> int:
     return options.threads or max(1, min(4, (os.cpu_count() or 2) - 1))
 
 
-def _outputs(options: Options, source: Source, checkpoint: Checkpoint) -> Outputs:
+def _detector_threads(options: Options) -> int:
+    """CPU threads of the detector: the cores that the network leaves."""
+    return max(1, min(4, (os.cpu_count() or 2) - _threads(options)))
+
+
+def _outputs(
+    options: Options, source: Source, checkpoint: Checkpoint, detector: Detector
+) -> Outputs:
     from posemamba_live.outputs import Outputs
     from posemamba_live.sinks.recorder import Recorder
 
@@ -318,6 +342,7 @@ def _outputs(options: Options, source: Source, checkpoint: Checkpoint) -> Output
         "weights_sha256": checkpoint.meta.sha256,
         "detector": options.detector,
         "detector_model": str(options.detector_model) if options.detector_model else None,
+        "detector_info": detector.describe(),
         "lifter": "stream" if causal else "window",
         "mode": options.mode.value,
         "window": window,

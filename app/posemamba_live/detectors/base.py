@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 from posemamba_live.types import Detection, Frame
+
+LIVE_INTERVAL: Final = 10
+"""Frames between two looks for people in live use, for detectors that need not always look."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSettings:
+    """What a detector may be told; it refuses what it has no use for and was given anyway."""
+
+    model: Path | None = None
+    """A model file instead of the detector's own."""
+    people: int = 1
+    """How many people it looks for at most."""
+    person_model: str | None = None
+    """A model that finds people's boxes, or "none"."""
+    detect_every: int | None = None
+    """Frames from one look for people to the next."""
+    device: str = "auto"
+    threads: int = 1
+    """CPU threads for one frame."""
 
 
 class Detector(Protocol):
@@ -22,6 +44,10 @@ class Detector(Protocol):
         Raises:
             DetectorError: the detector cannot go on.
         """
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What runs and on what, as JSON values, for statistics and exports."""
         ...
 
     def close(self) -> None:

@@ -14,9 +14,10 @@ import numpy as np
 from mediapipe.tasks.python import BaseOptions, vision
 from numpy.typing import NDArray
 
+from posemamba_live.detectors.base import Detector, DetectorSettings
 from posemamba_live.detectors.bundle import load_bundle
 from posemamba_live.detectors.native_log import without_native_log
-from posemamba_live.errors import DetectorError
+from posemamba_live.errors import DetectorError, UsageError
 from posemamba_live.skeleton import BLAZEPOSE_33, from_blazepose
 from posemamba_live.types import Detection, Frame
 
@@ -25,6 +26,25 @@ logger = logging.getLogger(__name__)
 MIN_CONFIDENCE: Final = 0.5
 _RESTART_GAP_MS: Final = 33
 """Put between two sources that one detector sees one after the other."""
+
+
+def build(name: str, settings: DetectorSettings) -> Detector:
+    """The detector of the command line.
+
+    Raises:
+        UsageError: a setting for other detectors.
+        DetectorError: the model cannot be used.
+    """
+    for option, given in (
+        ("--person-model", settings.person_model),
+        ("--detect-every", settings.detect_every),
+    ):
+        if given is not None:
+            raise UsageError(
+                f"{option} is not for {name}, which finds people by itself",
+                hint=f"leave out {option}, or choose --detector rtmpose",
+            )
+    return MediaPipeDetector(settings.model, settings.people)
 
 
 class MediaPipeDetector:
@@ -52,6 +72,7 @@ class MediaPipeDetector:
         min_confidence: float = MIN_CONFIDENCE,
     ) -> None:
         bundle = load_bundle() if model is None else _read_model(model)
+        self._model = model
         options = vision.PoseLandmarkerOptions(
             base_options=BaseOptions(model_asset_buffer=bundle),
             running_mode=vision.RunningMode.VIDEO,
@@ -72,7 +93,8 @@ class MediaPipeDetector:
             raise DetectorError(
                 "MediaPipe cannot load its pose landmarker",
                 why=f"{model or 'the cached bundle'}: {_first_line(error)}",
-                hint="a .task bundle of the Pose Landmarker (lite, full or heavy)",
+                hint="a .task bundle of the Pose Landmarker (lite, full or heavy); "
+                "an .onnx model goes with --detector rtmpose",
             ) from error
 
     def detect(self, frame: Frame) -> list[Detection]:
@@ -102,6 +124,10 @@ class MediaPipeDetector:
         if people:
             self._quiet = False  # the last of MediaPipe's start-up messages comes with a person
         return people
+
+    def describe(self) -> dict[str, Any]:
+        model = "pose_landmarker_full" if self._model is None else self._model.name
+        return {"name": self.name, "model": model, "version": mediapipe.__version__}
 
     def close(self) -> None:
         if self._landmarker is not None:

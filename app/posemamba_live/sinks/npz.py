@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -14,11 +14,11 @@ import numpy as np
 from posemamba.skeleton import JOINT_NAMES, NUM_JOINTS, PARENTS
 from posemamba_live.errors import SinkError
 from posemamba_live.sinks.base import check_output, partial_path
-from posemamba_live.types import Pose3D
+from posemamba_live.types import ExtraPoints, Pose3D
 
 SCHEMA_VERSION: Final = 1
 SUFFIX: Final = ".npz"
-_RECORDED_PACKAGES: Final = ("posemamba-live", "torch", "numpy", "mediapipe")
+_RECORDED_PACKAGES: Final = ("posemamba-live", "torch", "numpy", "mediapipe", "onnxruntime")
 
 
 class NpzExporter:
@@ -74,7 +74,7 @@ class NpzExporter:
             return np.array(values, dtype).reshape(len(poses), *shape)
 
         meta = {"schema_version": SCHEMA_VERSION, "versions": _versions(), **self._meta}
-        return {
+        arrays = {
             "frame_index": rows([p.frame_index for p in poses], np.int64),
             "timestamp": rows([p.pose2d.timestamp for p in poses], np.float64),
             "person_id": rows([p.person_id for p in poses], np.int32),
@@ -90,6 +90,20 @@ class NpzExporter:
             "joint_parents": np.array(PARENTS, np.int32),
             "meta": np.array(json.dumps(meta, ensure_ascii=False)),
         }
+        return arrays | _extra([p.pose2d.extra for p in poses])
+
+
+def _extra(points: Sequence[ExtraPoints | None]) -> dict[str, Any]:
+    """What the detector saw beyond the 17 joints, if it is one that does: NaN where it did not."""
+    names = next((extra.names for extra in points if extra is not None), None)
+    if names is None:
+        return {}
+    positions = np.full((len(points), len(names), 2), np.nan, np.float32)
+    scores = np.zeros((len(points), len(names)), np.float32)
+    for row, extra in enumerate(points):
+        if extra is not None and extra.names == names:
+            positions[row], scores[row] = extra.points, extra.scores
+    return {"extra_names": np.array(names), "extra_2d": positions, "extra_scores": scores}
 
 
 def _versions() -> dict[str, str]:
