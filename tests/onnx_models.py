@@ -18,12 +18,30 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-COLORS: Final = np.array([(r, g, b) for r in (30, 130, 230) for g in (30, 130, 230)
-                          for b in (30, 130, 230)], np.float32)[:26]  # fmt: skip
-"""RGB of each keypoint's disc."""
 BODIES: Final = ((90, 60, 180), (60, 180, 90))
 """RGB of the first person's rectangle and of the second one's."""
 GROUND: Final = (0, 0, 0)
+
+
+def _colors(count: int) -> NDArray[np.float32]:
+    """(count, 3) colours none of which is a blend of another one with what is around it."""
+    rng = np.random.default_rng(4)
+    around = np.array([*BODIES, GROUND], float)
+    chosen = np.zeros((0, 3))
+    share = np.linspace(0.0, 1.0, 30)[:, None, None, None]
+    while len(chosen) < count:
+        candidate = np.round(rng.uniform(0, 255, 3))
+        tried = np.vstack([chosen, candidate])
+        blends = share * tried[:, None] + (1 - share) * around  # (30, N, 3, 3)
+        apart = np.linalg.norm(blends[..., None, :] - tried, axis=-1)  # (30, N, 3, N)
+        own = np.eye(len(tried), dtype=bool)[:, None]
+        if np.where(own, np.inf, apart).min() > 25:
+            chosen = tried
+    return chosen.astype(np.float32)
+
+
+COLORS: Final = _colors(26)
+"""RGB of each keypoint's disc."""
 MEAN: Final = np.array([123.675, 116.28, 103.53], np.float32)
 STD: Final = np.array([58.395, 57.12, 57.375], np.float32)
 _SUBPIXELS: Final = 16
@@ -74,13 +92,12 @@ class _Graph:
         return name
 
     def save(self, path: Path, picture: Sequence[Any], outputs: dict[str, Sequence[Any]]) -> Path:
-        graph = helper.make_graph(
-            self.nodes,
-            "test",
-            [helper.make_tensor_value_info("input", TensorProto.FLOAT, list(picture))],
-            [helper.make_tensor_value_info(n, TensorProto.FLOAT, list(s)) for n, s in outputs.items()],
-            self.constants,
-        )  # fmt: skip
+        def tensor(name: str, shape: Sequence[Any]) -> Any:
+            return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
+
+        answers = [tensor(name, shape) for name, shape in outputs.items()]
+        inputs = [tensor("input", picture)]
+        graph = helper.make_graph(self.nodes, "test", inputs, answers, self.constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         onnx.checker.check_model(model)
         onnx.save(model, str(path))
@@ -97,7 +114,7 @@ class _Graph:
         squared = self.add("Mul", picture, picture)
         length = self.add("ReduceSum", squared, self.constant([1], np.int64), keepdims=1)
         distance = self.add("Add", crossed, length)
-        return self.add("Exp", self.add("Mul", distance, self.constant(-1.0 / 300.0)))
+        return self.add("Exp", self.add("Mul", distance, self.constant(-1.0 / 100.0)))
 
 
 def pose_model(
@@ -133,11 +150,13 @@ def fixed_pose_model(path: Path, x: NDArray[Any], y: NDArray[Any], height: int =
     nothing = graph.add("Mul", graph.add("ReduceMean", "input", keepdims=0), graph.constant(0.0))
     for name, bins in (("simcc_x", x), ("simcc_y", y)):
         graph.add("Add", nothing, graph.constant(bins), output=name)
-    return graph.save(path, (1, 3, height, x.shape[2] // 2), {"simcc_x": x.shape, "simcc_y": y.shape})
+    return graph.save(
+        path, (1, 3, height, x.shape[2] // 2), {"simcc_x": x.shape, "simcc_y": y.shape}
+    )
 
 
 def _box_of(graph: _Graph, alike: str, size: tuple[int, int]) -> tuple[str, str]:
-    """(1, N, H, W) likeness to bodies to (1, N, 4) edges of each and (1, N, 1) whether it is there."""
+    """(1, N, H, W) likeness to bodies to (1, N, 4) edges and (1, N, 1) whether they are there."""
     edges = []
     for axis, length in ((2, size[0]), (3, size[1])):
         line = graph.add("ReduceMax", alike, axes=[axis], keepdims=0)
@@ -210,8 +229,8 @@ def grid_model(
     two = graph.add("Add", one, graph.constant(shift))
     rest = np.zeros((1, cells, 5 + classes), np.float32)
     rest[..., :4] = (size[0] / 2, size[1] / 2, 9.0, 9.0) if decoded else 0.0
-    cat = at + 40
-    rest[0, cat, [4, 5 + 15 % classes]] = 1.0
+    if classes > 15:
+        rest[0, at + 40, [4, 5 + 15]] = 1.0
     graph.add("Concat", graph.constant(rest[:, :at]), one, two, graph.constant(rest[:, at + 2 :]),
               axis=1, output="output")  # fmt: skip
     return graph.save(path, (1, 3, size[1], size[0]), {"output": (1, cells, 5 + classes)})

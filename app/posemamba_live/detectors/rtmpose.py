@@ -269,8 +269,9 @@ def _peak(response: FloatArray) -> FloatArray:
         return np.take_along_axis(response, (inside + offset)[..., None], -1)[..., 0]
 
     below, here, above = at(-_REACH), at(0), at(_REACH)
-    bend = np.maximum(2.0 * here - below - above, 1e-12)
-    shift = np.clip(0.5 * _REACH * (above - below) / bend, -0.5, 0.5)
+    with np.errstate(invalid="ignore"):  # infinite responses: their people are left out
+        bend = np.maximum(2.0 * here - below - above, 1e-12)
+        shift = np.clip(0.5 * _REACH * (above - below) / bend, -0.5, 0.5)
     return np.asarray(np.where(top == inside, top + shift, top), np.float32)
 
 
