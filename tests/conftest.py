@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,17 @@ if not torch.cuda.is_available():
 
 DEMO_VIDEOS: Final = Path(__file__).parent.parent / "demo_videos"
 WINDOW: Final = 9
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Commands set how much is logged; the tests that follow shall not notice."""
+    loggers = [logging.getLogger(name) for name in (None, "posemamba", "posemamba_live")]
+    before = [(logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ programs, where signals, terminals or import time matter.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import pickle
 import re
@@ -15,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -36,16 +35,7 @@ def no_display(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
 
 
-@pytest.fixture(autouse=True)
-def restored_logging() -> Iterator[None]:
-    """Commands set how much is logged; the tests that follow shall not notice."""
-    loggers = [logging.getLogger(name) for name in (None, "posemamba", "posemamba_live")]
-    before = [(logger.level, logger.handlers[:]) for logger in loggers]
-    yield
-    for logger, (level, handlers) in zip(loggers, before, strict=True):
-        logger.setLevel(level)
-        logger.handlers[:] = handlers
-
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 Refused = tuple[int, str]
 
@@ -70,6 +60,7 @@ def test_help_names_every_option_and_key(capsys: pytest.CaptureFixture[str]) -> 
     for option in (
         "--camera", "--realtime", "--export", "--record", "--overwrite", "--headless",
         "--weights", "--mode", "--window", "--delay", "--detector", "--detector-model",
+        "--person-model", "--detect-every",
         "--people", "--device", "--threads", "--height", "--fov", "--smooth", "--mirror",
         "--start", "--end", "--max-frames", "--duration", "--stats", "--verbose", "--quiet",
         "--version", "fast|balanced|accurate", "auto|cpu|cuda", "Space pause", "Q, Esc quit",
@@ -86,8 +77,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys\nfrom posemamba_live import cli\ncli.run(['--help'])\n"
-        "heavy = {'torch', 'cv2', 'mediapipe', 'open3d', 'numba', 'scipy'} & set(sys.modules)\n"
-        "sys.exit(','.join(heavy) or 0)"
+        "heavy = {'torch', 'cv2', 'mediapipe', 'onnxruntime', 'open3d', 'numba', 'scipy'}\n"
+        "sys.exit(','.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -127,6 +118,9 @@ def test_help_loads_nothing_heavy() -> None:
         (["CLIP", "--export", "a.npz", "--export", "./a.npz"], "twice"),
         (["CLIP", "--record", "CLIP", "--overwrite"], "the source itself"),
         (["CLIP", "--detector-model", "missing.task", "--export", "a.npz"], "missing.task"),
+        (["CLIP", "--person-model", "no.onnx", "--export", "a.npz"], "no.onnx"),
+        (["CLIP", "--person-model", "none", "--export", "a.npz"], "--person-model is not for"),
+        (["CLIP", "--detect-every", "0"], "--detect-every 0"),
         (["CLIP", "--detector", "crystal-ball", "--export", "a.npz"], "crystal-ball"),
     ],
 )

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from posemamba.skeleton import LIMB_JOINTS
+from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS
 from posemamba_live.detectors import DetectorSettings, bundle, create_detector
 from posemamba_live.detectors.mediapipe import MediaPipeDetector
 from posemamba_live.detectors.native_log import without_native_log
@@ -72,6 +72,21 @@ def test_world_landmarks_are_metres_in_camera_axes(detector):
     error = (world - world[:, :1]) - (expected - expected[:, :1])
     # MPJPE of this clip is 71 mm; a wrong axis or unit would give hundreds.
     assert np.linalg.norm(error, axis=-1)[:, LIMBS].mean() < 0.12
+
+
+def test_feet_and_hands_come_along_by_name(detector):
+    for frame in clip("walk_turn", 10):
+        found = detector.detect(frame)[0]
+    joints = dict(zip(JOINT_NAMES, found.keypoints, strict=True))
+    extra = dict(zip(found.extra.names, found.extra.points, strict=True))
+    assert len(extra) == 20
+    height = np.ptp(found.keypoints[:, 1])
+    for side, short in (("left", "L"), ("right", "R")):
+        for name, joint in (("heel", "Ankle"), ("foot_index", "Ankle"), ("index", "Wrist")):
+            apart = np.linalg.norm(extra[f"{side}_{name}"] - joints[short + joint])
+            assert 0.0 < apart < 0.2 * height
+        assert extra[f"{side}_heel"][1] > joints[f"{short}Knee"][1]  # below the knee
+    assert found.extra.scores.shape == (20,)
 
 
 def test_nobody_is_an_empty_list_and_people_may_leave_and_return(detector):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from posemamba.skeleton import JOINT_NAMES, PARENTS
 from posemamba_live.errors import EXIT_USAGE, SinkError, UsageError
 from posemamba_live.sinks import check_output, create_exporter
-from posemamba_live.types import Pose2D, Pose3D
+from posemamba_live.types import ExtraPoints, Pose2D, Pose3D
 
 META = {"fps": 29.97, "image_size": [640, 360], "weights": "m3", "height_m": 1.7}
 LAYOUT = {
@@ -70,6 +71,20 @@ def test_layout(tmp_path: Path, frames: int) -> None:
     assert tuple(data["joint_names"]) == JOINT_NAMES
     assert tuple(data["joint_parents"]) == PARENTS
     assert set(data) == {*LAYOUT, "fps", "image_size", "joint_names", "joint_parents", "meta"}
+
+
+def test_extra_points_have_keys_of_their_own_only_where_there_are_any(tmp_path: Path) -> None:
+    names = ("left_heel", "right_heel", "left_thumb4")
+    extra = ExtraPoints(names, np.arange(6, dtype=np.float32).reshape(3, 2), np.full(3, 0.8, "f4"))
+    poses = [pose(0), pose(1), pose(2, predicted=True)]
+    poses[1] = replace(poses[1], pose2d=replace(poses[1].pose2d, extra=extra))
+    data = export(tmp_path / "poses.npz", poses)
+    assert tuple(data["extra_names"]) == names
+    assert data["extra_2d"].shape == (3, 3, 2)
+    assert data["extra_2d"].dtype == data["extra_scores"].dtype == np.float32
+    np.testing.assert_array_equal(data["extra_2d"][1], extra.points)
+    assert np.isnan(data["extra_2d"][[0, 2]]).all()
+    np.testing.assert_allclose(data["extra_scores"], [[0.0] * 3, [0.8] * 3, [0.0] * 3])
 
 
 def test_rows_are_sorted_and_carry_their_pose(tmp_path: Path) -> None:

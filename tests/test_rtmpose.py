@@ -462,6 +462,7 @@ def test_given_models_are_used_and_described(models):
         "person_model": "rtmdet.onnx",
         "detect_every": 1,
         "provider": "CPUExecutionProvider",
+        "threads": 1,
     }
     assert len(detector.detect(frame(picture((BOX, layout(BOX, 26)))))) == 1
     assert build(models, "rtmo", model="rtmo").describe()["model"] == "rtmo.onnx"

@@ -66,6 +66,7 @@ class OnnxModel:
 
     def __init__(self, path: Path, *, device: str = "auto", threads: int = 1) -> None:
         self.path = path
+        self.threads = threads
         self._session = _open(path, _providers(device), threads)
         self.provider: str = self._session.get_providers()[0]
         self._input = self._picture_input()
@@ -75,6 +76,10 @@ class OnnxModel:
         self.batched = not isinstance(dimension, int)
         """Whether one run takes any number of pictures."""
         self.kind, self._order = self._recognise()
+
+    def runs_on(self) -> dict[str, Any]:
+        """Provider and CPU threads, as JSON values."""
+        return {"provider": self.provider, "threads": self.threads}
 
     @property
     def input_name(self) -> str:

@@ -156,7 +156,7 @@ class RTMPoseDetector:
             "model": pose.path.name,
             "person_model": person.model.path.name if person else None,
             "detect_every": interval,
-            "provider": pose.provider,
+            **pose.runs_on(),
         }
         self._limit = people + _SPARE_PEOPLE if person else 1
         self._interval = interval
@@ -300,7 +300,7 @@ class RTMODetector:
             "model": model.path.name,
             "person_model": None,
             "detect_every": 1,
-            "provider": model.provider,
+            **model.runs_on(),
         }
 
     def describe(self) -> dict[str, Any]:
