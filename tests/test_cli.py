@@ -11,6 +11,7 @@ import os
 import pickle
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -62,8 +63,9 @@ def test_help_names_every_option_and_key(capsys: pytest.CaptureFixture[str]) -> 
         "--weights", "--mode", "--window", "--delay", "--detector", "--detector-model",
         "--person-model", "--detect-every",
         "--people", "--device", "--threads", "--height", "--fov", "--smooth", "--mirror",
-        "--start", "--end", "--max-frames", "--duration", "--stats", "--verbose", "--quiet",
-        "--version", "fast|balanced|accurate", "auto|cpu|cuda", "Space pause", "Q, Esc quit",
+        "--start", "--end", "--max-frames", "--duration", "--stats", "--stream", "--verbose",
+        "--quiet", "--version", "fast|balanced|accurate", "auto|cpu|cuda", "Space pause",
+        "Q, Esc quit",
     ):  # fmt: skip
         assert option in text
     assert cli.run(["-h"]) == 0
@@ -111,6 +113,9 @@ def test_help_loads_nothing_heavy() -> None:
         (["CLIP", "--mode", "perfect"], "perfect"),
         (["CLIP", "--device", "tpu"], "tpu"),
         (["CLIP", "--headless"], "nothing to do"),
+        (["CLIP", "--stream", "http://localhost:80"], "--stream http://localhost:80"),
+        (["CLIP", "--stream", "ws://localhost:99999"], "--stream ws://localhost:99999"),
+        (["CLIP", "--stream", "udp://:9", "--stream", "udp://127.0.0.1:9"], "twice"),
         (["CLIP", "--export", "poses.docx"], ".docx"),
         (["CLIP", "--export", "poses"], "no suffix"),
         (["CLIP", "--record", "video.gif"], ".gif"),
@@ -252,6 +257,14 @@ def test_bad_weights(
     assert not export.exists()
 
 
+def test_a_port_that_is_taken(walk_clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"ws://127.0.0.1:{taken.getsockname()[1]}"
+        code, err = refuse(capsys, [walk_clip, "--headless", "--stream", url])
+    assert code == 1
+    assert url in err
+
+
 # -- runs ------------------------------------------------------------------------------------
 
 
@@ -369,6 +382,37 @@ def test_part_of_a_file_in_each_mode(
         first = 30 if mode == "fast" else 0
         with np.load(export) as data:
             np.testing.assert_array_equal(data["frame_index"], np.arange(first, first + 15))
+
+
+def test_a_run_may_do_nothing_but_stream(
+    walk_clip: Path, tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(10.0)
+        url = f"udp://127.0.0.1:{receiver.getsockname()[1]}"
+        export, stats = tmp_path / "poses.npz", tmp_path / "stats.json"
+        code = cli.run(
+            [
+                str(walk_clip), "--headless", "--stream", url, "--max-frames", "30",
+                "--weights", str(tiny_weights), "--export", str(export), "--stats", str(stats),
+            ]
+        )  # fmt: skip
+        messages = [json.loads(receiver.recv(65536)) for _ in range(30)]
+    assert code == 0
+    out, err = capsys.readouterr()
+    assert f"streamed 30 messages to {url}" in out
+    assert "--realtime" in err, "a file is streamed as fast as it is processed, which is said"
+    assert [message["frame_index"] for message in messages] == list(range(30))
+    with np.load(export) as data:
+        for message in messages:
+            (person,) = message["people"]
+            row = message["frame_index"]
+            assert person["person_id"] == data["person_id"][row]
+            np.testing.assert_allclose(message["timestamp"], data["timestamp"][row], atol=1e-5)
+            np.testing.assert_allclose(person["scores_2d"], data["scores_2d"][row], atol=1e-3)
+    (figures,) = json.loads(stats.read_text())["streams"]
+    assert figures == {"url": url, "sent": 30, "dropped": 0, "receivers": 1, "trouble": ""}
 
 
 def test_existing_outputs_are_replaced_when_told(

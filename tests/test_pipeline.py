@@ -29,6 +29,7 @@ from posemamba_live.sinks.hud import HudInfo
 from posemamba_live.sinks.keys import Action
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.stats import Reservoir, RunStats
+from posemamba_live.streams import StreamFigures
 from posemamba_live.types import Detection, Frame, LiftedPose, Pose2D, Pose3D
 
 FPS = 30.0
@@ -413,6 +414,94 @@ def test_pause_holds_the_live_picture_while_work_goes_on(
     assert result.frames > 10
 
 
+# -- streams ---------------------------------------------------------------------------------
+
+
+class Antenna:
+    """A stream that only remembers; it may hang in its first picture, or break."""
+
+    def __init__(self, *, wait: threading.Event | None = None, fail_at: int = -1) -> None:
+        self.figures = StreamFigures("test://antenna")
+        self.frames: list[int] = []
+        self.poses: list[Pose3D] = []
+        self.closed = 0
+        self._wait, self._fail_at = wait, fail_at
+
+    def write(self, frame: Frame, poses: Sequence[Pose3D]) -> None:
+        if self._wait is not None:
+            self._wait.wait(240.0)
+        if len(self.frames) == self._fail_at:
+            raise RuntimeError("the antenna has come off")
+        self.frames.append(frame.index)
+        self.poses.extend(poses)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_streams_get_every_picture_of_a_file(
+    file_lifter: Callable[[], Lifter], tmp_path: Path
+) -> None:
+    antenna, out = Antenna(), outputs(tmp_path)
+    # Short bursts, which the stream's few places can hold.
+    run(Film(100), Finder(blind=range(50, 70)), file_lifter, out, streams=[antenna])
+    assert antenna.frames == list(range(100)), "pictures without anybody too"
+    assert [pose.frame_index for pose in antenna.poses] == [*range(50), *range(70, 100)]
+    assert antenna.closed == 1
+    assert antenna.figures.dropped == 0
+    assert antenna.poses[0].pose2d.image_size == SIZE, "nothing was drawn, nothing was resized"
+
+
+def test_streaming_alone_is_work_enough(live_lifter: Callable[[], Lifter]) -> None:
+    antenna = Antenna()
+    nothing = Outputs([], None, lambda path: Tape(), {})
+    with LiveSource(lambda: Camera(60)) as camera:
+        result, _ = run(camera, Finder(), live_lifter, nothing, streams=[antenna])
+    assert result.errors == ()
+    assert antenna.frames == sorted(set(antenna.frames))
+    assert len(antenna.frames) + antenna.figures.dropped == result.frames
+
+
+def test_a_stream_that_hangs_slows_nobody(
+    live_lifter: Callable[[], Lifter], tmp_path: Path
+) -> None:
+    freed = threading.Event()
+    hanging, sound, tape = Antenna(wait=freed), Antenna(), Tape()
+    looked_at: list[int] = []
+
+    def watch(index: int) -> None:
+        looked_at.append(index)
+        if len(looked_at) == 60:  # so many have passed while the stream was stuck
+            freed.set()
+
+    with LiveSource(lambda: Camera(100_000)) as camera:
+        live = Run(
+            camera, Finder(on_frame=watch), live_lifter, SceneSettings(1.7, 60.0, 1.0),
+            outputs(tmp_path, tape), RunStats(), streams=[hanging, sound],
+        )  # fmt: skip
+        threading.Thread(target=lambda: (freed.wait(240.0), live.stop())).start()
+        result = live.run()
+    assert freed.is_set()
+    assert tape.frames == rows(tmp_path), "recording and export have them all"
+    assert hanging.frames[0] == tape.frames[0]
+    assert tape.frames.index(hanging.frames[1]) > 40, "after that the newest, none that waited"
+    for stream in (hanging, sound):
+        assert len(stream.frames) + stream.figures.dropped == result.frames
+        assert stream.closed == 1
+
+
+def test_a_stream_that_breaks_takes_nothing_with_it(
+    file_lifter: Callable[[], Lifter], tmp_path: Path
+) -> None:
+    broken, sound = Antenna(fail_at=10), Antenna()
+    result, _ = run(Film(60), Finder(), file_lifter, outputs(tmp_path), streams=[broken, sound])
+    assert len(result.errors) == 1
+    assert "test://antenna" in str(result.errors[0])
+    assert "come off" in str(result.errors[0])
+    assert rows(tmp_path) == sound.frames == list(range(60))
+    assert not result.interrupted
+
+
 # -- parts -----------------------------------------------------------------------------------
 
 
@@ -446,6 +535,15 @@ def test_abandoning_a_channel_frees_its_writer() -> None:
     assert not writer.is_alive()
     channel.put(3)
     assert list(channel) == []
+
+
+def test_push_never_waits_and_keeps_the_newest() -> None:
+    channel: Channel[int] = Channel(2)
+    for item in range(5):
+        channel.push(item)
+    channel.close()
+    assert list(channel) == [3, 4]
+    assert channel.lost == 3
 
 
 def test_offer_never_waits() -> None:

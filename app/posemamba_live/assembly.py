@@ -32,17 +32,19 @@ class Assembler:
 
     Args:
         scene: places the poses; None where nobody looks at them before the end.
+        pictures: keep what the frames show; needless where nobody draws.
     """
 
-    def __init__(self, scene: SceneTracker | None) -> None:
+    def __init__(self, scene: SceneTracker | None, *, pictures: bool = True) -> None:
         self._scene = scene
+        self._pictures = pictures and scene is not None
         self._frames: deque[Frame] = deque()
         self._poses: dict[int, list[LiftedPose]] = {}
 
     def push(self, news: Lifted) -> Iterator[Picture]:
         """Take the next news; yields the frames that are now complete, in order."""
         if news.frame is not None:
-            self._frames.append(_kept(news.frame, picture=self._scene is not None))
+            self._frames.append(_kept(news.frame, picture=self._pictures))
         for pose in news.poses:
             self._poses.setdefault(pose.pose2d.frame_index, []).append(pose)
         while self._frames and self._frames[0].index <= news.settled:
@@ -51,7 +53,9 @@ class Assembler:
             people.sort(key=lambda pose: pose.pose2d.person_id)
             scene = self._scene
             placed = [] if scene is None else [scene.update(pose) for pose in people]
-            yield Picture(frame, tuple(_drawn(pose, frame) for pose in placed))
+            if self._pictures:
+                placed = [_drawn(pose, frame) for pose in placed]
+            yield Picture(frame, tuple(placed))
 
 
 def _kept(frame: Frame, *, picture: bool) -> Frame:

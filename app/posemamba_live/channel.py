@@ -23,6 +23,8 @@ class Channel(Generic[T]):
         self._capacity = capacity
         self._closed = False
         self._abandoned = False
+        self.lost = 0
+        """Items that `push` gave up for newer ones."""
         self._changed = threading.Condition()
 
     def put(self, item: T) -> None:
@@ -42,6 +44,17 @@ class Channel(Generic[T]):
             self._items.append(item)
             self._changed.notify_all()
             return True
+
+    def push(self, item: T) -> None:
+        """Append an item, in place of the oldest one where the channel is full."""
+        with self._changed:
+            if self._abandoned:
+                return
+            if len(self._items) >= self._capacity:
+                self._items.popleft()
+                self.lost += 1
+            self._items.append(item)
+            self._changed.notify_all()
 
     def close(self) -> None:
         """No more items will come."""

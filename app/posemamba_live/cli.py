@@ -91,6 +91,16 @@ def command(
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
+    stream: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Send poses while they are made: ws://localhost:8765 (also a page for the "
+            "browser), osc://HOST (VMC protocol), udp://HOST:PORT. Can be repeated.",
+            metavar="URL",
+            show_default=False,
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
     stats: Annotated[
         Path | None,
         typer.Option(
@@ -299,6 +309,7 @@ def command(
         realtime=realtime,
         exports=export or (),
         record=record,
+        streams=stream or (),
         stats=stats,
         overwrite=overwrite,
         headless=headless,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from posemamba_live.errors import UsageError
+from posemamba_live.streams.address import MAX_PORT, StreamAddress, parse_address
 
 MAX_PEOPLE: Final = 4
 
@@ -39,6 +40,7 @@ class Options:
     realtime: bool = False
     exports: Sequence[Path] = ()
     record: Path | None = None
+    streams: Sequence[str] = ()
     stats: Path | None = None
     overwrite: bool = False
     headless: bool = False
@@ -70,6 +72,11 @@ class Options:
     def outputs(self) -> list[Path]:
         """Every file that the run is to write."""
         return [*self.exports, *(path for path in (self.record, self.stats) if path is not None)]
+
+    @property
+    def addresses(self) -> list[StreamAddress]:
+        """Where the run is to stream to."""
+        return [parse_address(url) for url in self.streams]
 
     def check(self) -> None:
         """Refuse what cannot be meant.
@@ -109,6 +116,7 @@ class Options:
                 hint=f"at most --delay {self.window - 1}",
             )
         self._check_files()
+        self._check_streams()
 
     def _check_files(self) -> None:
         if self.detector_model is not None and not self.detector_model.is_file():
@@ -130,11 +138,25 @@ class Options:
             seen.add(resolved)
             if self.source is not None and resolved == Path(self.source).resolve():
                 raise UsageError(f"{path} is the source itself", hint="choose another name")
-        if self.headless and not self.outputs:
+        if self.headless and not (self.outputs or self.streams):
             raise UsageError(
                 "Without a window and without a file there is nothing to do",
-                hint="add --export poses.npz or --record video.mp4, or leave out --headless",
+                hint="add --export poses.npz, --record video.mp4 or --stream ws://localhost:8765, "
+                "or leave out --headless",
             )
+
+    def _check_streams(self) -> None:
+        seen: set[tuple[bool, str, int]] = set()
+        for address in self.addresses:
+            where = (address.scheme == "ws", address.host, address.port)
+            if where in seen:
+                raise UsageError(f"--stream {address} is there twice", hint="once is enough")
+            seen.add(where)
+            if address.scheme == "osc" and address.port + self.people - 1 > MAX_PORT:
+                raise UsageError(
+                    f"--stream {address} has no ports for {self.people} people",
+                    hint=f"each person has one: at most {MAX_PORT + 1 - self.people}",
+                )
 
 
 def _in_range(name: str, value: float, low: float, high: float, unit: str) -> None:

@@ -1,11 +1,14 @@
 """The run: stages, the threads between them, and what happens when one of them ends.
 
-    source -> detector -> tracker, lifter -> scene -> recorder, window
-     read      detect          lift           draw      record
+    source -> detector -> tracker, lifter -> scene -> recorder, window, streams
+     read      detect          lift           draw      record            stream
 
 Each arrow between stages is a bounded channel. With a file a full channel makes the stage
 before it wait, and nothing is dropped. A live source only ever hands out its newest
 picture, so that there a wait becomes a dropped frame, not a delay.
+
+Streams never make anything wait: each has a thread of its own, and what it has not taken is
+replaced by something newer. One that fails takes nothing with it.
 
 A stage that fails ends like one that has finished: the stages after it complete what they
 have, the ones before it stop, and the files hold everything up to the failure.
@@ -27,7 +30,7 @@ from typing import Any, Final, Protocol
 from posemamba_live.assembly import Assembler, Picture
 from posemamba_live.channel import Channel
 from posemamba_live.detectors import Detector
-from posemamba_live.errors import LiveError
+from posemamba_live.errors import LiveError, SinkError
 from posemamba_live.lifter import Lifter
 from posemamba_live.network import use_threads
 from posemamba_live.outputs import Outputs, fresh_name
@@ -38,6 +41,7 @@ from posemamba_live.sinks.hud import HudInfo
 from posemamba_live.sinks.keys import Action
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.stats import RunStats
+from posemamba_live.streams import Stream
 from posemamba_live.types import Detection, Frame, LiftedPose, Pose3D
 
 logger = logging.getLogger(__name__)
@@ -46,6 +50,8 @@ _FILE_CAPACITY: Final = 8
 """Frames between two stages of a file run: evens out stages whose work comes in bursts."""
 _RECORD_CAPACITY: Final = 30
 """Frames that a live recording may be behind; the next one is left out."""
+_STREAM_CAPACITY: Final = 64
+"""Pictures of a file, which come in bursts, that a stream may be behind; live there is one."""
 _KEPT_POSES: Final = 20_000
 """What "export now" can go back to in an endless run: about ten minutes of one person."""
 _IDLE_S: Final = 0.05
@@ -106,6 +112,7 @@ class Run:
         duration: seconds from the first frame on, of a file's own time or of the clock.
         threads: for the network.
         window: shows the run; None without one.
+        streams: take every picture as soon as its poses are there. They are closed at the end.
         title: the window's line on source and weights.
     """
 
@@ -123,6 +130,7 @@ class Run:
         threads: int = 1,
         window: Window | None = None,
         title: str = "",
+        streams: Sequence[Stream] = (),
     ) -> None:
         self.stats = stats
         self.source = source
@@ -139,6 +147,7 @@ class Run:
         self._window = window
         self._title = title
         self._draws = window is not None or outputs.recording
+        self._streams = streams
         self._stopping = threading.Event()
         self._interrupted = False
         self._deadline: float | None = None
@@ -154,6 +163,8 @@ class Run:
         self._detected: Channel[tuple[Frame, list[Detection]]] = Channel(capacity)
         self._results: Channel[Lifted] = Channel(capacity)
         self._recorded: Channel[Picture] = Channel(_RECORD_CAPACITY)
+        pending = 1 if source.live else _STREAM_CAPACITY
+        self._streamed: list[Channel[Picture]] = [Channel(pending) for _ in streams]
         only_watched = not (outputs.exports or outputs.recording)
         self._screen = Screen(None if source.live else source.fps, waits=only_watched)
         self._shown: Picture | None = None
@@ -205,14 +216,20 @@ class Run:
     # The stages: each runs in a thread of its own.
 
     def _stages(self) -> list[threading.Thread]:
+        streams = [
+            threading.Thread(target=self._stream, args=pair, name="stream", daemon=True)
+            for pair in zip(self._streams, self._streamed, strict=True)
+        ]
         if self._live is not None:
             return [
                 self._stage("detect", self._detect_live, None, self._detected),
                 self._stage("lift", self._lift, self._detected, self._results),
                 self._stage("draw", self._draw, self._results, self._recorded),
                 self._stage("record", self._record, self._recorded, None),
+                *streams,
             ]
         return [
+            *streams,
             self._stage("read", self._read, None, self._frames),
             self._stage("detect", self._detect, self._frames, self._detected),
             self._stage("lift", self._lift, self._detected, self._results),
@@ -291,16 +308,27 @@ class Run:
         self._person_ids.update(pose.pose2d.person_id for pose in poses)
 
     def _draw(self) -> None:
-        assembler = Assembler(self._scene.tracker() if self._draws else None)
-        for lifted in self._results:
-            for picture in assembler.push(lifted):
-                self.stats.frame_out(picture.frame.captured_at)
-                if self._live is not None:
-                    self._recorded.offer(picture)
-                else:
-                    self._write(picture)
-                if self._window is not None:
-                    self._screen.put(picture)
+        placed = self._draws or bool(self._streams)
+        scene = self._scene.tracker() if placed else None
+        assembler = Assembler(scene, pictures=self._draws)
+        try:
+            for lifted in self._results:
+                for picture in assembler.push(lifted):
+                    self._give_out(picture)
+        finally:
+            for channel in self._streamed:
+                channel.close()
+
+    def _give_out(self, picture: Picture) -> None:
+        self.stats.frame_out(picture.frame.captured_at)
+        for channel in self._streamed:
+            channel.push(picture)
+        if self._live is not None:
+            self._recorded.offer(picture)
+        else:
+            self._write(picture)
+        if self._window is not None:
+            self._screen.put(picture)
 
     def _record(self) -> None:
         for picture in self._recorded:
@@ -310,6 +338,18 @@ class Run:
         if self._outputs.recording:
             with self.stats.stage("draw"):
                 self._outputs.write_frame(picture.frame, picture.poses)
+
+    def _stream(self, stream: Stream, pictures: Channel[Picture]) -> None:
+        try:
+            for picture in pictures:
+                stream.write(picture.frame, picture.poses)
+            stream.close()
+        except Exception as error:
+            pictures.abandon()
+            what = f"streaming to {stream.figures.url} failed"
+            logger.debug("%s", what, exc_info=error)
+            self._errors.append(SinkError(what, why=f"{type(error).__name__}: {error}"))
+        stream.figures.dropped += pictures.lost
 
     # The main thread.
 

@@ -22,6 +22,7 @@ from rich.progress import (
 )
 
 from posemamba_live.stats import RunStats
+from posemamba_live.streams.base import StreamFigures
 
 if TYPE_CHECKING:
     from posemamba_live.pipeline import Run, RunResult
@@ -147,7 +148,15 @@ def summary(result: RunResult, stats: RunStats, written: Sequence[Path], *, live
     if live and result.frames:
         lines[0] += f", {stats.latency_ms:.0f} ms from capture to pose (median)"
     lines += [f"wrote {path}" for path in written]
+    lines += [_streamed(figures) for figures in stats.streams]
     return "\n".join(lines)
+
+
+def _streamed(figures: StreamFigures) -> str:
+    line = f"streamed {figures.sent} messages to {figures.url}"
+    if figures.dropped:
+        line += f", {figures.dropped} dropped"
+    return f"{line} ({figures.trouble})" if figures.trouble else line
 
 
 def say(text: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Final
 from posemamba_live import STARTED_AT
 from posemamba_live.errors import SinkError
 from posemamba_live.sinks.base import partial_path
+from posemamba_live.streams.base import StreamFigures
 
 _SAMPLE_SIZE: Final = 4096
 
@@ -80,6 +81,7 @@ class RunStats:
         """What runs as the detector, and on what."""
         self.frames_dropped = 0
         """Captured but never processed, because a newer one was there."""
+        self.streams: list[StreamFigures] = []
         self._lock = threading.Lock()
         self._in = Rate()
         self._out = Rate()
@@ -152,6 +154,7 @@ class RunStats:
                     }
                     for name, times in self._stages.items()
                 },
+                "streams": [figures.to_dict() for figures in self.streams],
                 "rss_mb": round(resident_mb(), 1),
                 "device": self.device,
                 "backend": self.backend,

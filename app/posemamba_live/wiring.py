@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from posemamba_live.pipeline import RunResult
     from posemamba_live.sinks import Sink
     from posemamba_live.sinks.viewer import Viewer
+    from posemamba_live.streams import Stream, StreamAddress
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ def execute(options: Options) -> int:
     with ExitStack() as stack:
         # A source that cannot be opened should say so before seconds are spent on loading.
         source = stack.enter_context(_open(options, realtime=False))
+        streams = [_open_stream(options, address, source, stack) for address in options.addresses]
         checkpoint, detector = _load(options, live=source.live or options.realtime)
         stack.callback(detector.close)
         runtime = _runtime(options, checkpoint)
@@ -99,6 +101,7 @@ def execute(options: Options) -> int:
             threads=_threads(options),
             window=window,
             title=f"{source.name}   {checkpoint.meta.name}   {device}",
+            streams=streams,
         )
         quiet = options.verbosity < 0
         frames = _expected_frames(options, source)
@@ -106,6 +109,7 @@ def execute(options: Options) -> int:
             result = run.run(report)
         stats.device, stats.backend = runtime.device.type, runtime.backend  # a GPU may have failed
         live = source.live
+    stats.streams = [stream.figures for stream in streams]
     return _tell(options, result, stats, outputs.written, live=live)
 
 
@@ -132,11 +136,12 @@ def _tell(
 def _with_window_if_possible(options: Options) -> Options:
     if options.headless or display_available():
         return options
-    if not options.outputs:
+    if not (options.outputs or options.streams):
         raise SinkError(
             "No window can be opened",
             why="there is no display",
-            hint="write files instead: --headless with --export poses.npz or --record video.mp4",
+            hint="write files instead: --headless with --export poses.npz or --record video.mp4, "
+            "or watch in a browser: --headless with --stream ws://localhost:8765",
         )
     logger.warning("no display: running without a window, as with --headless")
     return replace(options, headless=True)
@@ -164,6 +169,22 @@ def _open(options: Options, *, realtime: bool) -> Source:
     )
     logger.info("source %s: %dx%d, %.4g fps", source.name, *source.size, source.fps)
     return source
+
+
+def _open_stream(
+    options: Options, address: StreamAddress, source: Source, stack: ExitStack
+) -> Stream:
+    from posemamba_live.streams import StreamInfo, open_stream
+
+    live = source.live or options.realtime
+    stream = open_stream(address, StreamInfo(source.name, live, source.fps), people=options.people)
+    stack.callback(stream.close)
+    if options.verbosity >= 0:
+        if address.scheme == "ws":
+            say(f"watch at {address.page}")
+        if not live:
+            say(f"{address}: as fast as the file is processed; --realtime plays it at its own rate")
+    return stream
 
 
 def _expected_frames(options: Options, source: Source) -> int | None:

@@ -1,0 +1,94 @@
+"""Where poses are streamed to, as the user names it; read before anything is loaded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+from posemamba_live.errors import UsageError
+
+LOOPBACK: Final = "127.0.0.1"
+DEFAULT_PORTS: Final = {"osc": 39539, "udp": 8766, "ws": 8765}
+"""Scheme to port. 39539 is where receivers of the VMC protocol listen."""
+MAX_PORT: Final = 65535
+FORMATS: Final = ("json", "binary")
+PLACES: Final = ("start", "camera")
+_HINT: Final = "osc://HOST:39539 (VMC), ws://localhost:8765 or udp://HOST:8766"
+_ORIGIN: Final = re.compile(r"https?://[^/?#\s]+")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAddress:
+    """One `--stream`, taken apart."""
+
+    scheme: str
+    """A key of DEFAULT_PORTS."""
+    host: str
+    """A name, or an address without brackets."""
+    port: int
+    format: str = "json"
+    """Of FORMATS; only `udp` knows both (a WebSocket client chooses for itself)."""
+    place: str = "start"
+    """Of PLACES, for `osc`: the origin is where the first person first stood, or the camera."""
+    origins: tuple[str, ...] = ()
+    """Web sites whose pages may read a `ws` stream besides its own page."""
+
+    @property
+    def page(self) -> str:
+        """What to open in a browser on this machine."""
+        here = self.host in (LOOPBACK, "::1", "0.0.0.0", "::")
+        url = str(replace(self, host="localhost") if here else self)
+        return url.replace("ws:", "http:", 1)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def parse_address(url: str) -> StreamAddress:
+    """Read what was given as `--stream`. Host and port may be left out.
+
+    Raises:
+        UsageError: it cannot be meant.
+    """
+    what = f"--stream {url} is not an address to stream to"
+    try:
+        parts = urlsplit(url)
+        given = parts.port
+        query = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError as error:
+        raise UsageError(what, why=str(error), hint=_HINT) from error
+    if parts.scheme not in DEFAULT_PORTS or not url.startswith(f"{parts.scheme}://"):
+        raise UsageError(what, why="it has to begin with osc://, ws:// or udp://", hint=_HINT)
+    if parts.path not in ("", "/") or parts.fragment or "@" in parts.netloc:
+        raise UsageError(what, why="only a host and a port can follow", hint=_HINT)
+    if given == 0:
+        raise UsageError(what, why="port 0 is none", hint="a port from 1 to 65535")
+    port = given or DEFAULT_PORTS[parts.scheme]
+    known = {"udp": {"format"}, "osc": {"place"}, "ws": {"origin"}}[parts.scheme]
+    if query.keys() - known:
+        odd = ", ".join(sorted(query.keys() - known))
+        raise UsageError(
+            what,
+            why=f"unknown setting {odd}",
+            hint="udp://...?format=binary, osc://...?place=camera, "
+            "ws://...?origin=http://localhost:3000",
+        )
+    chosen = {}
+    for name, values in (("format", FORMATS), ("place", PLACES)):
+        given_values = query.get(name, [values[0]])
+        if len(given_values) != 1 or given_values[0] not in values:
+            raise UsageError(
+                what, why=f"unknown {name}", hint=f"{name}={f' or {name}='.join(values)}"
+            )
+        chosen[name] = given_values[0]
+    origins = tuple(origin.rstrip("/") for origin in query.get("origin", []))
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise UsageError(
+                what, why=f"{origin!r} is no web site", hint="origin=http://localhost:3000"
+            )
+    host = parts.hostname or LOOPBACK
+    return StreamAddress(parts.scheme, host, port, **chosen, origins=origins)

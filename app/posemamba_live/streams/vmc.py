@@ -1,0 +1,179 @@
+"""The VMC protocol (protocol.vmc.info): OSC messages that move an avatar's bones.
+
+For each person and picture, to a port of their own:
+
+    /VMC/Ext/Root/Pos  "root" position rotation      always the origin, not turned
+    /VMC/Ext/Bone/Pos  name position rotation        for each bone of BONES
+    /VMC/Ext/OK        1 3 0 tracking                loaded, calibrated, normal mode, 1 if seen
+    /VMC/Ext/T         seconds                       of the source
+
+Position and rotation are seven floats, x y z and x y z w, relative to the parent bone, in
+Unity's frame: left-handed, y up, metres; the person looks along +z in the rest pose and
+has the left hand at -x. The rest pose is the T-pose with every rotation the identity, as
+normalised avatars (VRM) have it. Names are those of Unity's HumanBodyBones. Bundles stay
+small enough not to be broken up on the way; OK and T come last, so that whoever waits for
+them has the whole pose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pythonosc.osc_bundle import OscBundle
+from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
+from pythonosc.osc_message import OscMessage
+from pythonosc.osc_message_builder import OscMessageBuilder
+
+from posemamba.skeleton import HIP
+from posemamba_live.armature import NODE_INDEX, ArmatureSolver, bone_lengths, rest_offsets
+from posemamba_live.streams.address import StreamAddress
+from posemamba_live.streams.base import DATAGRAM_LIMIT, StreamFigures
+from posemamba_live.streams.udp import DatagramSender
+from posemamba_live.types import Frame, Pose3D
+
+Array = NDArray[np.float64]
+
+BONES: Final = {
+    "Hips": "Hips", "Spine": "Spine", "Chest": "Spine1", "Neck": "Neck", "Head": "Head",
+    "LeftShoulder": "LeftShoulder", "LeftUpperArm": "LeftArm", "LeftLowerArm": "LeftForeArm",
+    "LeftHand": "LeftHand", "RightShoulder": "RightShoulder", "RightUpperArm": "RightArm",
+    "RightLowerArm": "RightForeArm", "RightHand": "RightHand", "LeftUpperLeg": "LeftUpLeg",
+    "LeftLowerLeg": "LeftLeg", "LeftFoot": "LeftFoot", "RightUpperLeg": "RightUpLeg",
+    "RightLowerLeg": "RightLeg", "RightFoot": "RightFoot",
+}  # fmt: skip
+"""Unity's HumanBodyBones to nodes of the armature."""
+_NODES: Final = [NODE_INDEX[node] for node in BONES.values()]
+_GONE_S: Final = 1.0
+"""Seconds after which somebody else may have the port of a person who has left."""
+_LOADED, _CALIBRATED, _NORMAL_MODE = 1, 3, 0
+_BUNDLE_HEAD: Final = 16
+_SIZE_BYTES: Final = 4
+
+
+def to_unity(points: NDArray[np.floating[Any]]) -> Array:
+    """(..., 3) of our world (right-handed, z up) in Unity's frame (left-handed, y up).
+
+    Whoever faces our camera, along -y, looks along +z there; left is left.
+    """
+    x, y, z = np.moveaxis(np.asarray(points, np.float64), -1, 0)
+    return np.stack([-x, z, -y], -1)
+
+
+def rotations_to_unity(rotations: NDArray[np.floating[Any]]) -> Array:
+    """(..., 4) quaternions x, y, z, w of our world in Unity's frame.
+
+    The axis goes the way of points; the angle changes its sign, as in every mirror.
+    """
+    x, y, z, w = np.moveaxis(np.asarray(rotations, np.float64), -1, 0)
+    return np.stack([x, -z, y, w], -1)
+
+
+@dataclass(slots=True)
+class _Place:
+    """One port, and the person who has it."""
+
+    sender: DatagramSender
+    person_id: int | None = None
+    seen_at: float = 0.0
+    solver: ArmatureSolver = field(default_factory=ArmatureSolver)
+
+    def give(self, person_id: int) -> None:
+        self.person_id, self.solver = person_id, ArmatureSolver()
+
+
+class VmcStream:
+    """Sends each person's bones to a port of their own: the first free one from `address` on.
+
+    Args:
+        address: of the first person; `place` says where the avatar stands.
+        people: how many at most, and so how many ports.
+
+    Raises:
+        SinkError: nobody knows the host.
+    """
+
+    def __init__(self, address: StreamAddress, *, people: int) -> None:
+        self._figures = StreamFigures(str(address))
+        self._places = [
+            _Place(DatagramSender(address.host, address.port + i, self._figures))
+            for i in range(people)
+        ]
+        self._origin = np.zeros(2) if address.place == "camera" else None
+        """(2,) metres: the point of the floor that becomes the avatar's origin, once known."""
+
+    @property
+    def figures(self) -> StreamFigures:
+        return self._figures
+
+    def write(self, frame: Frame, poses: Sequence[Pose3D]) -> None:
+        """Send one picture: everybody's bones, and to idle ports that nobody is seen."""
+        here = {pose.person_id: pose for pose in poses}
+        self._seat(here, frame.timestamp)
+        for place in self._places:
+            pose = None if place.person_id is None else here.get(place.person_id)
+            messages = [] if pose is None else list(self._bones(place, pose, frame.timestamp))
+            messages.append(
+                _message("/VMC/Ext/OK", _LOADED, _CALIBRATED, _NORMAL_MODE, int(pose is not None))
+            )
+            messages.append(_message("/VMC/Ext/T", float(frame.timestamp)))
+            for bundle in _bundles(messages):
+                place.sender.send(bundle.dgram)
+
+    def close(self) -> None:
+        for place in self._places:
+            place.sender.close()
+
+    def _seat(self, here: dict[int, Pose3D], now: float) -> None:
+        """Keep everybody's port, and find one for who is new."""
+        for place in self._places:
+            if place.person_id in here:
+                place.seen_at = now
+            elif place.person_id is not None and not 0.0 <= now - place.seen_at <= _GONE_S:
+                place.person_id = None
+        seated = {place.person_id for place in self._places}
+        for person_id in sorted(here.keys() - seated):
+            # Where there are enough people, one that has just left makes room at once.
+            free = [place for place in self._places if place.person_id is None] or [
+                place for place in self._places if place.person_id not in here
+            ]
+            if free:
+                free[0].give(person_id)
+                free[0].seen_at = now
+
+    def _bones(self, place: _Place, pose: Pose3D, timestamp: float) -> Iterator[OscMessage]:
+        joints = np.asarray(pose.joints_world, np.float64)
+        if self._origin is None:
+            self._origin = joints[HIP, :2]
+        posture = place.solver.update(joints, timestamp)
+        positions = rest_offsets(bone_lengths(joints))
+        positions[0] = posture.root - [*self._origin, 0.0]
+        numbers = np.concatenate(
+            [to_unity(positions[_NODES]), rotations_to_unity(posture.rotations[_NODES])], 1
+        )
+        yield _message("/VMC/Ext/Root/Pos", "root", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+        for name, values in zip(BONES, numbers.tolist(), strict=True):
+            yield _message("/VMC/Ext/Bone/Pos", name, *values)
+
+
+def _message(address: str, *values: str | float | int) -> OscMessage:
+    builder = OscMessageBuilder(address)
+    for value in values:
+        builder.add_arg(value)  # float becomes a 32 bit float, int a 32 bit integer
+    return builder.build()
+
+
+def _bundles(messages: Sequence[OscMessage]) -> Iterator[OscBundle]:
+    """Pack messages, in order, into as few bundles as pass a network in one piece."""
+    builder, size = OscBundleBuilder(IMMEDIATELY), _BUNDLE_HEAD
+    for message in messages:
+        more = _SIZE_BYTES + message.size
+        if size + more > DATAGRAM_LIMIT:
+            yield builder.build()
+            builder, size = OscBundleBuilder(IMMEDIATELY), _BUNDLE_HEAD
+        builder.add_content(message)
+        size += more
+    yield builder.build()
