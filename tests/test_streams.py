@@ -207,6 +207,7 @@ def test_a_header_and_then_every_picture(server: WebSocketStream, form: Any) -> 
             assert message["frame_index"] == index
             assert [person["person_id"] for person in message["people"]] == [7, 8]
             np.testing.assert_allclose(message["people"][0]["joints_world"], STANDING, atol=6e-5)
+    server.close()
     assert (server.figures.sent, server.figures.dropped, server.figures.receivers) == (5, 0, 1)
 
 
