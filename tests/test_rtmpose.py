@@ -18,7 +18,8 @@ from posemamba_live.detectors.onnx_graph import first_operators
 from posemamba_live.detectors.onnx_model import Kind, OnnxModel, recognise
 from posemamba_live.detectors.person import PersonDetector, keep, overlap
 from posemamba_live.detectors.placement import cut_out, letterbox, place_box
-from posemamba_live.detectors.rtmpose import RTMODetector, RTMPoseDetector, decode_simcc
+from posemamba_live.detectors.rtmo import RTMODetector
+from posemamba_live.detectors.rtmpose import RTMPoseDetector, decode_simcc
 from posemamba_live.errors import DetectorError, UsageError
 from posemamba_live.skeleton import COCO_17, HALPE_26, WHOLEBODY_133, from_keypoints
 from posemamba_live.types import Detection, Frame
@@ -448,7 +449,7 @@ def test_no_more_people_than_wanted_and_a_few_to_choose_from_are_looked_at(model
 
 
 def build(models, name="rtmpose", **settings):
-    settings = {k: models.get(v, v) if k != "people" else v for k, v in settings.items()}
+    settings = {k: models.get(v, v) for k, v in settings.items()}
     if isinstance(settings.get("person_model"), Path):
         settings["person_model"] = str(settings["person_model"])
     return create_detector(name, DetectorSettings(**settings))
@@ -475,6 +476,8 @@ def test_given_models_are_used_and_described(models):
         ({"model": "yolox"}, "--person-model for this one"),
         ({"model": "pose", "person_model": "halpe"}, "does not find people"),
         ({"model": "rtmo", "person_model": "yolox"}, "leave out --person-model"),
+        ({"model": "rtmo", "detect_every": 5}, "leave out"),
+        ({"name": "mediapipe", "detect_every": 5}, "--detect-every is not for mediapipe"),
         ({"model": "pose", "person_model": "none", "people": 2}, "--people 2"),
         ({"name": "rtmo", "model": "pose"}, "--person-model FILE as well"),
         ({"name": "mediapipe", "person_model": "yolox"}, "--person-model is not for mediapipe"),

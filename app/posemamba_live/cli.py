@@ -201,7 +201,10 @@ def command(
         ),
     ] = 1,
     device: Annotated[
-        DeviceName, typer.Option(help="Where the lifter runs.", rich_help_panel=_LIFTING)
+        DeviceName,
+        typer.Option(
+            help="Where the networks run; MediaPipe stays on the CPU.", rich_help_panel=_LIFTING
+        ),
     ] = DeviceName.AUTO,
     threads: Annotated[
         int | None,

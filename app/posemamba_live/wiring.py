@@ -208,16 +208,14 @@ def _load(options: Options, *, live: bool) -> tuple[Checkpoint, Detector]:
 
 
 def _detector_settings(options: Options, *, live: bool) -> DetectorSettings:
-    from posemamba_live.detectors.base import LIVE_INTERVAL, DetectorSettings
+    from posemamba_live.detectors import DetectorSettings
 
-    every = options.detect_every
-    if every is None and live and options.detector != "mediapipe":
-        every = LIVE_INTERVAL
     return DetectorSettings(
         model=options.detector_model,
         people=options.people,
         person_model=options.person_model,
-        detect_every=every,
+        detect_every=options.detect_every,
+        live=live,
         device=options.device.value,
         threads=_detector_threads(options),
     )

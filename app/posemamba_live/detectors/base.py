@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from posemamba_live.types import Detection, Frame
-
-LIVE_INTERVAL: Final = 10
-"""Frames between two looks for people in live use, for detectors that need not always look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +21,8 @@ class DetectorSettings:
     """A model that finds people's boxes, or "none"."""
     detect_every: int | None = None
     """Frames from one look for people to the next."""
+    live: bool = False
+    """Whether it has to keep up with a camera."""
     device: str = "auto"
     threads: int = 1
     """CPU threads for one frame."""

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 CUDA: Final = "CUDAExecutionProvider"
 CPU: Final = "CPUExecutionProvider"
+SIMCC_SPLIT: Final = 2
+"""Bins of SimCC per pixel of the input."""
 _STRIDES: Final = (8, 16, 32)
 _DEFAULT_SIZE: Final = (640, 640)
 """W, H for graphs that leave them open."""
@@ -173,7 +175,8 @@ def recognise(
     if counts == (2, 0, 2, 0):
         x, y = sorted(threes) if set(threes) == {"simcc_x", "simcc_y"} else threes
         same = outputs[x][1] == outputs[y][1] and outputs[x][1] in SKELETONS
-        if same and (outputs[x][2], outputs[y][2]) == (2 * size[0], 2 * size[1]):
+        bins = SIMCC_SPLIT * size[0], SIMCC_SPLIT * size[1]
+        if same and (outputs[x][2], outputs[y][2]) == bins:
             return Kind.POSE, (x, y)
     elif counts == (2, 0, 1, 1):
         points = outputs[fours[0]]
@@ -221,6 +224,7 @@ def _why_no_cuda() -> str:
 
 
 def _open(path: Path, providers: list[str], threads: int) -> Any:
+    onnxruntime.disable_telemetry_events()  # builds for Windows report home otherwise
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

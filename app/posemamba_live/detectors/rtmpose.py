@@ -1,4 +1,4 @@
-"""RTMPose: people's boxes first, then keypoints within each; and RTMO, which needs no boxes.
+"""RTMPose: people's boxes first, then keypoints within each of them.
 
 Between two looks for people each person's box comes from their last keypoints: that is
 what makes the detector fast enough for live use.
@@ -6,7 +6,6 @@ what makes the detector fast enough for live use.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,20 +15,21 @@ import numpy as np
 
 from posemamba.skeleton import LIMB_JOINTS, NOSE
 from posemamba_live.detectors.base import Detector, DetectorSettings
-from posemamba_live.detectors.onnx_model import Kind, OnnxModel
-from posemamba_live.detectors.person import PersonDetector, keep, overlap
-from posemamba_live.detectors.placement import Placement, cut_out, letterbox, place_box
+from posemamba_live.detectors.onnx_model import SIMCC_SPLIT, Kind, OnnxModel
+from posemamba_live.detectors.person import PersonDetector, overlap
+from posemamba_live.detectors.placement import Placement, cut_out, place_box
+from posemamba_live.detectors.rtmo import RTMODetector
 from posemamba_live.detectors.weights import PRESETS, fetch
 from posemamba_live.errors import DetectorError, UsageError
 from posemamba_live.skeleton import from_keypoints
 from posemamba_live.tracking import without_duplicates
 from posemamba_live.types import Detection, FloatArray, Frame, Image
 
-logger = logging.getLogger(__name__)
-
 NO_PERSON_MODEL: Final = "none"
 """Instead of a person detector: the whole picture is the first box."""
 
+_LIVE_INTERVAL: Final = 10
+"""Frames from one look for people to the next in live use."""
 _MARGIN: Final = 1.25
 """Crop relative to the person's box, as in RTMPose's training."""
 _BOX_GROWTH: Final = 1.2
@@ -37,8 +37,6 @@ _BOX_GROWTH: Final = 1.2
 _MEAN: Final = np.array([123.675, 116.28, 103.53], np.float32)
 _STD: Final = np.array([58.395, 57.12, 57.375], np.float32)
 """Of RGB, 0 to 255."""
-_SPLIT: Final = 2.0
-"""Bins of SimCC per pixel of the input."""
 _REACH: Final = 2
 """Bins on each side of the highest one that place the peak between bins."""
 
@@ -52,7 +50,6 @@ _SAME_PERSON: Final = 0.3
 """Overlap from which a newly found box is not somebody else."""
 _SPARE_PEOPLE: Final = 3
 """People looked at beyond those asked for, so that the tracker can choose."""
-_MIN_ONE_STAGE: Final = 0.5
 
 _TOLD: Final = [*LIMB_JOINTS, NOSE]
 """Joints that come from the detector one to one."""
@@ -68,10 +65,10 @@ def build(name: str, settings: DetectorSettings) -> Detector:
     preset = PRESETS[name]
     pose = _open(settings.model or fetch(preset.pose), settings)
     if pose.kind is Kind.ONE_STAGE:
-        if settings.person_model not in (None, NO_PERSON_MODEL):
+        if settings.person_model not in (None, NO_PERSON_MODEL) or settings.detect_every:
             raise UsageError(
-                f"{pose.path.name} finds people by itself",
-                hint="leave out --person-model; it is for models of single people",
+                f"{pose.path.name} finds people by itself, in every frame",
+                hint="leave out --person-model and --detect-every; they are for RTMPose",
             )
         return RTMODetector(pose, name)
     if pose.kind is not Kind.POSE:
@@ -84,7 +81,7 @@ def build(name: str, settings: DetectorSettings) -> Detector:
         _person_detector(name, settings),
         name=name,
         people=settings.people,
-        interval=settings.detect_every or 1,
+        interval=settings.detect_every or (_LIVE_INTERVAL if settings.live else 1),
     )
 
 
@@ -252,7 +249,7 @@ def decode_simcc(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
     """
     bins = np.stack([_peak(x), _peak(y)], -1)
     scores = np.minimum(x.max(-1), y.max(-1))
-    return (bins / _SPLIT + 0.5).astype(np.float32), scores
+    return (bins / SIMCC_SPLIT + 0.5).astype(np.float32), scores
 
 
 def _peak(response: FloatArray) -> FloatArray:
@@ -283,47 +280,3 @@ def _box(person: Detection, size: tuple[int, int]) -> FloatArray:
     limits = np.array(size, np.float32)
     corners = np.clip([low - grown, high + grown], 0.0, limits)
     return np.asarray(corners, np.float32).reshape(4)
-
-
-class RTMODetector:
-    """RTMO: everybody's keypoints in one run, whatever their number.
-
-    Args:
-        model: of kind ONE_STAGE.
-    """
-
-    def __init__(self, model: OnnxModel, name: str = "rtmo") -> None:
-        self.name = name
-        self._model: OnnxModel | None = model
-        self._about = {
-            "name": name,
-            "model": model.path.name,
-            "person_model": None,
-            "detect_every": 1,
-            **model.runs_on(),
-        }
-
-    def describe(self) -> dict[str, Any]:
-        return dict(self._about)
-
-    def detect(self, frame: Frame) -> list[Detection]:
-        """Return the people in the picture, in pixels of the picture.
-
-        Raises:
-            DetectorError: the model failed, or the detector is closed.
-        """
-        if self._model is None:
-            raise DetectorError("The RTMO detector is closed")
-        picture, placement = letterbox(frame.image, self._model.size)
-        # Plain BGR, 0 to 255, as in training.
-        outputs = self._model.run(picture.transpose(2, 0, 1)[None])
-        boxes, keypoints = outputs.first[0], outputs.second[0]
-        people = []
-        for index in keep(boxes[:, :4], boxes[:, 4], _MIN_ONE_STAGE):
-            points, scores = keypoints[index, :, :2] + 0.5, keypoints[index, :, 2]
-            if np.isfinite(keypoints[index]).all():
-                people.append(from_keypoints(placement.to_picture(points), scores))
-        return people
-
-    def close(self) -> None:
-        self._model = None
