@@ -133,7 +133,6 @@ def test_live_it_looks_for_people_now_and_then(clip, models, tiny_weights, tmp_p
         (["--detector-model", "person"], 2, ["--person-model for this one"]),
         (["--detector-model", "pose", "--person-model", "pose"], 2, ["does not find people"]),
         (["--detector-model", "pose", "--person-model", "none", "--people", "2"], 2, ["--people"]),
-        (["--detector", "rtmo"], 1, ["no checksum", "--detector-model"]),
         (["--detector", "mediapipe", "--detector-model", "pose"], 1, ["--detector rtmpose"]),
     ],
 )

@@ -100,7 +100,7 @@ def refused(model: Published, open_url=plain) -> str:
     with pytest.raises(DetectorError) as caught:
         fetch(model, open_url)
     assert model.url in caught.value.hint  # how to get it by hand
-    assert "--person-model" in caught.value.hint
+    assert str(model.path) in caught.value.hint
     return str(caught.value)
 
 
@@ -207,17 +207,21 @@ def test_presets_are_whole():
     for model in models:
         assert model.url.startswith("https://download.openmmlab.com/")
         assert model.url.endswith(f"/onnx_sdk/{model.name}.zip")
-        if model.sha256 is not None:
-            assert re.fullmatch(r"[0-9a-f]{64}", model.sha256)
-            assert 1e6 < model.size < 1e9
+        assert re.fullmatch(r"[0-9a-f]{64}", model.sha256)
+        assert 1e6 < model.size < 1e9
+    assert len({model.sha256 for model in models}) == 6
 
 
-def test_a_model_without_a_known_sum_is_not_fetched():
+def test_without_a_network_it_is_said_where_to_put_the_file(monkeypatch):
+    def offline(url: str):
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr(weights, "_open_https", offline)
     with pytest.raises(DetectorError) as caught:
         create_detector("rtmo")
-    assert "no checksum of it is known" in caught.value.why
-    assert "rtmo-s_8xb32-600e_body7-640x640-dac2bf74_20231211.zip" in caught.value.hint
-    assert "--detector-model" in caught.value.hint
+    assert caught.value.why == "Name or service not known"
+    assert PRESETS["rtmo"].pose.url in caught.value.hint
+    assert str(PRESETS["rtmo"].pose.path) in caught.value.hint
 
 
 def test_a_named_detector_uses_what_lies_in_the_cache(cache, monkeypatch):

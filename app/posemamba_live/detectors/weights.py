@@ -45,10 +45,15 @@ class Published:
     name: str
     """Of the file in the cache, without its suffix."""
     url: str
-    sha256: str | None = None
-    """Of the `.onnx` itself; a model whose sum nobody has published is not fetched."""
-    size: int = 0
+    sha256: str
+    """Of the `.onnx` itself."""
+    size: int
     """Bytes of the `.onnx`."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is in the cache, once fetched."""
+        return cache_dir() / "models" / f"{self.name}.onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +65,12 @@ class Preset:
     """None for models that find people by themselves."""
 
 
-def _published(folder: str, name: str, sha256: str | None = None, size: int = 0) -> Published:
+def _published(folder: str, name: str, sha256: str, size: int) -> Published:
     return Published(name, f"{_PUBLISHER}/{folder}/onnx_sdk/{name}.zip", sha256, size)
 
 
 # The publisher names no sums. These are the ones that projects which use the same files
-# have published; a wrong one refuses a good file but lets no bad one in.
+# have published, several of them for most; a wrong one refuses a good file, no more.
 _YOLOX_TINY: Final = _published(
     "rtmposev1",
     "yolox_tiny_8xb8-300e_humanart-6f3252f9",
@@ -107,7 +112,15 @@ PRESETS: Final = {
         ),
         _YOLOX_M,
     ),
-    "rtmo": Preset(_published("rtmo", "rtmo-s_8xb32-600e_body7-640x640-dac2bf74_20231211"), None),
+    "rtmo": Preset(
+        _published(
+            "rtmo",
+            "rtmo-s_8xb32-600e_body7-640x640-dac2bf74_20231211",
+            "d0703d40d19f3921da51ae725402d5fdae4d2478c7442072d3101bd396f370d8",
+            39_617_685,
+        ),
+        None,
+    ),
 }
 
 Open = Callable[[str], IO[bytes]]
@@ -122,13 +135,7 @@ def fetch(model: Published, open_url: Open | None = None) -> Path:
     Raises:
         DetectorError: it cannot be fetched, or is not what it should be.
     """
-    path = cache_dir() / "models" / f"{model.name}.onnx"
-    if model.sha256 is None:
-        raise DetectorError(
-            f"{model.name} is not fetched by itself",
-            why="no checksum of it is known, so that nobody could tell a damaged or exchanged file",
-            hint=f"download {model.url}, unpack it and give its end2end.onnx with --detector-model",
-        )
+    path = model.path
     if path.is_file():
         if _sum_of(path) == model.sha256:
             return path
@@ -238,5 +245,8 @@ def _reason(error: Exception) -> str:
 
 
 def _by_hand(model: Published) -> str:
-    option = "--person-model" if "yolox" in model.name else "--detector-model"
-    return f"download {model.url}, unpack it and give its end2end.onnx with {option}"
+    return (
+        f"download {model.url} in another way, unpack it\n"
+        f"         and put its end2end.onnx at {model.path},\n"
+        "         or give any such file with --detector-model or, for YOLOX, --person-model"
+    )
