@@ -31,6 +31,7 @@ from posemamba_live.assembly import Assembler, Picture
 from posemamba_live.channel import Channel
 from posemamba_live.detectors import Detector
 from posemamba_live.errors import LiveError, SinkError
+from posemamba_live.history import History
 from posemamba_live.lifter import Lifter
 from posemamba_live.network import use_threads
 from posemamba_live.outputs import Outputs, fresh_name
@@ -154,7 +155,7 @@ class Run:
         self._errors: list[Exception] = []
         # A camera may run for days: without a file to write, only what X may want is kept.
         endless = source.live and not outputs.exports
-        self._lifted: deque[LiftedPose] = deque(maxlen=_KEPT_POSES if endless else None)
+        self._lifted = History(_KEPT_POSES if endless else None)
         self._pose_count = 0
         self._person_ids: set[int] = set()
 
@@ -424,7 +425,7 @@ class Run:
                 window.notify(error.what)
 
     def _solve(self) -> list[Pose3D]:
-        return self._scene.solve(list(self._lifted))
+        return self._scene.solve(self._lifted.poses())
 
 
 @contextmanager
