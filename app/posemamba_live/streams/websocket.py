@@ -7,8 +7,9 @@ own time; `write` only hands it the newest picture.
 
 What keeps a receiver from doing harm:
 
-* Each has room for one unsent picture (a few of a file); a newer one replaces it. One that
-  takes nothing for STALLED_S is disconnected.
+* Nothing waits for it. While it has not taken one picture the next ones are left out, so that
+  it gets the newest as soon as it can take one again; of a file, whose pictures come in
+  bursts, FILE_LIMIT bytes may wait. One that takes nothing for STALLED_S is disconnected.
 * A web page from elsewhere cannot read the poses: a browser says which site a page is from
   (Origin), and that has to be this server, or a site that was allowed. A name that somebody
   else has pointed at this machine (DNS rebinding) shows in the Host header and is refused.
@@ -24,7 +25,6 @@ import ipaddress
 import logging
 import socket
 import threading
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +33,7 @@ from importlib import resources
 from typing import Final
 from urllib.parse import urlsplit
 
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, broadcast, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
@@ -51,11 +51,10 @@ BINARY: Final = Subprotocol("posemamba.binary.v1")
 STALLED_S: Final = 10.0
 """Seconds after which somebody who takes nothing is sent away."""
 MAX_CLIENTS: Final = 32
-FILE_CAPACITY: Final = 64
-"""Unsent pictures of a file, which come in bursts; of a live source there is one."""
+FILE_LIMIT: Final = 64 * 1024
+"""Bytes of a file's pictures that may wait for one client."""
 _SEND_BUFFER: Final = 32 * 1024
 """Bytes that the system may hold for one client: old pictures are worth nothing."""
-_WRITE_LIMIT: Final = 16 * 1024
 _MAX_INCOMING: Final = 1024
 _FLUSH_S: Final = 0.5
 _CLOSE_S: Final = 2.0
@@ -87,25 +86,18 @@ class _Message:
         return wire.to_binary(self.frame, self.poses)
 
 
+@dataclass(eq=False, slots=True)
 class _Client:
-    """What waits to be sent to one receiver. Only the event loop's thread touches it."""
+    """One receiver, as the event loop's thread sees it."""
 
-    def __init__(self, capacity: int) -> None:
-        self.waiting: deque[_Message] = deque(maxlen=capacity)
-        self._arrived = asyncio.Event()
+    connection: ServerConnection
+    stalled_at: float | None = None
+    """When it took the last byte, by the loop's clock; None while it keeps up."""
 
-    def offer(self, message: _Message) -> bool:
-        """Take the newest picture; returns whether an older one had to go for it."""
-        lost = len(self.waiting) == self.waiting.maxlen
-        self.waiting.append(message)
-        self._arrived.set()
-        return lost
-
-    async def next(self) -> _Message:
-        while not self.waiting:
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self.waiting.popleft()
+    @property
+    def behind(self) -> int:
+        """Bytes that it has not taken, beyond what the system holds for it."""
+        return self.connection.transport.get_write_buffer_size()
 
 
 class WebSocketStream:
@@ -132,7 +124,7 @@ class WebSocketStream:
             self._names |= {name, f"{name}.local"}
         self._origins = {origin.lower() for origin in address.origins}
         self._header = wire.header(info)
-        self._capacity = 1 if info.live else FILE_CAPACITY
+        self._limit = 0 if info.live else FILE_LIMIT
         self._stalled_s = stalled_s
         self._page = (
             resources.files("posemamba_live.streams")
@@ -182,14 +174,13 @@ class WebSocketStream:
             select_subprotocol=_choose,
             compression=None,  # costs each client's memory and the pipeline's processor
             max_size=_MAX_INCOMING,
-            write_limit=_WRITE_LIMIT,
             close_timeout=_CLOSE_S,
             server_header=None,
             logger=_silent(),
         )
         await self._ending.wait()
         deadline = self._loop.time() + _FLUSH_S
-        while any(c.waiting for c in self._clients) and self._loop.time() < deadline:
+        while any(c.behind for c in self._clients) and self._loop.time() < deadline:
             await asyncio.sleep(0.01)
         server.close()
         # Browsers open connections ahead, and some clients never answer: left behind.
@@ -201,42 +192,38 @@ class WebSocketStream:
         await asyncio.gather(*left, return_exceptions=True)
 
     def _offer(self, message: _Message) -> None:
+        """Send to everybody who can take it now: this never waits."""
+        now = self._loop.time()
         for client in self._clients:
-            self._figures.dropped += client.offer(message)
+            if client.behind <= self._limit:
+                client.stalled_at = None
+                binary = client.connection.subprotocol == BINARY
+                broadcast([client.connection], message.binary if binary else message.json)
+                self._figures.sent += 1
+                continue
+            self._figures.dropped += 1
+            if client.stalled_at is None:
+                client.stalled_at = now
+            elif now - client.stalled_at > self._stalled_s:
+                logger.info("%s: a receiver takes nothing; sent away", self._figures.url)
+                client.connection.transport.abort()
 
     async def _attend(self, connection: ServerConnection) -> None:
         """From a client's coming to its going."""
         if len(self._clients) >= MAX_CLIENTS:
             await connection.close(1013, "too many receivers")
             return
-        client = _Client(self._capacity)
-        self._clients.add(client)
-        self._figures.receivers = max(self._figures.receivers, len(self._clients))
-        sending = asyncio.create_task(self._send(connection, client))
+        client = _Client(connection)
         try:
+            await connection.send(self._header)
+            self._clients.add(client)
+            self._figures.receivers = max(self._figures.receivers, len(self._clients))
             async for _ in connection:  # nothing is expected; reading shows that it has gone
                 pass
         except ConnectionClosed:
             pass
         finally:
             self._clients.discard(client)
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
-
-    async def _send(self, connection: ServerConnection, client: _Client) -> None:
-        binary = connection.subprotocol == BINARY
-        try:
-            await connection.send(self._header)
-            while True:
-                message = await client.next()
-                data = message.binary if binary else message.json
-                await asyncio.wait_for(connection.send(data), self._stalled_s)
-                self._figures.sent += 1
-        except asyncio.TimeoutError:
-            logger.info("%s: a receiver takes nothing; sent away", self._figures.url)
-            connection.transport.abort()
-        except ConnectionClosed:
-            pass
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """None lets a WebSocket in; anything else is answered and closed."""
