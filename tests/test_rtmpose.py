@@ -17,7 +17,7 @@ from posemamba_live.detectors import DetectorSettings, create_detector
 from posemamba_live.detectors.onnx_graph import first_operators
 from posemamba_live.detectors.onnx_model import Kind, OnnxModel, recognise
 from posemamba_live.detectors.person import PersonDetector, keep, overlap
-from posemamba_live.detectors.placement import cut_out, letterbox, place_box
+from posemamba_live.detectors.placement import cut_out, letterbox, place_box, planes
 from posemamba_live.detectors.rtmo import RTMODetector
 from posemamba_live.detectors.rtmpose import RTMPoseDetector, decode_simcc
 from posemamba_live.errors import DetectorError, UsageError
@@ -126,6 +126,15 @@ def test_a_box_is_grown_by_a_quarter_and_to_the_inputs_shape(box, scale):
     assert place.scale == (pytest.approx(scale),) * 2
     middle = place.to_picture(np.array([96.0, 128.0]))
     np.testing.assert_allclose(middle, [box[2] / 2, box[3] / 2], atol=1e-4)
+
+
+def test_planes_are_normalised_in_the_order_asked_for():
+    image = np.random.default_rng(6).integers(0, 255, (5, 7, 3), np.uint8)
+    mean, std = np.array([120.0, 110.0, 100.0]), np.array([50.0, 60.0, 70.0])
+    expected = ((image[..., ::-1] - mean) / std).transpose(2, 0, 1)
+    np.testing.assert_allclose(planes(image, mean, std, rgb=True), expected, atol=1e-6)
+    np.testing.assert_array_equal(planes(image), image.transpose(2, 0, 1))
+    assert planes(image).dtype == np.float32
 
 
 # -- SimCC ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 
 from posemamba_live.detectors.onnx_graph import first_operators
 from posemamba_live.detectors.onnx_model import Kind, OnnxModel, Outputs, grid_cells
-from posemamba_live.detectors.placement import letterbox
+from posemamba_live.detectors.placement import letterbox, planes
 from posemamba_live.types import FloatArray, Image
 
 MIN_SCORE: Final = 0.5
@@ -20,8 +20,8 @@ _DECODED: Final = 4.0
 """Offsets within a cell stay well below this many strides; positions in the input do not."""
 
 # RTMDet was trained on normalised BGR, YOLOX on plain 0 to 255.
-_RTMDET_MEAN: Final = np.array([103.53, 116.28, 123.675], np.float32)
-_RTMDET_STD: Final = np.array([57.375, 57.12, 58.395], np.float32)
+_RTMDET_MEAN: Final = (103.53, 116.28, 123.675)
+_RTMDET_STD: Final = (57.375, 57.12, 58.395)
 
 
 class PersonDetector:
@@ -46,10 +46,11 @@ class PersonDetector:
     def find(self, image: Image) -> FloatArray:
         """(N, 4) left, top, right, bottom in pixels of the picture (BGR)."""
         picture, placement = letterbox(image, self.model.size)
-        pixels = picture.astype(np.float32)
         if self.family == "RTMDet":
-            pixels = (pixels - _RTMDET_MEAN) / _RTMDET_STD
-        outputs = self.model.run(pixels.transpose(2, 0, 1)[None])
+            pixels = planes(picture, _RTMDET_MEAN, _RTMDET_STD)
+        else:
+            pixels = planes(picture)
+        outputs = self.model.run(pixels[None])
         boxes, scores = self._read(outputs)
         corners = np.ascontiguousarray(boxes[keep(boxes, scores, MIN_SCORE)]).reshape(-1, 2)
         corners = np.clip(placement.to_picture(corners), 0.0, image.shape[1::-1])

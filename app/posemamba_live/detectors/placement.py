@@ -8,6 +8,7 @@ the centre of the first pixel is 0: half a pixel is added to what they say. Open
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,3 +80,24 @@ def cut_out(image: Image, placement: Placement, size: tuple[int, int]) -> Image:
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpAffine(image, to_picture, size, flags=flags), np.uint8)
+
+
+def planes(
+    picture: Image,
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+    *,
+    rgb: bool = False,
+) -> FloatArray:
+    """(H, W, 3) BGR, 0 to 255, to (3, H, W) as networks take it.
+
+    Args:
+        mean, std: a value goes in as (value - mean) / std, in the order of the planes.
+        rgb: red first.
+    """
+    out = np.empty((3, *picture.shape[:2]), np.float32)
+    for plane, channel in enumerate((2, 1, 0) if rgb else (0, 1, 2)):
+        factor = np.float32(1.0 / std[plane])
+        np.multiply(picture[..., channel], factor, out=out[plane])
+        out[plane] -= np.float32(mean[plane]) * factor
+    return out

@@ -8,7 +8,7 @@ import numpy as np
 
 from posemamba_live.detectors.onnx_model import OnnxModel
 from posemamba_live.detectors.person import keep
-from posemamba_live.detectors.placement import letterbox
+from posemamba_live.detectors.placement import letterbox, planes
 from posemamba_live.errors import DetectorError
 from posemamba_live.skeleton import from_keypoints
 from posemamba_live.types import Detection, Frame
@@ -46,8 +46,7 @@ class RTMODetector:
         if self._model is None:
             raise DetectorError("The RTMO detector is closed")
         picture, placement = letterbox(frame.image, self._model.size)
-        # Plain BGR, 0 to 255, as in training.
-        outputs = self._model.run(picture.transpose(2, 0, 1)[None])
+        outputs = self._model.run(planes(picture)[None])  # plain BGR, as in training
         boxes, keypoints = outputs.first[0], outputs.second[0]
         people = []
         for index in keep(boxes[:, :4], boxes[:, 4], _MIN_SCORE):

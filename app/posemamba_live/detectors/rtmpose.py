@@ -17,7 +17,7 @@ from posemamba.skeleton import LIMB_JOINTS, NOSE
 from posemamba_live.detectors.base import Detector, DetectorSettings
 from posemamba_live.detectors.onnx_model import SIMCC_SPLIT, Kind, OnnxModel
 from posemamba_live.detectors.person import PersonDetector, overlap
-from posemamba_live.detectors.placement import Placement, cut_out, place_box
+from posemamba_live.detectors.placement import cut_out, place_box, planes
 from posemamba_live.detectors.rtmo import RTMODetector
 from posemamba_live.detectors.weights import PRESETS, fetch
 from posemamba_live.errors import DetectorError, UsageError
@@ -34,8 +34,8 @@ _MARGIN: Final = 1.25
 """Crop relative to the person's box, as in RTMPose's training."""
 _BOX_GROWTH: Final = 1.2
 """Person's box relative to that of their keypoints: those end at nose, wrists and ankles."""
-_MEAN: Final = np.array([123.675, 116.28, 103.53], np.float32)
-_STD: Final = np.array([58.395, 57.12, 57.375], np.float32)
+_MEAN: Final = (123.675, 116.28, 103.53)
+_STD: Final = (58.395, 57.12, 57.375)
 """Of RGB, 0 to 255."""
 _REACH: Final = 2
 """Bins on each side of the highest one that place the peak between bins."""
@@ -216,7 +216,8 @@ class RTMPoseDetector:
         if not boxes:
             return []
         places = [place_box(box, pose.size, _MARGIN) for box in boxes]
-        pictures = np.stack([self._input(image, place, pose.size) for place in places])
+        crops = [cut_out(image, place, pose.size) for place in places]
+        pictures = np.stack([planes(crop, _MEAN, _STD, rgb=True) for crop in crops])
         batches = [pictures] if pose.batched else list(pictures[:, None])
         people = []
         for start, batch in enumerate(batches):
@@ -229,12 +230,6 @@ class RTMPoseDetector:
         kept = {id(person) for person in without_duplicates(sure)}
         size = image.shape[1], image.shape[0]
         return [_Person(_box(person, size), person) for person in sure if id(person) in kept]
-
-    @staticmethod
-    def _input(image: Image, place: Placement, size: tuple[int, int]) -> FloatArray:
-        """(3, H, W) normalised RGB."""
-        rgb = cut_out(image, place, size)[..., ::-1]
-        return ((rgb.astype(np.float32) - _MEAN) / _STD).transpose(2, 0, 1)
 
 
 def decode_simcc(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
