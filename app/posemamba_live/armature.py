@@ -24,6 +24,7 @@ streams and files alike.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -72,6 +73,11 @@ class Node:
     """How long that is: the joint whose bone it is (int), or metres (float)."""
     tip: bool = False
     """The end of a bone, which has no rotation of its own."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether it always turns with its parent: nothing is seen of hands and feet."""
+        return self.tip or self.name.endswith(("Hand", "Foot"))
 
 
 _NOSE_TILT: Final = math.radians(35.0)
@@ -146,6 +152,16 @@ def rest_offsets(lengths: NDArray[np.floating[Any]]) -> Array:
     return out
 
 
+def global_rotations(rotations: NDArray[np.floating[Any]]) -> Array:
+    """From the parents' frames to the root's: (..., NUM_NODES, 4) to the same shape."""
+    local = np.asarray(rotations, np.float64)
+    out = local.copy()
+    for i, node in enumerate(NODES):
+        if node.parent >= 0:
+            out[..., i, :] = multiply(out[..., node.parent, :], local[..., i, :])
+    return out
+
+
 def forward_kinematics(
     root: NDArray[np.floating[Any]],
     rotations: NDArray[np.floating[Any]],
@@ -156,16 +172,12 @@ def forward_kinematics(
     `[..., JOINT_NODES, :]` of the result are the 17 joints. Works in any frame in which all
     three are given.
     """
-    rotations = np.asarray(rotations, np.float64)
-    turned = np.empty(rotations.shape)
-    out = np.empty((*rotations.shape[:-1], 3))
-    for i, node in enumerate(NODES):
-        if node.parent < 0:
-            turned[..., i, :], out[..., i, :] = rotations[..., i, :], root
-            continue
-        p = node.parent
-        turned[..., i, :] = multiply(turned[..., p, :], rotations[..., i, :])
-        out[..., i, :] = out[..., p, :] + rotate(turned[..., p, :], np.asarray(offsets[i]))
+    turned = global_rotations(rotations)
+    out = np.empty((*turned.shape[:-1], 3))
+    out[..., 0, :] = root
+    for i, node in enumerate(NODES[1:], 1):
+        bone = rotate(turned[..., node.parent, :], np.asarray(offsets[i], np.float64))
+        out[..., i, :] = out[..., node.parent, :] + bone
     return out
 
 
@@ -207,16 +219,16 @@ class _Bones:
         """Set the nodes' rotations so that the rest pose comes to lie on bone and hinge.
 
         Args:
-            turned: (NUM_NODES, 3, 3), of which the rows `nodes` are set.
-            bone, hinge: (N, 3) unit vectors in the parents' frames.
+            turned: (T, NUM_NODES, 3, 3), of which the rows `nodes` are set.
+            bone, hinge: (T, N, 3) unit vectors in the parents' frames.
         """
         own = _columns(bone, hinge) @ _columns(self.rest, self.hinge).swapaxes(-1, -2)
-        turned[self.nodes] = turned[self.parents] @ own
+        turned[:, self.nodes] = turned[:, self.parents] @ own
 
     def directions(self, points: Array, turned: Array) -> Array:
-        """(N, 3) unit vectors of the bones in the parents' frames."""
-        bones = points[self.end] - points[self.start]
-        return _unit(_within(turned[self.parents], bones), self.rest)
+        """(T, N, 3) unit vectors of the bones in the parents' frames."""
+        bones = points[:, self.end] - points[:, self.start]
+        return _unit(_within(turned[:, self.parents], bones), self.rest)
 
 
 _COLLARS: Final = _Bones.of(
@@ -243,10 +255,7 @@ _ONE_WAY: Final = np.array([True, True, True, False, False])
 upper arm turns further."""
 _BENT: Final = np.sin(np.radians([[5.0, 20.0], *[[10.0, 30.0]] * 4]))
 """Sine of the angle at nose, knee or elbow from which its plane counts, and counts fully."""
-_FOLLOWING: Final = [
-    i for i, node in enumerate(NODES) if node.tip or node.name.endswith(("Hand", "Foot"))
-]
-"""Nodes that turn with their parents."""
+_FOLLOWING: Final = [i for i, node in enumerate(NODES) if node.follows]
 _BEND_SECONDS: Final = 0.05
 """In which twist follows a plane that counts fully: a noisy elbow does not make it tremble."""
 _NEUTRAL_SECONDS: Final = 1.0
@@ -268,7 +277,7 @@ class ArmatureSolver:
         self._rotations: Array | None = None
 
     def update(self, joints: NDArray[np.floating[Any]], timestamp: float) -> Posture:
-        """Solve one frame.
+        """Solve the next frame.
 
         Args:
             joints: (17, 3) metres, world frame.
@@ -278,70 +287,110 @@ class ArmatureSolver:
             The posture. Of the two quaternions of each rotation, the one nearer to that of
             the frame before.
         """
+        posture = self.solve(np.asarray(joints)[None], [timestamp])
+        return Posture(posture.root[0], posture.rotations[0])
+
+    def solve(self, joints: NDArray[np.floating[Any]], times: Sequence[float] | Array) -> Posture:
+        """Solve the next T frames, as `update` would one by one.
+
+        Args:
+            joints: (T, 17, 3) metres, world frame.
+            times: (T,) seconds.
+
+        Returns:
+            A posture with a leading dimension T.
+        """
         points = np.asarray(joints, np.float64)
-        dt = timestamp - self._time
-        self._time = timestamp
-        if not 0.0 < dt <= MAX_GAP:
-            self._hinges = self._rotations = None
-        turned = np.empty((NUM_NODES, 3, 3))
+        steps = np.diff(np.asarray(times, np.float64), prepend=self._time)
+        turned = np.empty((len(points), NUM_NODES, 3, 3))
         self._trunk(points, turned)
         for bones in (_COLLARS, _LIMBS, _ENDS):
             directions = bones.directions(points, turned)
             hinges, sure = _shortest(bones.rest, directions, bones.hinge)
             if bones is _LIMBS:
-                hinges = self._twist(points, turned, directions, hinges, sure, dt)
+                hinges = self._twist(points, turned, directions, hinges, sure, steps)
             bones.turn(turned, directions, hinges)
         for i in _FOLLOWING:
-            turned[i] = turned[NODES[i].parent]
-        local = turned[_NODE_PARENTS].swapaxes(-1, -2) @ turned
-        local[0] = turned[0]
-        rotations = from_matrix(local)
-        if self._rotations is not None:
-            rotations[(rotations * self._rotations).sum(-1) < 0.0] *= -1.0
-        self._rotations = rotations
-        return Posture(_root(points), rotations.copy())
+            turned[:, i] = turned[:, NODES[i].parent]
+        local = turned[:, _NODE_PARENTS].swapaxes(-1, -2) @ turned
+        local[:, 0] = turned[:, 0]
+        rotations = self._continued(from_matrix(local), steps)
+        if len(points):
+            self._time = float(times[-1])
+        # Both hips are at one distance from Hip, opposite each other; lifted hips are nearly
+        # so. Halfway between Hip and their middle spreads what is left over.
+        root = 0.5 * points[:, HIP] + 0.25 * (points[:, L_HIP] + points[:, R_HIP])
+        return Posture(root, rotations)
 
     def _trunk(self, points: Array, turned: Array) -> None:
         """Hips from the hip line, the spine from its own bones and both lines."""
-        lines = points[[L_HIP, L_SHOULDER]] - points[[R_HIP, R_SHOULDER]]
-        self._lefts = hips, shoulders = _unit(lines, self._lefts)
-        spine = _unit(points[[SPINE, THORAX]] - points[[HIP, SPINE]], np.array([_UP, _UP]))
-        up = _perpendicular(spine[0], hips)
-        turned[0] = np.stack([hips, cross(up, hips), up], -1)
-        lefts = np.stack([_unit(hips + shoulders, hips), shoulders])
-        lefts = _perpendicular(lefts, spine)
-        turned[1:3] = np.stack([lefts, cross(spine, lefts), spine], -1)
+        lines = points[:, [L_HIP, L_SHOULDER]] - points[:, [R_HIP, R_SHOULDER]]
+        lefts = _unit(lines, np.zeros(3))
+        for t, line in np.argwhere(~lefts.any(-1)):  # both ends at one place: as before
+            lefts[t, line] = lefts[t - 1, line] if t else self._lefts[line]
+        if len(lefts):
+            self._lefts = lefts[-1]
+        spine = points[:, [SPINE, THORAX]] - points[:, [HIP, SPINE]]
+        spine = _unit(spine, np.array(_UP))
+        hips, shoulders = lefts[:, 0], lefts[:, 1]
+        up = _perpendicular(spine[:, 0], hips)
+        turned[:, 0] = np.stack([hips, cross(up, hips), up], -1)
+        between = _unit(hips + shoulders, hips)
+        lefts = _perpendicular(np.stack([between, shoulders], 1), spine)
+        turned[:, 1:3] = np.stack([lefts, cross(spine, lefts), spine], -1)
 
     def _twist(
-        self, points: Array, turned: Array, bones: Array, neutral: Array, sure: Array, dt: float
+        self,
+        points: Array,
+        turned: Array,
+        bones: Array,
+        neutral: Array,
+        sure: Array,
+        steps: Array,
     ) -> Array:
-        """Hinges of the limbs, (5, 3): from the plane in which each is bent, as far as it is.
+        """Hinges of the limbs, (T, 5, 3): from the plane in which each is bent, as far as it is.
 
         Args:
-            bones: (5, 3) directions in the parents' frames.
-            neutral: (5, 3) hinges of the shortest way from the rest pose.
-            sure: (5,) how well these are defined.
+            bones: (T, 5, 3) directions in the parents' frames.
+            neutral: (T, 5, 3) hinges of the shortest way from the rest pose.
+            sure: (T, 5) how well these are defined.
+            steps: (T,) seconds since the frame before.
         """
-        after = points[_LIMBS.after] - points[_LIMBS.end]
-        normals = cross(bones, _unit(_within(turned[_LIMBS.parents], after), bones))
+        after = points[:, _LIMBS.after] - points[:, _LIMBS.end]
+        normals = cross(bones, _unit(_within(turned[:, _LIMBS.parents], after), bones))
         sines = np.sqrt(_dot(normals, normals))
         bent = np.clip((sines - _BENT[:, 0]) / (_BENT[:, 1] - _BENT[:, 0]), 0.0, 1.0)
         planes = _unit(normals, neutral)
-        bent[_ONE_WAY] *= np.clip(2.0 * _dot(planes, neutral), 0.0, 1.0)[_ONE_WAY]
-        if self._hinges is None:
-            hinges = _unit(neutral + bent[:, None] * (planes - neutral), planes)
-        else:
-            hinges = _perpendicular(self._hinges, bones)
-            hinges = _twisted(hinges, planes, bones, dt, bent / _BEND_SECONDS)
-            hinges = _twisted(hinges, neutral, bones, dt, (1.0 - bent) * sure / _NEUTRAL_SECONDS)
-        self._hinges = _perpendicular(hinges, bones)
-        return self._hinges
+        bent = np.where(_ONE_WAY, bent * np.clip(2.0 * _dot(planes, neutral), 0.0, 1.0), bent)
+        to_plane = bent / _BEND_SECONDS
+        to_neutral = (1.0 - bent) * sure / _NEUTRAL_SECONDS
+        fresh = _perpendicular(neutral + bent[..., None] * (planes - neutral), bones)
+        out = np.empty_like(bones)
+        hinges = self._hinges
+        for t, dt in enumerate(steps):
+            if hinges is None or not 0.0 < dt <= MAX_GAP:
+                hinges = fresh[t]
+            else:
+                bone = bones[t]
+                hinges = _perpendicular(hinges, bone)
+                hinges = _twisted(hinges, planes[t], bone, dt, to_plane[t])
+                hinges = _twisted(hinges, neutral[t], bone, dt, to_neutral[t])
+            out[t] = hinges
+        self._hinges = hinges
+        return out
 
-
-def _root(points: Array) -> Array:
-    """Where Hips goes. Both hips are at one distance from it, opposite each other; lifted
-    hips are nearly so. Halfway between Hip and their middle spreads what is left over."""
-    return np.asarray(0.5 * points[HIP] + 0.25 * (points[L_HIP] + points[R_HIP]))
+    def _continued(self, rotations: Array, steps: Array) -> Array:
+        """(T, NUM_NODES, 4) with the signs that go on from frame to frame."""
+        before = rotations[:1] if self._rotations is None else self._rotations[None]
+        cosines = _dot(rotations, np.concatenate([before, rotations[:-1]]))
+        fresh = ~((steps > 0.0) & (steps <= MAX_GAP))
+        signs = np.where(cosines < 0.0, -1.0, 1.0)
+        for t in np.flatnonzero(fresh):
+            signs[t] = 1.0 if t == 0 else np.prod(signs[:t], axis=0)  # back to w >= 0
+        out = rotations * np.cumprod(signs, axis=0)[..., None]
+        if len(out):
+            self._rotations = out[-1].copy()
+        return np.asarray(out)
 
 
 def _twisted(axes: Array, targets: Array, bones: Array, dt: float, rates: Array) -> Array:
@@ -357,20 +406,20 @@ def _shortest(start: Array, end: Array, axis: Array) -> tuple[Array, Array]:
     """Where the shortest rotation from `start` to `end` takes `axis`, perpendicular to `start`.
 
     Args:
-        start, end, axis: (N, 3) unit vectors.
+        start, end, axis: (..., 3) unit vectors.
 
     Returns:
-        (N, 3) axes, perpendicular to `end`, and (N,) how well they are defined: 1 where both
+        (..., 3) axes, perpendicular to `end`, and (...) how well they are defined: 1 where both
         agree, 0 where they are opposite, when any half turn is as short.
     """
     cosine = _dot(start, end)
     share = _dot(end, axis) / np.maximum(1.0 + cosine, 1e-6)
-    return _perpendicular(axis - share[:, None] * (start + end), end), 0.5 * (1.0 + cosine)
+    return _perpendicular(axis - share[..., None] * (start + end), end), 0.5 * (1.0 + cosine)
 
 
 def _within(frames: Array, vectors: Array) -> Array:
-    """World vectors in the axes of `frames`: (N, 3, 3), (N, 3) to (N, 3)."""
-    return np.asarray((vectors[:, None, :] @ frames)[:, 0])
+    """World vectors in the axes of `frames`: (..., 3, 3), (..., 3) to (..., 3)."""
+    return np.asarray((vectors[..., None, :] @ frames)[..., 0, :])
 
 
 def _perpendicular(vectors: Array, to: Array) -> Array:
@@ -385,7 +434,7 @@ def _perpendicular(vectors: Array, to: Array) -> Array:
 
 
 def _columns(first: Array, second: Array) -> Array:
-    """(N, 3, 3) of perpendicular unit vectors (N, 3) and their cross products."""
+    """(..., 3, 3) of perpendicular unit vectors (..., 3) and their cross products."""
     return np.stack([first, second, cross(first, second)], -1)
 
 

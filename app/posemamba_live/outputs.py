@@ -106,11 +106,13 @@ class Outputs:
             exporter = create_exporter(path, overwrite=overwrite, meta=self.meta)
             for pose in solve():
                 exporter.add(pose)
-            exporter.close()
+            try:
+                exporter.close()
+            finally:
+                self.written += exporter.files
         except Exception as error:
             self._fail(error, f"cannot write {path}")
             return False
-        self.written.append(path)
         return True
 
     def _abort_recording(self) -> None:

@@ -66,6 +66,40 @@ def to_matrix(q: Array) -> Array:
     )
 
 
+def zxy_angles(matrix: Array) -> Array:
+    """(T, ..., 3, 3) to (T, ..., 3) radians z, x, y with matrix = Rz(z) Rx(x) Ry(y).
+
+    Two triples mean the same rotation, and so does a whole turn more: of these, the one
+    nearest to that of the row before, so that the values go on without a jump.
+    """
+    m = np.asarray(matrix, np.float64)
+    x = np.arcsin(np.clip(m[..., 2, 1], -1.0, 1.0))
+    z = np.arctan2(-m[..., 0, 1], m[..., 1, 1])
+    y = np.arctan2(-m[..., 2, 0], m[..., 2, 2])
+    one = np.stack([z, x, y], -1)
+    other = np.stack([z + np.pi, np.pi - x, y + np.pi], -1)
+    for row in range(1, len(one)):
+        before = one[row - 1]
+        near, far = (
+            triple[row] + 2 * np.pi * np.round((before - triple[row]) / (2 * np.pi))
+            for triple in (one, other)
+        )
+        closer = np.abs(far - before).sum(-1) < np.abs(near - before).sum(-1)
+        one[row] = np.where(closer[..., None], far, near)
+    return np.asarray(one)
+
+
+def slerp(a: Array, b: Array, share: Array) -> Array:
+    """On the shorter way from `a` to `b`: (..., 4), (..., 4), (...) to (..., 4)."""
+    b = np.where(((a * b).sum(-1) < 0.0)[..., None], -b, b)
+    angle = np.arccos(np.clip((a * b).sum(-1), -1.0, 1.0))[..., None]
+    t = share[..., None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        arc = (np.sin((1.0 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
+    out = np.where(angle < 1e-6, (1.0 - t) * a + t * b, arc)
+    return np.asarray(out / np.linalg.norm(out, axis=-1, keepdims=True))
+
+
 def cross(a: Array, b: Array) -> Array:
     """Cross product of (..., 3) vectors; on small arrays much faster than `np.cross`."""
     out = np.empty(np.broadcast_shapes(a.shape, b.shape))
@@ -89,5 +123,5 @@ def to_y_up(values: Array) -> Array:
             rest pose does, then faces +Z, with its left along +X in both.
     """
     out = np.array(values, np.float64)
-    out[..., 1], out[..., 2] = values[..., 2], -values[..., 1]
+    out[..., 1], out[..., 2] = values[..., 2], 0.0 - values[..., 1]  # no negative zeros
     return out

@@ -33,7 +33,7 @@ from posemamba_live.errors import (
 )
 from posemamba_live.options import DeviceName, Options
 from posemamba_live.progress import reporter, say, summary
-from posemamba_live.sinks import EXPORTERS, check_output
+from posemamba_live.sinks import check_export, check_output
 from posemamba_live.sinks.display import display_available
 from posemamba_live.sources import Source, open_source
 from posemamba_live.stats import RunStats
@@ -151,7 +151,7 @@ def _check_outputs(options: Options) -> None:
     from posemamba_live.sinks.recorder import SUFFIXES
 
     for path in options.exports:
-        check_output(path, overwrite=options.overwrite, suffixes=EXPORTERS)
+        check_export(path, overwrite=options.overwrite)
     if options.record is not None:
         check_output(options.record, overwrite=options.overwrite, suffixes=SUFFIXES)
     if options.stats is not None:

@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from posemamba_live.sinks.base import Exporter, Sink, check_output
-from posemamba_live.sinks.npz import NpzExporter
+from posemamba_live.sinks.base import Exporter, Sink, check_output, suffix_of
+from posemamba_live.sinks.bvh import write_bvh
+from posemamba_live.sinks.c3d import write_c3d
+from posemamba_live.sinks.exporter import FileExporter, Format
+from posemamba_live.sinks.gltf import write_glb
+from posemamba_live.sinks.json_file import write_json
+from posemamba_live.sinks.npz import write_npz
+from posemamba_live.sinks.opensim import write_mot, write_trc
+from posemamba_live.sinks.tables import write_angles, write_csv, write_long_csv, write_parquet
 
-EXPORTERS: Final[dict[str, Callable[..., Exporter]]] = {".npz": NpzExporter}
-"""Suffix to class; each takes (path, *, overwrite, meta)."""
+FORMATS: Final[dict[str, Format]] = {
+    ".npz": Format(write_npz, "everything, for NumPy"),
+    ".csv": Format(write_csv, "a table, one row per pose"),
+    ".long.csv": Format(write_long_csv, "a table, one row per joint"),
+    ".angles.csv": Format(write_angles, "joint angles"),
+    ".parquet": Format(write_parquet, "the .csv table, typed", needs=("pyarrow", "parquet")),
+    ".json": Format(write_json, "everything, as text"),
+    ".trc": Format(write_trc, "markers for OpenSim", per_person=True),
+    ".mot": Format(write_mot, "joint angles for OpenSim", per_person=True),
+    ".c3d": Format(write_c3d, "markers for biomechanics"),
+    ".bvh": Format(write_bvh, "animation for Blender and MotionBuilder", per_person=True),
+    ".glb": Format(write_glb, "animation for three.js and engines"),
+}
+"""What each suffix means. The longest one that a name ends in counts."""
 
-__all__ = ["EXPORTERS", "Exporter", "Sink", "check_output", "create_exporter"]
+__all__ = ["FORMATS", "Exporter", "Sink", "check_export", "check_output", "create_exporter"]
+
+
+def check_export(path: Path, *, overwrite: bool) -> Format:
+    """Refuse an export that could not be written, before anything expensive starts.
+
+    Raises:
+        UsageError: unknown suffix, or the file exists and `overwrite` is false.
+        SinkError: the folder is missing or cannot be written to, or a library is missing.
+    """
+    check_output(path, overwrite=overwrite, suffixes=FORMATS)
+    format_ = FORMATS[suffix_of(path, FORMATS) or ""]
+    format_.check_installed(path)
+    return format_
 
 
 def create_exporter(path: Path, *, overwrite: bool, meta: Mapping[str, Any]) -> Exporter:
@@ -21,12 +53,13 @@ def create_exporter(path: Path, *, overwrite: bool, meta: Mapping[str, Any]) -> 
     Args:
         path: the file to write.
         overwrite: replace an existing file.
-        meta: JSON values about the run, with `fps` and `image_size` (W, H).
+        meta: JSON values about the run, with `fps` and `image_size` (W, H). It is read on
+            close, so that the caller may complete it until then.
 
     Raises:
-        UsageError: unknown suffix, or the file exists and `overwrite` is false.
-        SinkError: the folder is missing or cannot be written to.
+        UsageError, SinkError: see `check_export`; also when closing fails.
     """
     path = Path(path)
-    check_output(path, overwrite=overwrite, suffixes=EXPORTERS)
-    return EXPORTERS[path.suffix.lower()](path, overwrite=overwrite, meta=meta)
+    return FileExporter(
+        path, check_export(path, overwrite=overwrite), overwrite=overwrite, meta=meta
+    )

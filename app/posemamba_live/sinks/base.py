@@ -1,8 +1,8 @@
 """What results can go to, and the checks that belong before a long run.
 
 A `Sink` takes frames as they are processed (recorder, viewer, stream). An `Exporter` takes
-poses, in any order, and writes one file when closed. `sinks.EXPORTERS` says which suffix
-means which; a further file format is one more class and one more line there.
+poses, in any order, and writes them when closed. `sinks.FORMATS` says which suffix means
+which; a further file format is one more function and one more line there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ class Sink(Protocol):
 
 
 class Exporter(Protocol):
-    """Collects poses and writes them as one file."""
+    """Collects poses and writes them."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """What has been written, once closed: one file, or one for each person."""
 
     def add(self, pose: Pose3D) -> None:
         """Take one person in one frame. Frames may come in any order."""
@@ -43,7 +47,7 @@ def check_output(path: Path, *, overwrite: bool, suffixes: Collection[str]) -> N
         UsageError: unknown suffix, or the file exists and `overwrite` is false.
         SinkError: the folder is missing or cannot be written to, or a folder is in the way.
     """
-    if path.suffix.lower() not in suffixes:
+    if suffix_of(path, suffixes) is None:
         raise UsageError(
             f"cannot write {path}: unknown file type {path.suffix or '(no suffix)'!r}",
             hint=f"end the name in one of: {', '.join(sorted(suffixes))}",
@@ -77,6 +81,13 @@ def check_output(path: Path, *, overwrite: bool, suffixes: Collection[str]) -> N
             why=f"{folder}: {error.strerror or error}",
             hint="choose a folder that you may write to",
         ) from error
+
+
+def suffix_of(path: Path, suffixes: Collection[str]) -> str | None:
+    """The longest of `suffixes` that the name ends in, after at least one letter of its own."""
+    name = path.name.lower()
+    ends = [s for s in suffixes if name.endswith(s) and len(name) > len(s)]
+    return max(ends, key=len, default=None)
 
 
 def partial_path(path: Path) -> Path:

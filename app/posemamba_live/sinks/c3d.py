@@ -1,0 +1,55 @@
+"""`.c3d`: the joints as points, for Mokka, Visual3D, Vicon and the like.
+
+Millimetres and Z up, as nearly every C3D file has it (X_SCREEN and Y_SCREEN say so). Where
+somebody is not seen for longer than a quarter of a second, points are marked invalid, as
+the format has it: residual -1. Several people are in one file, with labels like `P1:LKnee`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from posemamba.skeleton import JOINT_NAMES, NUM_JOINTS
+from posemamba_live import __version__
+from posemamba_live.sinks.exporter import NobodySeen
+from posemamba_live.takes import Take
+
+_MM: Final = 1000.0
+
+
+def write_c3d(path: Path, take: Take) -> None:
+    """Everybody's joints as points. The first frame has the number that it has in the source."""
+    import ezc3d
+
+    motions = sorted(take.motions(), key=lambda motion: motion.person_id)
+    if not motions:
+        raise NobodySeen
+    first = min(motion.first for motion in motions)
+    frames = max(motion.first + len(motion.joints) for motion in motions) - first
+    points = np.full((4, len(motions) * NUM_JOINTS, frames), np.nan)
+    labels = []
+    for i, motion in enumerate(motions):
+        rows = slice(motion.first - first, motion.first - first + len(motion.joints))
+        columns = slice(i * NUM_JOINTS, (i + 1) * NUM_JOINTS)
+        points[:3, columns, rows] = _MM * motion.joints.transpose(2, 1, 0)
+        subject = f"P{motion.person_id}:" if len(motions) > 1 else ""
+        labels += [subject + name for name in JOINT_NAMES]
+    invalid = np.isnan(points[:1])
+    points[3] = 1.0
+
+    file = ezc3d.c3d()
+    file["header"]["points"]["first_frame"] = first  # counted from 0 here, from 1 in the file
+    file["data"]["points"] = points
+    file["data"]["meta_points"]["residuals"] = np.where(invalid, -1.0, 0.0)
+    point = file["parameters"]["POINT"]
+    point["LABELS"]["value"] = labels
+    point["UNITS"]["value"] = ["mm"]
+    point["RATE"]["value"] = np.array([motions[0].rate])
+    file.add_parameter("POINT", "X_SCREEN", "+X")
+    file.add_parameter("POINT", "Y_SCREEN", "+Z")
+    file.add_parameter("MANUFACTURER", "SOFTWARE", "posemamba-live")
+    file.add_parameter("MANUFACTURER", "VERSION_LABEL", __version__)
+    file.write(str(path))

@@ -1,0 +1,123 @@
+"""What every export has in common: collect, then write whole files or none."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from posemamba_live.errors import SinkError
+from posemamba_live.sinks.base import partial_path
+from posemamba_live.takes import Take
+from posemamba_live.types import Pose3D
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A kind of file."""
+
+    write: Callable[[Path, Take], None]
+    """Writes a new file; atomicity is not its business."""
+    text: str
+    """What it is, in a few words, for the help."""
+    per_person: bool = False
+    """Whether a file holds one person: others get files of their own."""
+    needs: tuple[str, str] | None = None
+    """A module that may be missing, and the extra that brings it."""
+
+    def check_installed(self, path: Path) -> None:
+        """Raises SinkError where a library that writes `path` is missing."""
+        if self.needs is None:
+            return
+        module, extra = self.needs
+        if importlib.util.find_spec(module) is None:
+            raise SinkError(
+                f"cannot write {path}",
+                why=f"{module} is not installed",
+                hint=f"pip install 'posemamba-live[{extra}]', or another file type",
+            )
+
+
+class FileExporter:
+    """Collects poses and writes them, sorted by frame, then person.
+
+    Args:
+        path: the file; it appears when closed, complete, or not at all. If the format holds
+            one person a file, this is the person seen in most frames, and each other one's
+            file has `_person` and the id before its suffix.
+        format_: see `sinks.FORMATS`.
+        overwrite: replace existing files. A further person's file that exists is otherwise
+            left alone, and the new one gets a number.
+        meta: see `sinks.create_exporter`.
+    """
+
+    def __init__(
+        self, path: Path, format_: Format, *, overwrite: bool, meta: Mapping[str, Any]
+    ) -> None:
+        self._path = path
+        self._format = format_
+        self._overwrite = overwrite
+        self._meta = meta
+        self._poses: dict[tuple[int, int], Pose3D] = {}
+        self._files: list[Path] = []
+        self._closed = False
+
+    @property
+    def files(self) -> Sequence[Path]:
+        return tuple(self._files)
+
+    def add(self, pose: Pose3D) -> None:
+        """Take one person in one frame; a second one for the same replaces the first."""
+        self._poses[pose.frame_index, pose.person_id] = pose
+
+    def close(self) -> None:
+        """Write the files. Idempotent.
+
+        Raises:
+            SinkError: with the path and what is wrong with it.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        poses = [self._poses[key] for key in sorted(self._poses)]
+        if not self._format.per_person:
+            self._write(self._path, poses)
+            return
+        people = Take(poses, self._meta).people or {0: []}
+        for number, (person, own) in enumerate(people.items()):
+            self._write(self._beside(person) if number else self._path, own)
+
+    def _beside(self, person: int) -> Path:
+        stem, suffix = self._path.stem, self._path.suffix
+        path, number = self._path.with_name(f"{stem}_person{person}{suffix}"), 2
+        while path.exists() and not self._overwrite:
+            path = self._path.with_name(f"{stem}_person{person}_{number}{suffix}")
+            number += 1
+        return path
+
+    def _write(self, path: Path, poses: Sequence[Pose3D]) -> None:
+        part = partial_path(path)
+        try:
+            self._format.write(part, Take(poses, self._meta, path.name))
+            part.replace(path)
+        except OSError as error:
+            raise SinkError(
+                f"cannot write {path}",
+                why=str(error.strerror or error),
+                hint="check that the disk has room and that the folder is still there",
+            ) from error
+        except NobodySeen as error:
+            raise SinkError(
+                f"cannot write {path}",
+                why="nobody was seen, and this kind of file cannot say so",
+                hint="a .csv, .json or .npz file can be empty",
+            ) from error
+        finally:
+            part.unlink(missing_ok=True)
+        self._files.append(path)
+
+
+class NobodySeen(Exception):
+    """There is no pose, and the format has no way to say that."""

@@ -1,0 +1,63 @@
+"""`poses.json`: everything that `poses.npz` has, as text, frame by frame."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posemamba.skeleton import JOINT_NAMES, PARENTS
+from posemamba_live.takes import Take
+from posemamba_live.types import Pose3D
+
+_METRES, _PIXELS, _SCORE = 5, 2, 3
+FRAME_KEYS: Final = ("frame_index", "timestamp")
+
+
+def write_json(path: Path, take: Take) -> None:
+    """One object: `frames`, each with its `people`; names, shapes and units as in the .npz."""
+    frames = [
+        {
+            "frame_index": index,
+            "timestamp": round(people[0].pose2d.timestamp, 6),
+            "people": [_person(pose) for pose in people],
+        }
+        for index, group in groupby(take.poses, key=lambda pose: pose.frame_index)
+        if (people := list(group))
+    ]
+    meta = take.described()
+    head = {
+        "fps": meta["fps"],
+        "image_size": list(meta["image_size"]),
+        "joint_names": JOINT_NAMES,
+        "joint_parents": PARENTS,
+        "meta": meta,
+    }
+    with open(path, "w", encoding="utf-8") as file:
+        # A frame a line: small, and still to be read by eye, or with grep.
+        file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "frames": [')
+        for number, frame in enumerate(frames):
+            file.write(("," if number else "") + "\n" + json.dumps(frame))
+        file.write("\n]}\n")
+
+
+def _person(pose: Pose3D) -> dict[str, Any]:
+    pose2d = pose.pose2d
+    return {
+        "person_id": pose.person_id,
+        "predicted": pose2d.predicted,
+        "joints_world": _rounded(pose.joints_world, _METRES),
+        "joints_3d": _rounded(pose.joints, _METRES),
+        "root_3d": _rounded(pose.root, _METRES),
+        "joints_2d": _rounded(pose2d.keypoints, _PIXELS),
+        "scores_2d": _rounded(pose2d.scores, _SCORE),
+    }
+
+
+def _rounded(values: NDArray[np.float32], digits: int) -> Any:
+    # In double precision: a rounded float32 has a long tail of digits as text.
+    return np.round(np.asarray(values, np.float64), digits).tolist()
