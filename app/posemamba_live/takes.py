@@ -7,17 +7,20 @@ have that; cameras do not quite, and people come and go.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posemamba.skeleton import NUM_JOINTS
-from posemamba_live.types import Pose3D
+from posemamba_live.errors import LiveError, UsageError
+from posemamba_live.types import Pose2D, Pose3D
 from posemamba_live.window import MAX_GAP_S
 
 Array = NDArray[np.float64]
@@ -98,6 +101,56 @@ class Take:
         """
         rate = self.rate
         return [_motion(person, poses, rate) for person, poses in self.people.items()]
+
+
+def read_take(path: Path) -> Take:
+    """Poses and meta of a `poses.npz`.
+
+    Raises:
+        LiveError: the file cannot be read, or is not such a file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            data = {key: file[key] for key in file.files}
+        meta = json.loads(str(data["meta"]))
+        width, height = (int(v) for v in data["image_size"])
+        meta |= {"fps": float(data["fps"]), "image_size": [width, height]}
+        poses = [
+            Pose3D(
+                pose2d=Pose2D(
+                    frame_index=int(data["frame_index"][i]),
+                    timestamp=float(data["timestamp"][i]),
+                    person_id=int(data["person_id"][i]),
+                    keypoints=data["joints_2d"][i],
+                    scores=data["scores_2d"][i],
+                    image_size=(width, height),
+                    predicted=bool(data["predicted"][i]),
+                ),
+                joints=data["joints_3d"][i],
+                root=data["root_3d"][i],
+                joints_world=data["joints_world"][i],
+                look_ahead=int(meta.get("look_ahead", 0)),
+            )
+            for i in range(len(data["frame_index"]))
+        ]
+        if any(pose.joints_world.shape != (NUM_JOINTS, 3) for pose in poses):
+            raise ValueError(f"joints_world is {data['joints_world'].shape}")
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no file {path}", hint="the .npz that --export wrote") from error
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        IndexError,
+        KeyError,
+        AttributeError,
+        EOFError,
+    ) as error:
+        missing = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise LiveError(
+            f"{path} cannot be read", why=missing, hint="it takes the .npz that --export wrote"
+        ) from error
+    return Take(poses, meta, path.name)
 
 
 def joints_and_times(poses: Sequence[Pose3D]) -> tuple[Array, Array]:

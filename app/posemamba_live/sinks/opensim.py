@@ -1,9 +1,10 @@
 """OpenSim's text files: `.trc`, positions of the joints, and `.mot`, joint angles.
 
 Both are metres and Y up: x of the world frame stays, y is the height, and z comes towards
-the camera. A person who is not seen for longer than a quarter of a second leaves blank
-cells in a .trc, which OpenSim and Pose2Sim read as missing markers; a .mot has no way to
-say that, so there the angles of such frames are interpolated, with a warning.
+the camera. Where a person is not seen for longer than a quarter of a second, a .trc has NaN,
+which OpenSim and Pose2Sim read as missing markers (of blank cells OpenSim 4.6 drops the last
+in a row, and then refuses the file); a .mot has no way to say that, so there the angles of
+such frames are interpolated, with a warning.
 """
 
 from __future__ import annotations
@@ -36,8 +37,10 @@ COORDINATES: Final = (
     "lumbar_extension", "lumbar_bending", "lumbar_rotation",
     "arm_flex_r", "arm_add_r", "arm_rot_r", "elbow_flex_r",
     "arm_flex_l", "arm_add_l", "arm_rot_l", "elbow_flex_l",
+    "L5_S1_Flex_Ext", "L5_S1_Lat_Bending", "L5_S1_axial_rotation",
 )  # fmt: skip
-"""Columns, named as in the full-body model of Rajagopal et al. 2016."""
+"""Columns, named as in the full-body model of Rajagopal et al. 2016. The last three are its
+lumbar_... once more, as the model of Pose2Sim and Sports2D names them."""
 PELVIS_ORIGIN: Final = np.array([0.0563, 0.0785, 0.0])
 """Of that model's pelvis (between the front iliac spines), seen from the middle of the hips;
 metres forward, up, right."""
@@ -62,7 +65,7 @@ def write_trc(path: Path, take: Take) -> None:
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.writelines("\t".join(cells) + "\n" for cells in head)
         for i, (time, row) in enumerate(zip(motion.times, points, strict=True)):
-            cells = ("" if np.isnan(value) else f"{value:.6f}" for value in row)
+            cells = ("NaN" if np.isnan(value) else f"{value:.6f}" for value in row)
             file.write("\t".join([str(start + i), f"{time:.6f}", *cells]) + "\n")
 
 
@@ -107,6 +110,11 @@ def _coordinates(motion: Motion) -> Array:
     place = to_y_up(posture.root) + pelvis_in_ground @ PELVIS_ORIGIN
     columns |= {"pelvis_tilt": tilt, "pelvis_list": list_, "pelvis_rotation": rotation}
     columns |= dict(zip(("pelvis_tx", "pelvis_ty", "pelvis_tz"), place.T, strict=True))
+    columns |= {
+        "L5_S1_Flex_Ext": columns["lumbar_extension"],
+        "L5_S1_Lat_Bending": columns["lumbar_bending"],
+        "L5_S1_axial_rotation": columns["lumbar_rotation"],
+    }
     return np.stack([columns[name] for name in COORDINATES], -1)
 
 

@@ -1,7 +1,7 @@
 """posemamba-eval: how good are these weights?
 
 One command per question: windows synthesised from motion capture, videos with ground truth
-through the application itself, and the field's benchmarks.
+through the application itself, and the field's benchmarks. `plot` shows one recording.
 """
 
 from __future__ import annotations
@@ -393,6 +393,37 @@ def _benchmark(
     rows = {name: asdict(own) for name, own in scores.items()}
     _table("mm", rows, ("frames", "mpjpe", "n_mpjpe", "pa_mpjpe", "mpjve", "pck150", "auc"))
     _write_json(json_file, {"weights": checkpoint.meta.name, "frames": length, "scores": rows})
+
+
+# --- recordings -----------------------------------------------------------------------------
+
+
+@app.command("plot")
+def plot_command(
+    poses: Annotated[Path, typer.Argument(help="The .npz that posemamba-live --export wrote.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(help=".png, or .html with a table; by default the .png beside the poses."),
+    ] = None,
+    person: Annotated[
+        int | None, typer.Option(help="Its person_id; by default whoever was seen most.")
+    ] = None,
+    at: Annotated[
+        list[float] | None,
+        typer.Option(help="Second at which to draw the skeleton. Can be repeated."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+) -> None:
+    """Joint angles over time, skeletons at chosen moments, speed of hands and feet."""
+    from posemamba_live.errors import LiveError
+    from posemamba_live.plot import plot_file
+
+    try:
+        moments = at or ()
+        typer.echo(plot_file(poses, output, person=person, moments=moments, overwrite=overwrite))
+    except LiveError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
 
 
 # --- shared ---------------------------------------------------------------------------------
