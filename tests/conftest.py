@@ -42,6 +42,22 @@ def walk_clip() -> Path:
 
 
 @pytest.fixture(scope="session")
+def walk_exports(walk_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with walk.npz, walk.csv, ...: one run of the command on the clip, every format."""
+    from posemamba_live import cli
+    from posemamba_live.sinks import FORMATS
+
+    folder = tmp_path_factory.mktemp("exports")
+    exports = [word for suffix in FORMATS for word in ("--export", str(folder / f"walk{suffix}"))]
+    loggers = [logging.getLogger(name) for name in ("posemamba", "posemamba_live")]
+    levels = [logger.level for logger in loggers]
+    assert cli.run([str(walk_clip), "--headless", "-q", *exports]) == 0
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_checkpoint() -> Checkpoint:
     """A real network, far too small and untrained, with a window of WINDOW frames."""
     torch.manual_seed(3)

@@ -65,7 +65,8 @@ def test_help_names_every_option_and_key(capsys: pytest.CaptureFixture[str]) -> 
         "--people", "--device", "--threads", "--height", "--fov", "--smooth", "--mirror",
         "--start", "--end", "--max-frames", "--duration", "--stats", "--stream", "--verbose",
         "--quiet", "--version", "fast|balanced|accurate", "auto|cpu|cuda", "Space pause",
-        "Q, Esc quit",
+        "Q, Esc quit", ".npz (", ".long.csv (", ".angles.csv (", ".trc (", ".mot (", ".c3d (",
+        ".bvh (", ".glb (",
     ):  # fmt: skip
         assert option in text
     assert cli.run(["-h"]) == 0
@@ -80,6 +81,7 @@ def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys\nfrom posemamba_live import cli\ncli.run(['--help'])\n"
         "heavy = {'torch', 'cv2', 'mediapipe', 'onnxruntime', 'open3d', 'numba', 'scipy'}\n"
+        "heavy |= {'matplotlib', 'ezc3d', 'pyarrow'}\n"
         "sys.exit(','.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

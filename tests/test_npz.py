@@ -139,7 +139,7 @@ def test_existing_file_is_kept_unless_told(tmp_path: Path) -> None:
         assert len(file["frame_index"]) == 1
 
 
-@pytest.mark.parametrize("name", ["poses.json", "poses", "poses.npz.txt"])
+@pytest.mark.parametrize("name", ["poses.docx", "poses", "poses.npz.txt", ".npz"])
 def test_unknown_suffix_names_the_known_ones(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=r"\.npz"):
         create_exporter(tmp_path / name, overwrite=False, meta=META)

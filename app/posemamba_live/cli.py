@@ -26,6 +26,7 @@ from posemamba_live.errors import (
     LiveError,
 )
 from posemamba_live.options import MAX_PEOPLE, DeviceName, ModeName, Options
+from posemamba_live.sinks import FORMATS
 from posemamba_live.sinks.keys import KEY_BINDINGS
 
 PROGRAM: Final = "posemamba-live"
@@ -33,6 +34,7 @@ DEBUG_VARIABLE: Final = "POSEMAMBA_DEBUG"
 _INPUT, _OUTPUT, _LIFTING = "Source", "Results", "Pose estimation"
 _BODY, _EXTENT, _RUNNING = "Body, camera and view", "How much", "Running"
 
+_FORMATS: Final = ", ".join(f"{suffix} ({format_.text})" for suffix, format_ in FORMATS.items())
 _EPILOG: Final = "Keys in the window: " + ", ".join(
     f"{binding.keys} {binding.text}" for binding in KEY_BINDINGS
 )
@@ -76,7 +78,7 @@ def command(
     export: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Write the poses to PATH; the suffix says how (.npz). Can be repeated.",
+            help=f"Write the poses to PATH; the suffix says how: {_FORMATS}. Can be repeated.",
             metavar="PATH",
             show_default=False,
             rich_help_panel=_OUTPUT,

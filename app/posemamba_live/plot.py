@@ -173,7 +173,7 @@ class _Page:
         """Poses side by side, `spread` metres apart, all at one scale."""
         lowest = min(0.0, *(float(points[:, 1].min()) for points in poses))
         for column, (row, points) in enumerate(zip(self.chosen, poses, strict=True)):
-            _draw_figure(axes, points + [spread * column, 0.0, 0.0])
+            _draw_figure(axes, points + np.array([spread * column, 0.0, 0.0]))
             moment, at = f"{self.motion.times[row]:.2f} s", (spread * column, lowest - 0.1)
             axes.text(*at, moment, ha="center", va="top", color=_GREY)
         axes.axhline(lowest, color=_GRID_GREY, linewidth=1.0, zorder=1.0)

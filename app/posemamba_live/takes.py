@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from posemamba.skeleton import NUM_JOINTS
 from posemamba_live.errors import LiveError, UsageError
-from posemamba_live.types import Pose2D, Pose3D
+from posemamba_live.types import ExtraPoints, Pose2D, Pose3D
 from posemamba_live.window import MAX_GAP_S
 
 Array = NDArray[np.float64]
@@ -125,6 +125,7 @@ def read_take(path: Path) -> Take:
                     scores=data["scores_2d"][i],
                     image_size=(width, height),
                     predicted=bool(data["predicted"][i]),
+                    extra=_extra(data, i),
                 ),
                 joints=data["joints_3d"][i],
                 root=data["root_3d"][i],
@@ -137,20 +138,20 @@ def read_take(path: Path) -> Take:
             raise ValueError(f"joints_world is {data['joints_world'].shape}")
     except FileNotFoundError as error:
         raise UsageError(f"There is no file {path}", hint="the .npz that --export wrote") from error
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        IndexError,
-        KeyError,
-        AttributeError,
-        EOFError,
-    ) as error:
+    except Exception as error:  # NumPy tells damaged files in half a dozen ways
         missing = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise LiveError(
             f"{path} cannot be read", why=missing, hint="it takes the .npz that --export wrote"
         ) from error
     return Take(poses, meta, path.name)
+
+
+def _extra(data: Mapping[str, Any], row: int) -> ExtraPoints | None:
+    """What the detector saw beyond the 17 joints in a row of a `poses.npz`."""
+    if "extra_names" not in data or np.isnan(data["extra_2d"][row]).all():
+        return None
+    names = tuple(str(name) for name in data["extra_names"])
+    return ExtraPoints(names, data["extra_2d"][row], data["extra_scores"][row])
 
 
 def joints_and_times(poses: Sequence[Pose3D]) -> tuple[Array, Array]:

@@ -46,7 +46,14 @@ def write_json(path: Path, take: Take) -> None:
 
 
 def _person(pose: Pose3D) -> dict[str, Any]:
-    pose2d = pose.pose2d
+    pose2d, extra = pose.pose2d, pose.pose2d.extra
+    more = {}
+    if extra is not None:
+        more = {
+            "extra_names": extra.names,
+            "extra_2d": _rounded(extra.points, _PIXELS),
+            "extra_scores": _rounded(extra.scores, _SCORE),
+        }
     return {
         "person_id": pose.person_id,
         "predicted": pose2d.predicted,
@@ -55,6 +62,7 @@ def _person(pose: Pose3D) -> dict[str, Any]:
         "root_3d": _rounded(pose.root, _METRES),
         "joints_2d": _rounded(pose2d.keypoints, _PIXELS),
         "scores_2d": _rounded(pose2d.scores, _SCORE),
+        **more,
     }
 
 
