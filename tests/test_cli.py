@@ -461,12 +461,26 @@ def test_interrupted_runs_leave_complete_files(
     assert video.grab()
 
 
+def wait_until_it_listens(process: subprocess.Popen[str]) -> None:
+    """Until the program catches SIGTERM: before that, Python's own start is what a signal ends."""
+    status = Path(f"/proc/{process.pid}/status")
+    if not status.exists():
+        time.sleep(1.0)
+        return
+    deadline = time.monotonic() + 60.0
+    while time.monotonic() < deadline and process.poll() is None:
+        caught = next(row for row in status.read_text().splitlines() if row.startswith("SigCgt"))
+        if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.05)
+
+
 def test_interrupted_while_loading(walk_clip: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*PROGRAM, str(walk_clip), "--headless", "--export", "a.npz"],
         cwd=tmp_path, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    time.sleep(1.0)
+    wait_until_it_listens(process)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60.0)
     assert process.returncode == 130, err
