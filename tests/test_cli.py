@@ -15,6 +15,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +24,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from websockets.sync.client import connect
 
 from posemamba.skeleton import JOINT_NAMES, PARENTS
 from posemamba_live import __version__, cli
@@ -415,6 +418,39 @@ def test_a_run_may_do_nothing_but_stream(
             np.testing.assert_allclose(person["scores_2d"], data["scores_2d"][row], atol=1e-3)
     (figures,) = json.loads(stats.read_text())["streams"]
     assert figures == {"url": url, "sent": 30, "dropped": 0, "receivers": 1, "trouble": ""}
+
+
+def test_a_live_run_is_watched_over_a_websocket(walk_clip: Path, tiny_weights: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [
+        *PROGRAM, str(walk_clip), "--realtime", "--headless", "--weights", str(tiny_weights),
+        "--stream", f"ws://localhost:{port}",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline, page = time.monotonic() + 120.0, b""
+        while not page:  # the page is there before anything has been loaded
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            try:
+                page = urllib.request.urlopen(f"http://localhost:{port}/", timeout=60.0).read()
+            except urllib.error.URLError:
+                time.sleep(0.2)
+        with connect(f"ws://localhost:{port}", open_timeout=60.0) as client:
+            header = json.loads(client.recv(timeout=60.0))
+            messages = [json.loads(message) for message in client]
+    finally:
+        out, err = process.communicate(timeout=120.0)
+    assert process.returncode == 0, err
+    assert page.startswith(b"<!doctype html>")
+    assert (header["source"], header["live"], header["fps"]) == ("walk_turn.mp4", True, 30.0)
+    indices = [message["frame_index"] for message in messages]
+    assert indices == sorted(set(indices))
+    assert indices[-1] > 100, "to the end of the clip"
+    assert sum(len(message["people"]) for message in messages) > 0
+    assert f"watch at http://localhost:{port}\n" in err
+    assert f"streamed {len(messages)} messages to ws://localhost:{port}" in out
 
 
 def test_existing_outputs_are_replaced_when_told(

@@ -408,6 +408,21 @@ def test_listening_for_others_is_said(
     assert ["everybody" in record.getMessage() for record in caplog.records] == [True]
 
 
+def test_who_listens_for_others_is_known_by_address_and_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(websocket, "is_loopback", lambda address: False)
+    monkeypatch.setattr(socket, "gethostname", lambda: "Studio")
+    server = WebSocketStream(StreamAddress("ws", LOOPBACK, 0), INFO)
+    try:
+        for host in ("192.168.1.20:8765", "[fe80::1]:8765", "studio:8765", "studio.local"):
+            assert get(server, Host=host)[0] == 200, host
+        for host in ("evil.example:8765", "studio.evil.example"):
+            assert get(server, Host=host)[0] == 403, host
+    finally:
+        server.close()
+
+
 def test_what_is_an_address_of_loopback() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.20", "fe80::1%eth0")))

@@ -49,6 +49,8 @@ BONES: Final = {
 _NODES: Final = [NODE_INDEX[node] for node in BONES.values()]
 _GONE_S: Final = 1.0
 """Seconds after which somebody else may have the port of a person who has left."""
+_SETTLED_S: Final = 2.0
+"""Seconds in which the avatar stays at its origin, since a live distance is still forming."""
 _LOADED, _CALIBRATED, _NORMAL_MODE = 1, 3, 0
 _BUNDLE_HEAD: Final = 16
 _SIZE_BYTES: Final = 4
@@ -102,8 +104,11 @@ class VmcStream:
             _Place(DatagramSender(address.host, address.port + i, self._figures))
             for i in range(people)
         ]
-        self._origin = np.zeros(2) if address.place == "camera" else None
-        """(2,) metres: the point of the floor that becomes the avatar's origin, once known."""
+        self._origin = np.zeros(2)
+        """(2,) metres: the point of the floor that is the avatar's origin."""
+        self._follows = address.place == "start"
+        self._first: tuple[int, float] | None = None
+        """Whom the origin follows until when."""
 
     @property
     def figures(self) -> StreamFigures:
@@ -146,8 +151,12 @@ class VmcStream:
 
     def _bones(self, place: _Place, pose: Pose3D, timestamp: float) -> Iterator[OscMessage]:
         joints = np.asarray(pose.joints_world, np.float64)
-        if self._origin is None:
-            self._origin = joints[HIP, :2]
+        if self._follows:
+            self._first = self._first or (pose.person_id, timestamp + _SETTLED_S)
+            leader, until = self._first
+            self._follows = timestamp < until
+            if pose.person_id == leader:
+                self._origin = joints[HIP, :2]
         posture = place.solver.update(joints, timestamp)
         positions = rest_offsets(bone_lengths(joints))
         positions[0] = posture.root - [*self._origin, 0.0]
