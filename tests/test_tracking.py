@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from conftest import MakeTrack
-from scipy.optimize import linear_sum_assignment
+from numpy.typing import NDArray
 
+from posemamba_live.motion import person_size
 from posemamba_live.tracking import (
     REENTRY_S,
     GapFiller,
+    Subject,
     Tracker,
     assign,
-    person_size,
     without_duplicates,
 )
 from posemamba_live.types import Detection, Frame, Pose2D
@@ -112,26 +114,108 @@ def test_duplicates_of_one_person_are_dropped() -> None:
 
 def test_person_size_is_never_zero() -> None:
     nowhere = Detection(np.zeros((17, 2), np.float32), np.zeros(17, np.float32))
-    assert person_size(nowhere) == 1.0
+    assert person_size(nowhere.keypoints) == 1.0
     assert ids(Tracker().update(frame(0), [nowhere])) == [0]
 
 
-def test_assignment_is_optimal() -> None:
+def middle(pose: Pose2D) -> float:
+    return float(pose.keypoints[:, 0].mean())
+
+
+@pytest.mark.parametrize(("subject", "x"), [("first", 80), ("largest", 540), ("centre", 300)])
+def test_who_gets_a_free_place_of_those_who_are_there(subject: str, x: float) -> None:
+    tracker = Tracker(subject=Subject(subject))
+    crowd = [person(80, size=110), person(300, size=100), person(540, size=140)]
+    tracker.update(frame(0), [person(300, size=40)])  # the subject, who soon leaves
+    for i in range(1, int(REENTRY_S * FPS) + 2):
+        poses = tracker.update(frame(i), crowd[: 1 if i < 9 else 3])
+    (pose,) = poses
+    assert abs(middle(pose) - x) < 30.0
+    assert pose.person_id == 1
+
+
+def test_a_click_makes_somebody_the_subject_and_another_one_gives_it_back() -> None:
+    tracker = Tracker()
+    crowd = [person(100, size=150), person(400)]
+    for i in range(5):
+        assert [round(middle(p)) < 250 for p in tracker.update(frame(i), crowd)] == [True]
+    tracker.choose(0.99, 0.05)  # nobody is there
+    for i in range(5, 50):
+        assert ids(tracker.update(frame(i), crowd)) == [0]
+    tracker.choose(400 / 640, 180 / 360)
+    for i in range(50, 60):
+        (pose,) = tracker.update(frame(i), crowd)
+        assert (pose.person_id, middle(pose) > 250) == (1, True)
+    tracker.choose(100 / 640, 180 / 360)
+    assert ids(tracker.update(frame(60), crowd)) == [0], "who was known before is known again"
+
+
+def test_a_click_waits_a_moment_for_somebody_to_be_seen_there() -> None:
+    tracker = Tracker()
+    tracker.update(frame(0), [person(100)])
+    tracker.choose(400 / 640, 0.5)
+    for i in range(1, 20):
+        assert ids(tracker.update(frame(i), [person(100)])) == [0]
+    assert ids(tracker.update(frame(20), [person(100), person(400)])) == [1]
+
+
+def test_the_next_subject_is_the_one_to_the_right_and_then_the_first_again() -> None:
+    tracker = Tracker()
+    crowd = [person(100), person(300), person(500, size=130)]
+    order = [middle(tracker.update(frame(0), crowd)[0])]
+    for i in range(1, 4):
+        tracker.choose_next()
+        order.append(middle(tracker.update(frame(i), crowd)[0]))
+    assert [round(x / 100) for x in order] == [5, 1, 3, 5]
+
+
+def test_with_all_places_taken_the_last_one_is_given_up_for_a_click() -> None:
+    tracker = Tracker(people=2)
+    crowd = [person(100, size=140), person(300, size=120), person(500)]
+    assert ids(tracker.update(frame(0), crowd)) == [0, 1]
+    tracker.choose(500 / 640, 0.5)
+    assert ids(tracker.update(frame(1), crowd)) == [0, 2]
+
+
+def test_a_newcomer_inside_somebody_has_to_stay_to_count() -> None:
+    tracker = Tracker(people=2)
+    tracker.update(frame(0), [person(200, size=150)])
+    ghost = person(245, size=100)
+    counts = [len(tracker.update(frame(i), [person(200, size=150), ghost])) for i in range(1, 9)]
+    assert counts == [1, 1, 1, 1, 1, 2, 2, 2]
+
+
+def test_the_tracker_tells_where_people_should_be() -> None:
+    tracker = Tracker()
+    for i in range(30):
+        tracker.update(frame(i), [person(100 + 6 * i), person(600, size=60)])
+    walker, bystander = sorted(tracker.expected(30 / FPS), key=lambda e: not e.chosen)
+    assert (walker.chosen, bystander.chosen) == (True, False)
+    assert walker.seen_at == 29 / FPS
+    np.testing.assert_allclose(walker.keypoints, person(100 + 6 * 30).keypoints, atol=4.0)
+    later = max(e.reach for e in tracker.expected(31 / FPS + 0.5))
+    assert walker.reach < 60.0 < later < 400.0
+
+
+def test_assignment_is_the_best_of_all() -> None:
     rng = np.random.default_rng(4)
-    for rows, columns in itertools.product(range(1, 5), repeat=2):
-        costs = rng.random((rows, columns))
-        chosen = assign(costs.tolist())
-        total = sum(costs[i, j] for i, j in enumerate(chosen) if j is not None)
-        reference = costs[linear_sum_assignment(costs)].sum()
-        assert sum(j is not None for j in chosen) == min(rows, columns)
-        np.testing.assert_allclose(total, reference)
+    for rows, columns in itertools.product(range(5), repeat=2):
+        costs = rng.random((rows, columns)) * 2.0
+        costs[rng.random((rows, columns)) < 0.2] = np.inf
+
+        def total(chosen: Sequence[int | None], costs: NDArray[np.float64] = costs) -> float:
+            return sum(0.9 if j is None else costs[i, j] for i, j in enumerate(chosen))
+
+        options = itertools.product([None, *range(columns)], repeat=rows)
+        possible = [o for o in options if len({*o} - {None}) == sum(j is not None for j in o)]
+        chosen = assign(costs, unassigned=0.9)
+        assert tuple(chosen) in possible
+        assert total(chosen) == pytest.approx(min(map(total, possible)))
 
 
-def test_assignment_prefers_more_pairs_and_keeps_off_forbidden_ones() -> None:
-    assert assign([[0.1, 0.9], [0.2, None]]) == [1, 0]
-    assert assign([[None], [0.5]]) == [None, 0]
-    assert assign([[], []]) == [None, None]
-    assert assign([]) == []
+def test_a_bad_pair_is_not_made_up_for_by_another() -> None:
+    """The second detection suits nobody but the first track, and that one badly."""
+    assert assign(np.array([[0.1, 8.0], [8.0, np.inf]]), unassigned=10.0) == [0, None]
 
 
 # -- gaps ------------------------------------------------------------------------------------

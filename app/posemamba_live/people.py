@@ -1,4 +1,4 @@
-"""From one frame's detections to poses in body heights: tracks, gaps, one lifter each."""
+"""From identified 2D poses to poses in body heights: gaps, and a lifter for each person."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from posemamba_live.lifter import Lifter
-from posemamba_live.tracking import GapFiller, Tracker
-from posemamba_live.types import Detection, Frame, LiftedPose, Pose2D
+from posemamba_live.tracking import GapFiller
+from posemamba_live.types import Frame, LiftedPose, Pose2D
 from posemamba_live.window import MAX_GAP_S
 
 
@@ -24,24 +24,19 @@ class Lifted:
 
 
 class People:
-    """Tracks, fills gaps and lifts: from one frame's detections to poses in body heights.
+    """Fills gaps and lifts.
 
     Args:
         make_lifter: for each person.
-        people: how many at most.
         fill_gaps: bridge short gaps, which makes results wait for their end (files).
     """
 
-    def __init__(
-        self, make_lifter: Callable[[], Lifter], people: int = 1, *, fill_gaps: bool
-    ) -> None:
-        self._tracker = Tracker(people)
+    def __init__(self, make_lifter: Callable[[], Lifter], *, fill_gaps: bool) -> None:
         self._filler = GapFiller() if fill_gaps else None
         self._lifter = PeopleLifter(make_lifter)
 
-    def push(self, frame: Frame, detections: Sequence[Detection]) -> Lifted:
-        """Take the next frame."""
-        poses = self._tracker.update(frame, detections)
+    def push(self, frame: Frame, poses: Sequence[Pose2D]) -> Lifted:
+        """Take the next frame and everybody in it."""
         undecided = None
         if self._filler is not None:
             poses = self._filler.push(frame.index, frame.timestamp, poses)

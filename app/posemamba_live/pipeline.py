@@ -1,7 +1,7 @@
 """The run: stages, the threads between them, and what happens when one of them ends.
 
-    source -> detector -> tracker, lifter -> scene -> recorder, window, streams
-     read      detect          lift           draw      record            stream
+    source -> detector, tracker -> lifter -> scene -> recorder, window, streams
+     read          detect           lift      draw      record            stream
 
 Each arrow between stages is a bounded channel. With a file a full channel makes the stage
 before it wait, and nothing is dropped. A live source only ever hands out its newest
@@ -29,7 +29,7 @@ from typing import Any, Final, Protocol
 
 from posemamba_live.assembly import Assembler, Picture
 from posemamba_live.channel import Channel
-from posemamba_live.detectors import Detector
+from posemamba_live.detectors import Detector, Guided
 from posemamba_live.errors import LiveError, SinkError
 from posemamba_live.history import History
 from posemamba_live.lifter import Lifter
@@ -43,7 +43,8 @@ from posemamba_live.sinks.keys import Action
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.stats import RunStats
 from posemamba_live.streams import Stream
-from posemamba_live.types import Detection, Frame, LiftedPose, Pose3D
+from posemamba_live.tracking import Subject, Tracker
+from posemamba_live.types import Frame, LiftedPose, Pose2D, Pose3D
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +111,7 @@ class Run:
         outputs: files to write.
         stats: filled in as it goes.
         people: how many at most.
+        subject: who comes first where there are more.
         duration: seconds from the first frame on, of a file's own time or of the clock.
         threads: for the network.
         window: shows the run; None without one.
@@ -127,6 +129,7 @@ class Run:
         stats: RunStats,
         *,
         people: int = 1,
+        subject: Subject = Subject.FIRST,
         duration: float | None = None,
         threads: int = 1,
         window: Window | None = None,
@@ -140,7 +143,8 @@ class Run:
         self._live = source if isinstance(source, LiveSource) else None
         self._dropped_before = self._live.dropped if self._live else 0
         self._detector = detector
-        self._people = People(make_lifter, people, fill_gaps=not source.live)
+        self._tracker = Tracker(people, subject)
+        self._people = People(make_lifter, fill_gaps=not source.live)
         self._scene = scene
         self._outputs = outputs
         self._duration = duration
@@ -161,7 +165,7 @@ class Run:
 
         capacity = 1 if source.live else _FILE_CAPACITY
         self._frames: Channel[Frame] = Channel(capacity)
-        self._detected: Channel[tuple[Frame, list[Detection]]] = Channel(capacity)
+        self._detected: Channel[tuple[Frame, list[Pose2D]]] = Channel(capacity)
         self._results: Channel[Lifted] = Channel(capacity)
         self._recorded: Channel[Picture] = Channel(_RECORD_CAPACITY)
         pending = 1 if source.live else _STREAM_CAPACITY
@@ -289,14 +293,16 @@ class Run:
 
     def _detect_one(self, frame: Frame) -> None:
         with self.stats.stage("detect"):
-            detections = self._detector.detect(frame)
-        self._detected.put((frame, detections))
+            if isinstance(self._detector, Guided):
+                self._detector.expect(self._tracker.expected(frame.timestamp))
+            poses = self._tracker.update(frame, self._detector.detect(frame))
+        self._detected.put((frame, poses))
 
     def _lift(self) -> None:
         use_threads(self._threads)
-        for frame, detections in self._detected:
+        for frame, poses in self._detected:
             with self.stats.stage("lift"):
-                lifted = self._people.push(frame, detections)
+                lifted = self._people.push(frame, poses)
             self._keep(lifted.poses)
             self._results.put(lifted)
         last = self._people.flush()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Final
 
-from posemamba_live.detectors.base import Detector, DetectorSettings
+from posemamba_live.detectors.base import Detector, DetectorSettings, Guided
 from posemamba_live.errors import UsageError
 
 DETECTORS: Final = {
@@ -21,7 +21,14 @@ DETECTORS: Final = {
 """Names that `create_detector` knows, the default first, and the modules that build them."""
 DEFAULT_DETECTOR: Final = next(iter(DETECTORS))
 
-__all__ = ["DEFAULT_DETECTOR", "DETECTORS", "Detector", "DetectorSettings", "create_detector"]
+__all__ = [
+    "DEFAULT_DETECTOR",
+    "DETECTORS",
+    "Detector",
+    "DetectorSettings",
+    "Guided",
+    "create_detector",
+]
 
 
 def create_detector(

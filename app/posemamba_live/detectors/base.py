@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from posemamba_live.types import Detection, Frame
+from posemamba_live.types import Detection, Expected, Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +52,13 @@ class Detector(Protocol):
 
     def close(self) -> None:
         """Free what the detector holds; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class Guided(Protocol):
+    """A detector that looks for people where the tracker expects them."""
+
+    def expect(self, people: Sequence[Expected]) -> None:
+        """Where people should be in the frame that is detected next."""
         ...

@@ -1,0 +1,104 @@
+"""How a person's place and size in the picture move on: a Kalman filter for each track.
+
+Velocities decay (an integrated Ornstein-Uhlenbeck process: the continuous "Singer" model of
+target tracking): whoever is hidden goes on for a moment and is then expected about there,
+within bounds that grow with the time of hiding, not with its square.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posemamba.skeleton import L_HIP, L_SHOULDER, R_HIP, R_SHOULDER
+from posemamba_live.types import Detection, FloatArray
+
+Array = NDArray[np.float64]
+
+_TORSO: Final = [R_HIP, L_HIP, L_SHOULDER, R_SHOULDER]
+_MEMORY_S: Final = 1.0
+"""Seconds in which a velocity decays to a third."""
+_SPEED: Final = np.array([1.0, 1.0, 0.5])
+"""Usual speed of x and y, in person sizes a second (people run at 3 m/s and are 1.7 m tall),
+and of the logarithm of the size."""
+_NOISE: Final = np.array([0.05, 0.05, 0.10])
+"""Of one observation: detectors' jitter, and arms that widen the box."""
+
+
+def person_size(keypoints: FloatArray) -> float:
+    """Diagonal of the keypoints' bounding box (17, 2) in pixels, at least 1."""
+    extent = np.ptp(keypoints, axis=0)
+    return max(float(np.hypot(*extent)), 1.0)
+
+
+class Motion:
+    """Place, size and their velocities, from what was seen at irregular times.
+
+    The state is x, y of the torso's middle in person sizes (of the first sight) and the
+    logarithm of the size, each with its own velocity and (2, 2) covariance.
+    """
+
+    def __init__(self, detection: Detection, now: float) -> None:
+        self._unit = person_size(detection.keypoints)
+        self._state = np.stack([self._observe(detection), np.zeros(3)], 1)  # (3, 2)
+        self._covariance = np.zeros((3, 2, 2))
+        self._covariance[:, 0, 0] = _NOISE**2
+        self._covariance[:, 1, 1] = _SPEED**2
+        self._time = now
+
+    @property
+    def size(self) -> float:
+        """Pixels, when last seen."""
+        return self._unit * math.exp(self._state[2, 0])
+
+    def predict(self, now: float) -> tuple[Array, float, Array]:
+        """Where the person is expected.
+
+        Returns:
+            (2,) pixels of the torso's middle; size relative to the last sight; (3,) standard
+            deviation of x and y, in pixels, and of the logarithm of the size.
+        """
+        state, covariance = self._ahead(now)
+        change = math.exp(state[2, 0] - self._state[2, 0])
+        spread = np.sqrt(covariance[:, 0, 0])
+        spread[:2] *= self._unit
+        return state[:2, 0] * self._unit, change, spread
+
+    def distance(self, detection: Detection, now: float) -> float:
+        """Squared Mahalanobis distance of a detection from what is expected (3 dimensions)."""
+        state, covariance = self._ahead(now)
+        # Pixels count relative to how large the person is by now, not at the first sight.
+        larger = np.array([np.exp(state[2, 0])] * 2 + [1.0])
+        noise = (_NOISE * larger) ** 2
+        miss = self._observe(detection) - state[:, 0]
+        return float((miss**2 / (covariance[:, 0, 0] + noise)).sum())
+
+    def update(self, detection: Detection, now: float) -> None:
+        """Take what was seen now."""
+        state, covariance = self._ahead(now)
+        larger = np.array([np.exp(state[2, 0])] * 2 + [1.0])
+        gain = covariance[:, :, 0] / (covariance[:, 0, 0] + (_NOISE * larger) ** 2)[:, None]
+        self._state = state + gain * (self._observe(detection) - state[:, 0])[:, None]
+        self._covariance = covariance - gain[:, :, None] * covariance[:, None, 0, :]
+        self._time = now
+
+    def _observe(self, detection: Detection) -> Array:
+        place = detection.keypoints[_TORSO].mean(0) / self._unit
+        return np.array([*place, math.log(person_size(detection.keypoints) / self._unit)])
+
+    def _ahead(self, now: float) -> tuple[Array, Array]:
+        """State (3, 2) and covariance (3, 2, 2) at a later time."""
+        elapsed = max(now - self._time, 0.0)
+        decay = math.exp(-elapsed / _MEMORY_S)
+        step = np.array([[1.0, _MEMORY_S * (1.0 - decay)], [0.0, decay]])
+        t = elapsed / _MEMORY_S
+        # Variance that a stationary velocity of unit variance adds in the meantime.
+        place = _MEMORY_S**2 * (2.0 * t - 3.0 + 4.0 * decay - decay**2)
+        both = _MEMORY_S * (1.0 - decay) ** 2
+        added = np.array([[place, both], [both, 1.0 - decay**2]])
+        speed = _SPEED * np.array([*[math.exp(self._state[2, 0])] * 2, 1.0])
+        covariance = step @ self._covariance @ step.T + speed[:, None, None] ** 2 * added
+        return self._state @ step.T, covariance
