@@ -45,8 +45,8 @@ def test_a_walker_is_found_again_behind_an_obstacle() -> None:
     place, _, spread = motion.predict(39 / 30.0 + 0.4)
     truth = torso(seen(4.0 * (39 + 12)).keypoints)
     assert abs(place[0] - truth[0]) < 20.0, "half of the 48 pixels or better"
-    assert motion.distance(seen(4.0 * 51), 39 / 30.0 + 0.4) < 2.0
-    assert motion.distance(seen(4.0 * 27), 39 / 30.0 + 0.4) > motion.distance(
+    assert motion.surprise(seen(4.0 * 51), 39 / 30.0 + 0.4)[0] < 2.0
+    assert motion.surprise(seen(4.0 * 27), 39 / 30.0 + 0.4) > motion.surprise(
         seen(4.0 * 51), 39 / 30.0 + 0.4
     )
     assert 10.0 < spread[0] < 60.0
@@ -69,4 +69,4 @@ def test_the_gate_grows_with_time(after: float, x: float, scale: float, same: bo
     motion = Motion(seen(0.0), 0.0)
     for i in range(1, 30):
         motion.update(seen(0.0), i / 30.0)
-    assert (motion.distance(seen(x, scale=scale), 29 / 30.0 + after) < 14.0) is same
+    assert (motion.surprise(seen(x, scale=scale), 29 / 30.0 + after)[0] < 14.0) is same

@@ -18,6 +18,7 @@ from conftest import WINDOW
 
 from posemamba.checkpoint import Checkpoint
 from posemamba_live.assembly import Assembler
+from posemamba_live.batching import Lifting
 from posemamba_live.channel import Channel
 from posemamba_live.errors import DetectorError, SinkError, SourceError
 from posemamba_live.lifter import FileLifter, Lifter, LiveLifter
@@ -201,10 +202,10 @@ def test_what_came_before_a_failure_is_kept(
     broken: str, file_lifter: Callable[[], Lifter], tmp_path: Path
 ) -> None:
     class Breaking(FileLifter):
-        def push(self, pose: Pose2D) -> list[LiftedPose]:
+        def pushing(self, pose: Pose2D) -> Lifting:
             if pose.frame_index == 60:
                 raise RuntimeError("no more")
-            return super().push(pose)
+            return super().pushing(pose)
 
     make = file_lifter
     if broken == "lifter":

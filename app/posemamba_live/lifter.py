@@ -1,4 +1,4 @@
-"""From 2D poses to 3D, one person at a time: what a lifter is, and the two for windows.
+"""From 2D poses to 3D, for one person: what a lifter is, and the two for windows.
 
 All lifters answer root-relative, in camera axes and body heights, whatever the network's
 own input and output units are.
@@ -7,12 +7,14 @@ own input and output units are.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
+from posemamba_live.batching import Lifting, Windows, Work, alone
 from posemamba_live.network import Network
 from posemamba_live.types import LiftedPose, Pose2D
 from posemamba_live.window import NETWORK_FPS, Blender, breaks_track, resample, stack
@@ -21,23 +23,33 @@ _BATCH_FRAMES: Final = 64
 """About how many frames are lifted together in file mode: more is no faster on a CPU."""
 
 
-class Lifter(Protocol):
-    """Lifts the 2D poses of one person, given in the order of time."""
+class Lifter(ABC):
+    """Lifts the 2D poses of one person, given in the order of time.
 
-    def push(self, pose: Pose2D) -> list[LiftedPose]:
+    `pushing` and `flushing` are works (see `batching`), which several people's lifters can
+    do side by side; `push` and `flush` do them alone.
+    """
+
+    @abstractmethod
+    def pushing(self, pose: Pose2D) -> Lifting:
         """Take one pose; returns the poses, in order, that are now final."""
-        ...
 
-    def flush(self) -> list[LiftedPose]:
+    @abstractmethod
+    def flushing(self) -> Lifting:
         """End of the track: returns the poses that were still waiting, and forgets it."""
-        ...
 
+    @abstractmethod
     def reset(self) -> None:
         """Forget the track, and the poses that were still waiting."""
-        ...
+
+    def push(self, pose: Pose2D) -> list[LiftedPose]:
+        return alone(self.pushing(pose))
+
+    def flush(self) -> list[LiftedPose]:
+        return alone(self.flushing())
 
 
-class FileLifter:
+class FileLifter(Lifter):
     """Overlapping windows, blended: every frame once, in order, without seams.
 
     Windows of `network.frames` start a fixed hop apart; the last one ends at the track's
@@ -57,35 +69,36 @@ class FileLifter:
         self._next = 0  # frame number where the next window starts
         self._blender = Blender()
 
-    def push(self, pose: Pose2D) -> list[LiftedPose]:
+    def pushing(self, pose: Pose2D) -> Lifting:
         done: list[LiftedPose] = []
         if self._poses and breaks_track(self._poses[-1], pose):
-            done = self.flush()
+            done = yield from self.flushing()
         self._poses.append(pose)
         starts = [self._next + i * self._hop for i in range(self._batch)]
         if self._first + len(self._poses) < starts[-1] + self._length:
             return done
-        self._lift(starts)
+        yield from self._lift(starts)
         self._next = starts[-1] + self._hop
         # One hop is held back: the track's last window may start there.
         return done + self._take(self._next - self._hop)
 
-    def flush(self) -> list[LiftedPose]:
+    def flushing(self) -> Lifting:
         count = self._first + len(self._poses)
         starts = list(range(self._next, count - self._length + 1, self._hop))
         last = max(0, count - self._length)
         if count and last not in starts:
             starts.append(last)
         for i in range(0, len(starts), self._batch):
-            self._lift(starts[i : i + self._batch])
+            yield from self._lift(starts[i : i + self._batch])
         done = self._take(count)
         self.reset()
         return done
 
-    def _lift(self, starts: Sequence[int]) -> None:
+    def _lift(self, starts: Sequence[int]) -> Work[None]:
         windows = [self._poses[s - self._first :][: self._length] for s in starts]
         keypoints, scores = zip(*map(stack, windows), strict=True)
-        lifted = self._network(np.stack(keypoints), np.stack(scores), windows[0][0].image_size)
+        size = windows[0][0].image_size
+        lifted = yield Windows(self._network, np.stack(keypoints), np.stack(scores), size)
         for start, joints in zip(starts, lifted, strict=True):
             self._blender.add(start, joints)
 
@@ -96,7 +109,7 @@ class FileLifter:
         return [LiftedPose(pose, joints[i], int(look_ahead[i])) for i, pose in enumerate(poses)]
 
 
-class LiveLifter:
+class LiveLifter(Lifter):
     """The last window's answer for the newest frame, or for the one `delay` frames before.
 
     Cameras under load do not keep a rate: frames are dropped and come late. So the window
@@ -117,10 +130,10 @@ class LiveLifter:
         self._poses.clear()
         self._waiting = 0
 
-    def push(self, pose: Pose2D) -> list[LiftedPose]:
+    def pushing(self, pose: Pose2D) -> Lifting:
         done: list[LiftedPose] = []
         if self._poses and breaks_track(self._poses[-1], pose):
-            done = self.flush()
+            done = yield from self.flushing()
         self._poses.append(pose)
         span = self._network.frames / NETWORK_FPS
         while (
@@ -131,14 +144,16 @@ class LiveLifter:
         if self._waiting <= self._delay:
             return done
         self._waiting -= 1
-        return [*done, self._lift(self._delay)]
+        return [*done, (yield from self._lift(self._delay))]
 
-    def flush(self) -> list[LiftedPose]:
-        done = [self._lift(ahead) for ahead in reversed(range(self._waiting))]
+    def flushing(self) -> Lifting:
+        done: list[LiftedPose] = []
+        for ahead in reversed(range(self._waiting)):
+            done += [(yield from self._lift(ahead))]
         self.reset()
         return done
 
-    def _lift(self, ahead: int) -> LiftedPose:
+    def _lift(self, ahead: int) -> Work[LiftedPose]:
         """The pose `ahead` poses before the newest."""
         pose, newest = self._poses[-1 - ahead], self._poses[-1]
         after = round((newest.timestamp - pose.timestamp) * NETWORK_FPS)
@@ -147,5 +162,5 @@ class LiveLifter:
         before = min(before, self._network.frames - 1 - after)
         times = pose.timestamp + np.arange(-before, after + 1) / NETWORK_FPS
         keypoints, scores = resample(self._poses, times)
-        joints = self._network(keypoints[None], scores[None], pose.image_size)[0, before]
-        return LiftedPose(pose, joints, ahead)
+        joints = yield Windows(self._network, keypoints[None], scores[None], pose.image_size)
+        return LiftedPose(pose, joints[0, before], ahead)

@@ -67,23 +67,32 @@ class Motion:
         spread[:2] *= self._unit
         return state[:2, 0] * self._unit, change, spread
 
-    def distance(self, detection: Detection, now: float) -> float:
-        """Squared Mahalanobis distance of a detection from what is expected (3 dimensions)."""
+    def surprise(self, detection: Detection, now: float) -> tuple[float, float]:
+        """How unexpected a detection is.
+
+        Returns:
+            Squared Mahalanobis distance (3 dimensions), and the logarithm of how much wider
+            the expectation is than an observation: the sum of both is minus twice the
+            logarithm of the likelihood, but for a constant.
+        """
         state, covariance = self._ahead(now)
-        # Pixels count relative to how large the person is by now, not at the first sight.
-        larger = np.array([np.exp(state[2, 0])] * 2 + [1.0])
-        noise = (_NOISE * larger) ** 2
+        noise = self._noise(state)
+        expected = covariance[:, 0, 0] + noise
         miss = self._observe(detection) - state[:, 0]
-        return float((miss**2 / (covariance[:, 0, 0] + noise)).sum())
+        return float((miss**2 / expected).sum()), float(np.log(expected / noise).sum())
 
     def update(self, detection: Detection, now: float) -> None:
         """Take what was seen now."""
         state, covariance = self._ahead(now)
-        larger = np.array([np.exp(state[2, 0])] * 2 + [1.0])
-        gain = covariance[:, :, 0] / (covariance[:, 0, 0] + (_NOISE * larger) ** 2)[:, None]
+        gain = covariance[:, :, 0] / (covariance[:, 0, 0] + self._noise(state))[:, None]
         self._state = state + gain * (self._observe(detection) - state[:, 0])[:, None]
         self._covariance = covariance - gain[:, :, None] * covariance[:, None, 0, :]
         self._time = now
+
+    def _noise(self, state: Array) -> Array:
+        """(3,) variance of an observation: pixels count relative to the present size."""
+        larger = math.exp(state[2, 0])
+        return np.asarray((_NOISE * [larger, larger, 1.0]) ** 2)
 
     def _observe(self, detection: Detection) -> Array:
         place = detection.keypoints[_TORSO].mean(0) / self._unit

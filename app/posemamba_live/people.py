@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from posemamba_live.batching import Lifting, together
 from posemamba_live.lifter import Lifter
 from posemamba_live.tracking import GapFiller
 from posemamba_live.types import Frame, LiftedPose, Pose2D
@@ -51,7 +52,7 @@ class People:
 
 
 class PeopleLifter:
-    """One lifter per person; a person who is gone is flushed and forgotten."""
+    """One lifter per person, all of a frame's in one batch; who is gone is forgotten."""
 
     def __init__(self, make: Callable[[], Lifter]) -> None:
         self._make = make
@@ -72,22 +73,23 @@ class PeopleLifter:
         Returns:
             The poses that are now final: in order for each person, people one after another.
         """
-        done: list[LiftedPose] = []
+        news: dict[int, list[Pose2D]] = {}
         for pose in poses:
             if pose.person_id not in self._people:
                 self._people[pose.person_id] = _Person(self._make())
-            done += self._people[pose.person_id].push(pose)
+            news.setdefault(pose.person_id, []).append(pose)
+        works = [self._people[person_id].pushing(own) for person_id, own in news.items()]
         for person_id, person in list(self._people.items()):
-            if timestamp - person.seen_at > MAX_GAP_S:
+            if person_id not in news and timestamp - person.seen_at > MAX_GAP_S:
                 del self._people[person_id]
-                done += person.lifter.flush()
-        return done
+                works.append(person.lifter.flushing())
+        return [lifted for done in together(works) for lifted in done]
 
     def flush(self) -> list[LiftedPose]:
         """End of everything: the poses that were still waiting."""
-        done = [lifted for person in self._people.values() for lifted in person.lifter.flush()]
+        works = [person.lifter.flushing() for person in self._people.values()]
         self._people.clear()
-        return done
+        return [lifted for done in together(works) for lifted in done]
 
 
 @dataclass(slots=True)
@@ -97,10 +99,12 @@ class _Person:
     """Frame indices that were pushed and have not come back."""
     seen_at: float = 0.0
 
-    def push(self, pose: Pose2D) -> list[LiftedPose]:
-        self.waiting.append(pose.frame_index)
-        self.seen_at = pose.timestamp
-        done = self.lifter.push(pose)
+    def pushing(self, poses: Sequence[Pose2D]) -> Lifting:
+        done: list[LiftedPose] = []
+        for pose in poses:
+            self.waiting.append(pose.frame_index)
+            self.seen_at = pose.timestamp
+            done += yield from self.lifter.pushing(pose)
         for _ in done:
             self.waiting.popleft()
         return done

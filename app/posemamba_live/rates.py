@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from posemamba_live.batching import Lifting
 from posemamba_live.lifter import Lifter
 from posemamba_live.types import LiftedPose, Pose2D
 from posemamba_live.window import NETWORK_FPS, breaks_track, interpolate
@@ -30,7 +31,7 @@ def at_known_rate(make: Callable[[], Lifter], fps: float) -> Callable[[], Lifter
     return lambda: UpsampledLifter(make())
 
 
-class InterleavedLifter:
+class InterleavedLifter(Lifter):
     """Every `phases`-th frame to a lifter of its own, for sources of a high frame rate.
 
     A network trained at 25 to 60 frames a second takes 240 of them for slow motion. Each
@@ -42,12 +43,15 @@ class InterleavedLifter:
         self._order: deque[int] = deque()
         self._done: dict[int, LiftedPose] = {}
 
-    def push(self, pose: Pose2D) -> list[LiftedPose]:
+    def pushing(self, pose: Pose2D) -> Lifting:
         self._order.append(pose.frame_index)
-        return self._sorted(self._lifters[pose.frame_index % len(self._lifters)].push(pose))
+        lifter = self._lifters[pose.frame_index % len(self._lifters)]
+        return self._sorted((yield from lifter.pushing(pose)))
 
-    def flush(self) -> list[LiftedPose]:
-        done = [lifted for lifter in self._lifters for lifted in lifter.flush()]
+    def flushing(self) -> Lifting:
+        done: list[LiftedPose] = []
+        for lifter in self._lifters:
+            done += yield from lifter.flushing()
         return self._sorted(done)
 
     def reset(self) -> None:
@@ -74,7 +78,7 @@ def upsampled(before: Pose2D, after: Pose2D) -> list[Pose2D]:
     return [interpolate(before, after, _NOT_A_FRAME, time) for time in times]
 
 
-class UpsampledLifter:
+class UpsampledLifter(Lifter):
     """Interpolated poses between the real ones, for sources of a low frame rate.
 
     The network sees movements at a speed that it knows; only real frames are given out.
@@ -84,17 +88,18 @@ class UpsampledLifter:
         self._lifter = lifter
         self._last: Pose2D | None = None
 
-    def push(self, pose: Pose2D) -> list[LiftedPose]:
+    def pushing(self, pose: Pose2D) -> Lifting:
         done: list[LiftedPose] = []
         last, self._last = self._last, pose
         if last is not None and not breaks_track(last, pose):
             for between in upsampled(last, pose):
-                done += self._lifter.push(between)
-        return _real(done + self._lifter.push(pose))
+                done += yield from self._lifter.pushing(between)
+        done += yield from self._lifter.pushing(pose)
+        return _real(done)
 
-    def flush(self) -> list[LiftedPose]:
+    def flushing(self) -> Lifting:
         self._last = None
-        return _real(self._lifter.flush())
+        return _real((yield from self._lifter.flushing()))
 
     def reset(self) -> None:
         self._last = None

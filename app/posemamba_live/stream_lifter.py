@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import torch
 
 from posemamba.checkpoint import Checkpoint
-from posemamba.model import OperatorState
+from posemamba.model import OperatorState, PoseMamba, split_states, stack_states
 from posemamba.normalize import RayStream, root_relative
+from posemamba_live.batching import Lifting, Work
+from posemamba_live.lifter import Lifter
 from posemamba_live.types import FloatArray, LiftedPose, Pose2D
 from posemamba_live.window import breaks_track, interpolate
 
@@ -19,7 +23,7 @@ _LATE: Final = 1.5
 """Steps after which a frame was missed, and the time up to it is bridged."""
 
 
-class StreamLifter:
+class StreamLifter(Lifter):
     """One person's poses through a causal network whose state is carried along.
 
     The answer is always the newest frame's: there is no look-ahead. Frames that a live
@@ -37,7 +41,6 @@ class StreamLifter:
             raise ValueError(f"{checkpoint.meta.name} is not a causal network")
         self._model = checkpoint.model
         self._channels = checkpoint.meta.config.in_channels
-        self._device = next(checkpoint.model.parameters()).device
         self._fov_deg = fov_deg
         self.reset()
 
@@ -46,7 +49,7 @@ class StreamLifter:
         self._rays = RayStream(self._fov_deg)
         self._state: list[OperatorState] = self._model.init_state(1)
 
-    def push(self, pose: Pose2D) -> list[LiftedPose]:
+    def pushing(self, pose: Pose2D) -> Lifting:
         last = self._last
         if last is not None and breaks_track(last, pose):
             self.reset()
@@ -58,20 +61,19 @@ class StreamLifter:
             elapsed /= steps
             for i in range(1, steps):
                 between = interpolate(last, pose, last.frame_index, last.timestamp + i * elapsed)
-                self._step(between, elapsed)
+                yield from self._step(between, elapsed)
         self._last = pose
-        return [LiftedPose(pose, self._step(pose, elapsed), 0)]
+        return [LiftedPose(pose, (yield from self._step(pose, elapsed)), 0)]
 
-    def flush(self) -> list[LiftedPose]:
+    def flushing(self) -> Lifting:
         self.reset()
         return []
+        yield  # a work without questions
 
-    def _step(self, pose: Pose2D, elapsed: float) -> FloatArray:
+    def _step(self, pose: Pose2D, elapsed: float) -> Work[FloatArray]:
         """(17, 3) root-relative, camera axes, body heights."""
         view = self._rays.update(pose.keypoints[None], pose.scores[None], pose.image_size, elapsed)
-        with torch.inference_mode():
-            inputs = torch.from_numpy(view.inputs[:, 0, :, : self._channels]).to(self._device)
-            out, self._state = self._model.step(inputs, self._state)
-        joints = np.asarray(out.float().cpu().numpy(), np.float32)[:, None]
-        turned: FloatArray = view.to_camera(root_relative(joints))[0, 0]
-        return turned
+        step = _Step(self._model, view.inputs[:, 0, :, : self._channels], self._state)
+        joints = yield step
+        self._state = step.state
+        turned: FloatArray = view.to_camera(root_relative(joints[:, None]))[0, 0]

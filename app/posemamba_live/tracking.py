@@ -30,6 +30,8 @@ _GATE: Final = 14.0
 """Squared Mahalanobis distance beyond which it is somebody else: 99.7 % of the own ones."""
 _POSE_WEIGHT: Final = 6.0
 """Of the poses' dissimilarity (0 to 1) beside the squared distance of place and size."""
+_UNASSIGNED: Final = 40.0
+"""Cost of a track without a detection: above that of any pair within the gate."""
 _JOINT_FALLOFF: Final = 0.08
 """Distance in person sizes at which a keypoint is 0.6 similar; limbs move about so much."""
 _FALLOFF_SPEED: Final = 0.4
@@ -148,7 +150,7 @@ class Tracker:
         found = without_duplicates(detections)
         costs = np.array([[_cost(t, d, now) for d in found] for t in self._tracks])
         costs = costs.reshape(len(self._tracks), len(found))
-        chosen = assign(costs, unassigned=_GATE + _POSE_WEIGHT)
+        chosen = assign(costs, unassigned=_UNASSIGNED)
         for track, j in zip(self._tracks, chosen, strict=True):
             if j is not None:
                 track.motion.update(found[j], now)
@@ -254,12 +256,17 @@ class _Wish:
 
 
 def _cost(track: _Track, detection: Detection, now: float) -> float:
-    """How badly a detection continues a track; infinite where it cannot."""
-    distance = track.motion.distance(detection, now)
+    """How badly a detection continues a track; infinite where it cannot.
+
+    Who has long been hidden could be anywhere: that alone must not make somebody else's
+    detection suit better, which is why the width of the expectation counts.
+    """
+    distance, width = track.motion.surprise(detection, now)
     if distance > _GATE:
         return float("inf")
     falloff = _JOINT_FALLOFF + _FALLOFF_SPEED * (now - track.seen_at)
-    return distance + _POSE_WEIGHT * (1.0 - similarity(track.expected(now), detection, falloff))
+    pose = _POSE_WEIGHT * (1.0 - similarity(track.expected(now), detection, falloff))
+    return distance + width + pose
 
 
 def _size(detection: Detection) -> float:

@@ -8,7 +8,7 @@ parameter names are those of the published checkpoints, so that they load strict
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, cast
 
@@ -270,6 +270,36 @@ class PoseMamba(nn.Module):
         if self.config.joint_bias:
             y = y + self.joint_bias
         return y
+
+
+def stack_states(states: Sequence[list[OperatorState]]) -> list[OperatorState]:
+    """The states of streams, batch B each, as that of one batch of all of them."""
+    return [
+        OperatorState(_stack([s.frames for s in same]), _stack([s.scan for s in same]))
+        for same in zip(*states, strict=True)
+    ]
+
+
+def split_states(state: list[OperatorState], count: int) -> list[list[OperatorState]]:
+    """The inverse of `stack_states` for `count` streams of equal batch."""
+    split = [(_split(s.frames, count), _split(s.scan, count)) for s in state]
+    return [[OperatorState(frames[i], scan[i]) for frames, scan in split] for i in range(count)]
+
+
+def _stack(parts: Sequence[Any]) -> Any:
+    """Tensors along their batch; lists item by item; None is a state of zeros."""
+    if isinstance(parts[0], list):
+        return [_stack(items) for items in zip(*parts, strict=True)]
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    return torch.cat([torch.zeros_like(known[0]) if part is None else part for part in parts])
+
+
+def _split(whole: Any, count: int) -> list[Any]:
+    if isinstance(whole, list):
+        return [list(items) for items in zip(*(_split(item, count) for item in whole), strict=True)]
+    return [None] * count if whole is None else list(whole.chunk(count))
 
 
 def _init_linear(module: nn.Module) -> None:
