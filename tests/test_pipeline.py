@@ -31,7 +31,7 @@ from posemamba_live.sinks.keys import Action
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.stats import Reservoir, RunStats
 from posemamba_live.streams import StreamFigures
-from posemamba_live.types import Detection, Frame, LiftedPose, Pose2D, Pose3D
+from posemamba_live.types import Detection, Expected, Frame, LiftedPose, Pose2D, Pose3D
 
 FPS = 30.0
 SIZE = (320, 240)
@@ -343,6 +343,8 @@ class FakeWindow:
         self.shown: list[int] = []
         self.huds: list[HudInfo] = []
         self.notices: list[str] = []
+        self.clicks: dict[int, tuple[float, float]] = {}
+        """By the number of frames shown: where in the picture."""
         self._keys, self._close_at = dict(keys), close_at
         self._thread = threading.current_thread()
 
@@ -359,11 +361,48 @@ class FakeWindow:
         due = [count for count in self._keys if count <= len(self.shown)]
         return [self._keys.pop(count) for count in due]
 
+    def take_choice(self) -> tuple[float, float] | None:
+        due = [count for count in self.clicks if count <= len(self.shown)]
+        return self.clicks.pop(due[0]) if due else None
+
     def notify(self, text: str) -> None:
         self.notices.append(text)
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(b"picture")
+
+
+class Pair(Finder):
+    """Finds two people who stand beside each other, and notes what it is told to expect."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[list[bool]] = []
+
+    def expect(self, people: Sequence[Expected]) -> None:
+        self.told.append([person.chosen for person in people])
+
+    def detect(self, frame: Frame) -> list[Detection]:
+        left = Detection(
+            (self._body + np.array([90, 120])).astype(np.float32), np.full(17, 0.9, np.float32)
+        )
+        right = Detection(left.keypoints * 0.8 + np.float32([160, 30]), left.scores)
+        return [left, right]
+
+
+@pytest.mark.parametrize("how", ["click", "key"])
+def test_a_click_and_a_key_choose_another_subject(
+    how: str, file_lifter: Callable[[], Lifter], tmp_path: Path
+) -> None:
+    window, pair = FakeWindow({5: Action.NEXT} if how == "key" else {}), Pair()
+    if how == "click":
+        window.clicks[5] = (232 / SIZE[0], 126 / SIZE[1])
+    out = Outputs([], None, lambda path: Tape(), {"fps": FPS, "image_size": SIZE})
+    result, _ = run(Film(150, fps=120.0), pair, file_lifter, out, window=window)
+    assert (result.errors, result.people, result.poses) == ((), 2, 150)
+    assert pair.told[:2] == [[], [True, False]], "the larger one first"
+    assert pair.told[-1] == [False, True]
+    assert len(window.shown) == 150
 
 
 def test_the_window_shows_a_file_in_order_and_its_keys_work(

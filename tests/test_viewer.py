@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from posemamba_live.colors import PALETTE, person_colors
 from posemamba_live.errors import SinkError
 from posemamba_live.sinks.display import display_available
-from posemamba_live.sinks.hud import HudInfo, Panel, ViewInfo, panel_width
+from posemamba_live.sinks.hud import HudInfo, Panel, ViewInfo, panel_width, picture_place
 from posemamba_live.sinks.keys import KEY_BINDINGS, PIPELINE_ACTIONS, Action
 from posemamba_live.sinks.viewer import Viewer
 from posemamba_live.types import Frame, Image, Pose2D, Pose3D
@@ -219,12 +219,60 @@ def test_keys_that_the_pipeline_answers_are_handed_on(
     viewer: Viewer, xdo: Callable[..., None]
 ) -> None:
     refresh(viewer)
-    xdo("key", "space", "r", "x", "s")
+    xdo("key", "space", "r", "x", "s", "n")
     refresh(viewer)
-    expected = [Action.PAUSE, Action.RECORD, Action.EXPORT, Action.SCREENSHOT]
+    expected = [Action.PAUSE, Action.RECORD, Action.EXPORT, Action.SCREENSHOT, Action.NEXT]
     assert viewer.take_actions() == expected
     assert viewer.take_actions() == []
     assert set(expected) == PIPELINE_ACTIONS
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_click_in_the_camera_picture_chooses_a_place_in_it(
+    mirror: bool, viewer: Viewer, clip: Clip, xdo: Callable[..., None]
+) -> None:
+    xdo("search", "--name", "test window", "windowmove", 30, 40)
+    viewer.show(clip.frame(60), [clip.pose(60)], HudInfo())
+    if mirror:
+        xdo("key", "m")
+    refresh(viewer)
+    left, top, width, tall = picture_place(SIZE[1], SIZE)
+    found = subprocess.run(
+        ["xdotool", "search", "--name", "test window"], capture_output=True, text=True, check=True
+    )
+    window = found.stdout.split()[-1]
+
+    def press(x: float, y: float, *then: object) -> None:
+        xdo("mousemove", "--window", window, round(left + x * width), round(top + y * tall))
+        refresh(viewer)
+        xdo("mousedown", 1, *then, "mouseup", 1)
+        refresh(viewer)
+
+    press(0.25, 0.8)
+    choice = viewer.take_choice()
+    assert choice == pytest.approx((0.75 if mirror else 0.25, 0.8), abs=0.02)
+    assert viewer.take_choice() is None
+    press(0.25, 0.8, "mousemove_relative", 25, 0)
+    assert viewer.take_choice() is None, "a drag is no click"
+    press(0.5, 1.3)
+    assert viewer.take_choice() is None, "below the picture"
+    assert viewer.take_actions() == []
+
+
+def test_with_more_than_one_person_the_picture_has_their_numbers(clip: Clip) -> None:
+    frame, pair = clip.frame(60), [clip.pose(60, 0), clip.pose(60, 5, aside=0.9)]
+    alone = Panel().paint(720, frame, pair[:1], HudInfo(), ViewInfo())
+    left, top, width, tall = picture_place(720, frame.size)
+    for mirror in (False, True):
+        view = ViewInfo(mirror=mirror)
+        both = Panel().paint(720, frame, pair, HudInfo(), view)
+        x = pair[0].pose2d.keypoints[10, 0] / SIZE[0] * width
+        x = round(left + (width - x if mirror else x))
+        y = round(top + pair[0].pose2d.keypoints[10, 1] / SIZE[1] * tall)
+        above = slice(y - 24, y - 6), slice(x - 12, x + 12)
+        plain = Panel().paint(720, frame, pair[:1], HudInfo(), view)
+        assert np.abs(both[above].astype(int) - plain[above]).max() > 100
+    assert alone.shape == both.shape
 
 
 @pytest.mark.parametrize("key", ["v", "t", "g", "m", "h"])

@@ -25,7 +25,7 @@ from posemamba_live.errors import (
     EXIT_USAGE,
     LiveError,
 )
-from posemamba_live.options import MAX_PEOPLE, DeviceName, ModeName, Options
+from posemamba_live.options import MAX_PEOPLE, DeviceName, ModeName, Options, SubjectName
 from posemamba_live.sinks import FORMATS
 from posemamba_live.sinks.keys import KEY_BINDINGS
 
@@ -202,6 +202,15 @@ def command(
             rich_help_panel=_LIFTING,
         ),
     ] = 1,
+    subject: Annotated[
+        SubjectName,
+        typer.Option(
+            help="Whom to follow where there are more people than --people: who came first, "
+            "stands largest, or nearest to the centre. They are then kept; a click in the "
+            "window chooses somebody else.",
+            rich_help_panel=_LIFTING,
+        ),
+    ] = SubjectName.FIRST,
     device: Annotated[
         DeviceName,
         typer.Option(
@@ -327,6 +336,7 @@ def command(
         person_model=person_model,
         detect_every=detect_every,
         people=people,
+        subject=subject,
         device=device,
         threads=threads,
         height=height,

@@ -37,6 +37,10 @@ PALETTE: Final = (
     PersonColors(left=(0.10, 0.74, 0.62), right=(0.96, 0.42, 0.66), centre=(0.84, 0.95, 0.90)),
     PersonColors(left=(0.56, 0.48, 1.00), right=(0.98, 0.84, 0.30), centre=(0.90, 0.86, 0.98)),
     PersonColors(left=(0.36, 0.80, 0.96), right=(0.94, 0.36, 0.28), centre=(0.96, 0.90, 0.86)),
+    PersonColors(left=(0.30, 0.46, 0.94), right=(1.00, 0.74, 0.58), centre=(0.86, 0.87, 0.92)),
+    PersonColors(left=(0.44, 0.94, 0.84), right=(0.84, 0.46, 0.10), centre=(0.90, 0.96, 0.94)),
+    PersonColors(left=(0.74, 0.68, 1.00), right=(0.88, 0.52, 0.42), centre=(0.95, 0.91, 0.96)),
+    PersonColors(left=(0.16, 0.58, 0.78), right=(1.00, 0.66, 0.78), centre=(0.90, 0.94, 0.97)),
 )
 """One entry per person; `person_colors` starts again from the first when they run out."""
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from posemamba.skeleton import BONES, NUM_JOINTS
+from posemamba.skeleton import BONES, HEAD, NUM_JOINTS
 from posemamba_live.colors import BACKGROUND, BONE_JOINT, TEXT, Rgb, person_colors, to_bgr8
 from posemamba_live.types import Image, Pose2D
 
@@ -63,6 +63,35 @@ def draw_overlay(image: Image, poses: Iterable[Pose2D], *, scale: float = 1.0) -
                 _disc(image, point, radius + round(1.2 * unit * _SUBPIXEL), rim)
                 _disc(image, point, radius, to_bgr8(joint_colors[joint]))
     return image
+
+
+def draw_numbers(
+    image: Image, poses: Sequence[Pose2D], *, scale: float = 1.0, mirror: bool = False
+) -> Image:
+    """Write each person's number over their head, in place, if there is more than one.
+
+    Args:
+        image, scale: as for `draw_overlay`.
+        mirror: the picture has been mirrored since.
+    """
+    if len(poses) < 2:
+        return image
+    size = max(0.45, min(image.shape[:2]) / 600.0)
+    for pose in poses:
+        x, y = scale * pose.keypoints[HEAD]
+        x = image.shape[1] - x if mirror else x
+        number(image, pose.person_id, (float(x), float(y) - 12.0 * size), size)
+    return image
+
+
+def number(image: Image, person_id: int, foot: tuple[float, float], size: float) -> None:
+    """Write a person's number in their colour, its lower middle at `foot`, in place."""
+    text = str(person_id)
+    width, height = text_width(text, scale=size), round(22 * size)
+    left = min(max(foot[0] - width / 2, 2.0), image.shape[1] - width - 2.0)
+    bottom = min(max(foot[1], height + 2.0), image.shape[0] - 4.0)
+    color = person_colors(person_id).left
+    put_text(image, text, (round(left), round(bottom)), color=color, scale=size, rim=True)
 
 
 def put_text(

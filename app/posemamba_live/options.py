@@ -12,7 +12,7 @@ from typing import Final
 from posemamba_live.errors import UsageError
 from posemamba_live.streams.address import MAX_PORT, StreamAddress, parse_address
 
-MAX_PEOPLE: Final = 4
+MAX_PEOPLE: Final = 8
 
 
 class ModeName(str, Enum):
@@ -21,6 +21,14 @@ class ModeName(str, Enum):
     FAST = "fast"
     BALANCED = "balanced"
     ACCURATE = "accurate"
+
+
+class SubjectName(str, Enum):
+    """Who is chosen where there are more people than wanted; tracking.Subject does it."""
+
+    FIRST = "first"
+    LARGEST = "largest"
+    CENTRE = "centre"
 
 
 class DeviceName(str, Enum):
@@ -53,6 +61,7 @@ class Options:
     person_model: str | None = None
     detect_every: int | None = None
     people: int = 1
+    subject: SubjectName = SubjectName.FIRST
     device: DeviceName = DeviceName.AUTO
     threads: int | None = None
     height: float = 1.70

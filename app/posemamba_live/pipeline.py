@@ -69,6 +69,7 @@ class Window(Protocol):
     def show(self, frame: Frame, poses: Sequence[Pose3D], hud: HudInfo) -> None: ...
     def poll(self) -> bool: ...
     def take_actions(self) -> list[Action]: ...
+    def take_choice(self) -> tuple[float, float] | None: ...
     def notify(self, text: str) -> None: ...
     def screenshot(self, path: Path) -> None: ...
 
@@ -385,6 +386,9 @@ class Run:
             self.stop()
         for action in window.take_actions():
             self._act(action, window)
+        choice = window.take_choice()
+        if choice is not None:
+            self._tracker.choose(*choice)
         now = time.monotonic()
         if self._paused:
             time.sleep(_POLL_S)
@@ -422,6 +426,8 @@ class Run:
         elif action is Action.EXPORT:
             path = self._outputs.export_now(self._solve)
             window.notify(f"saved {path}" if path else "could not export")
+        elif action is Action.NEXT:
+            self._tracker.choose_next()
         elif action is Action.SCREENSHOT:
             path = fresh_name("screenshot", ".png")
             try:

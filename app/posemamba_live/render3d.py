@@ -40,7 +40,7 @@ from posemamba.skeleton import (
     THORAX,
 )
 from posemamba_live.colors import BACKGROUND, FLOOR, GRID, PALETTE, person_colors
-from posemamba_live.drawing import SUBPIXEL_BITS, fixed_point
+from posemamba_live.drawing import SUBPIXEL_BITS, fixed_point, number
 from posemamba_live.types import Image, Pose3D
 
 Array = NDArray[np.float64]
@@ -92,6 +92,8 @@ _PERSON_RADIUS: Final = 1.18
 """Metres around the target that fit into the picture: a person with arms raised, nearly."""
 _SHADOW_SCALE: Final = 4
 """The shadow is soft: a quarter of the resolution is plenty."""
+_NUMBER_ABOVE: Final = 0.08
+"""Metres from the crown to a person's number."""
 _GHOST: Final = 0.38
 """Opacity of a pose that was filled in."""
 
@@ -155,6 +157,11 @@ class SkeletonRenderer:
             image = np.asarray(cv2.addWeighted(layer, _GHOST, image, 1.0 - _GHOST, 0.0), np.uint8)
         if seen:
             self._draw_bodies(image, seen)
+        if len(poses) > 1:
+            heads = np.array([body[HEAD] for body in bodies])
+            heads[:, 2] += _NUMBER_ABOVE
+            for pose, (x, y) in zip(poses, self._project(heads)[0], strict=True):
+                number(image, pose.person_id, (float(x), float(y)), min(self.size) / 900.0)
         return image
 
     def _follow(self, bodies: list[Array], timestamp: float) -> None:

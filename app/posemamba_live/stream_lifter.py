@@ -77,3 +77,32 @@ class StreamLifter(Lifter):
         joints = yield step
         self._state = step.state
         turned: FloatArray = view.to_camera(root_relative(joints[:, None]))[0, 0]
+        return turned
+
+
+@dataclass(slots=True, eq=False)
+class _Step:
+    """The next frame of one stream."""
+
+    model: PoseMamba
+    inputs: FloatArray
+    """(1, 17, C)"""
+    state: list[OperatorState]
+    """Before the frame; after it, once answered."""
+
+    @property
+    def kind(self) -> Hashable:
+        return id(self.model)
+
+    def answer(self, alike: Sequence[_Step]) -> list[FloatArray]:
+        """(1, 17, 3) each."""
+        device = next(self.model.parameters()).device
+        together = len(alike) > 1
+        with torch.inference_mode():
+            inputs = torch.from_numpy(np.concatenate([step.inputs for step in alike])).to(device)
+            state = stack_states([step.state for step in alike]) if together else self.state
+            out, state = self.model.step(inputs, state)
+            states = split_states(state, len(alike)) if together else [state]
+        for step, after in zip(alike, states, strict=True):
+            step.state = after
+        return np.split(np.asarray(out.float().cpu().numpy(), np.float32), len(alike))

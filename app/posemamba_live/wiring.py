@@ -84,6 +84,7 @@ def execute(options: Options) -> int:
             source = stack.enter_context(_open(options, realtime=True))
 
         from posemamba_live.pipeline import Run, SceneSettings
+        from posemamba_live.tracking import Subject
 
         device = runtime.device.type
         stats = RunStats(device, runtime.backend)
@@ -97,6 +98,7 @@ def execute(options: Options) -> int:
             outputs,
             stats,
             people=options.people,
+            subject=Subject(options.subject.value),
             duration=options.duration,
             threads=_threads(options),
             window=window,
@@ -371,6 +373,7 @@ def _outputs(
         "fov_deg": options.fov,
         "smooth": options.smooth,
         "people": options.people,
+        "subject": options.subject.value,
         "command_line": shlex.join(("posemamba-live", *options.command_line)),
     }
     return Outputs(options.exports, options.record, open_recorder, meta, options.overwrite)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -65,6 +65,7 @@ class FollowingDetector:
 
     Alone in the picture a person costs what the single detector costs, but for a look
     around twice a second. Bystanders are followed as well while they are close to somebody.
+    As long as nobody tells it what to expect, it finds one person.
 
     Args:
         make: a detector that finds one person and follows them; the first one is made now.
@@ -74,18 +75,20 @@ class FollowingDetector:
     def __init__(self, make: Callable[[], Detector], people: int) -> None:
         self._make = make
         self._people = people
-        first = make()
-        self.name = first.name
+        self._first = make()
+        self.name = self._first.name
         self._eyes: dict[int, _Eye] = {}
         """Of the people followed, by their key."""
-        self._spare = [_Eye(first)]
+        self._spare = [_Eye(self._first)]
         self._expected: Sequence[Expected] = ()
+        self._guided = False
         self._last_time = -np.inf
         self._looked_at = -np.inf
 
     def expect(self, people: Sequence[Expected]) -> None:
         """Where people should be in the frame that is detected next."""
         self._expected = people
+        self._guided = True
 
     def detect(self, frame: Frame) -> list[Detection]:
         """Everybody followed, and newcomers if it is time to look for some.
@@ -93,6 +96,8 @@ class FollowingDetector:
         Raises:
             DetectorError: the detector cannot go on.
         """
+        if not self._guided:
+            return self._spare[0].detector.detect(frame)
         expected, self._expected = self._expected, ()
         followed = [e for e in expected if e.chosen or _close_to_chosen(e, expected)]
         self._hand_out(followed)
@@ -119,6 +124,10 @@ class FollowingDetector:
             self._look_around(frame, everybody)
         self._last_time = frame.timestamp
         return everybody
+
+    def describe(self) -> dict[str, Any]:
+        """What runs and on what, as JSON values, for statistics and exports."""
+        return self._first.describe()
 
     def close(self) -> None:
         for eye in [*self._eyes.values(), *self._spare]:

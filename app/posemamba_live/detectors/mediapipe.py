@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from posemamba_live.detectors.base import Detector, DetectorSettings
 from posemamba_live.detectors.bundle import load_bundle
+from posemamba_live.detectors.following import FollowingDetector
 from posemamba_live.detectors.native_log import without_native_log
 from posemamba_live.errors import DetectorError, UsageError
 from posemamba_live.skeleton import BLAZEPOSE_33, from_blazepose
@@ -44,7 +45,7 @@ def build(name: str, settings: DetectorSettings) -> Detector:
                 f"{option} is not for {name}, which finds people by itself",
                 hint=f"leave out {option}, or choose --detector rtmpose",
             )
-    return MediaPipeDetector(settings.model, settings.people)
+    return FollowingDetector(lambda: MediaPipeDetector(settings.model), settings.people)
 
 
 class MediaPipeDetector:

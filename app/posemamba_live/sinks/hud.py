@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from posemamba_live.colors import MUTED, TEXT, Rgb, person_colors
-from posemamba_live.drawing import draw_overlay
+from posemamba_live.drawing import draw_numbers, draw_overlay
 from posemamba_live.sinks.keys import KEY_BINDINGS, MOUSE
 from posemamba_live.types import Frame, Image, Pose3D
 
@@ -126,9 +126,8 @@ class Panel:
         if picture is not None:
             below = _PICTURE_TOP + round(picture.shape[0] * DESIGN_HEIGHT / height)
         panel = _text_layer(height, below, words).copy()
-        if picture is not None:
-            top = round(_PICTURE_TOP * height / DESIGN_HEIGHT)
-            left = (panel.shape[1] - picture.shape[1]) // 2
+        if frame is not None and picture is not None:
+            left, top, _, _ = picture_place(height, frame.size)
             panel[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
         return panel
 
@@ -150,16 +149,28 @@ def panel_width(height: int) -> int:
     return round(PANEL_WIDTH * height / DESIGN_HEIGHT)
 
 
+def picture_place(height: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, width and height in pixels of the camera picture in the panel.
+
+    Args:
+        height: of the window, pixels.
+        size: (W, H) of the camera's picture.
+    """
+    scale = height / DESIGN_HEIGHT
+    fit = min(_PICTURE_SIZE[0] * scale / size[0], _PICTURE_SIZE[1] * scale / size[1])
+    width, tall = max(2, round(size[0] * fit)), max(2, round(size[1] * fit))
+    return (panel_width(height) - width) // 2, round(_PICTURE_TOP * scale), width, tall
+
+
 def _picture(frame: Frame, poses: Sequence[Pose3D], height: int, mirror: bool) -> Image:
     """The camera picture with its keypoints, RGB, as large as the panel lets it be."""
-    scale = height / DESIGN_HEIGHT
-    width, tall = frame.size
-    fit = min(_PICTURE_SIZE[0] * scale / width, _PICTURE_SIZE[1] * scale / tall)
-    size = (max(2, round(width * fit)), max(2, round(tall * fit)))
+    _, _, *size = picture_place(height, frame.size)
     small: Image = np.asarray(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    draw_overlay(small, [pose.pose2d for pose in poses], scale=fit)
+    seen, scale = [pose.pose2d for pose in poses], size[0] / frame.size[0]
+    draw_overlay(small, seen, scale=scale)
     if mirror:
-        small = small[:, ::-1]
+        small = np.ascontiguousarray(small[:, ::-1])
+    draw_numbers(small, seen, scale=scale, mirror=mirror)
     return small[..., ::-1]
 
 
@@ -210,7 +221,8 @@ def _status(canvas: _Canvas, row: float, words: _Words) -> None:
             canvas.dot(_MARGIN + 5 + i * 22, row - 5, 5, MUTED if predicted else colors.left)
             canvas.dot(_MARGIN + 11 + i * 22, row - 5, 5, MUTED if predicted else colors.right)
         count = len(words.people)
-        text = "1 person" if count == 1 else f"{count} people"
+        numbers = ", ".join(str(person) for person, _ in words.people)
+        text = "1 person" if count == 1 else f"{count} people: {numbers}"
         canvas.text(text, _MARGIN + 4 + min(count, 6) * 22, row, 0.46, TEXT)
     canvas.text(words.state, PANEL_WIDTH - _MARGIN, row, 0.42, MUTED, right=True)
 

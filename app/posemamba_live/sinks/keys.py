@@ -14,6 +14,7 @@ class Action(Enum):
     RECORD = auto()
     EXPORT = auto()
     SCREENSHOT = auto()
+    NEXT = auto()
     VIEW = auto()
     FOLLOW = auto()
     TRAIL = auto()
@@ -41,6 +42,7 @@ KEY_BINDINGS: Final = (
     KeyBinding("R", "record on/off", (ord("R"),), Action.RECORD),
     KeyBinding("X", "export now", (ord("X"),), Action.EXPORT),
     KeyBinding("S", "screenshot", (ord("S"),), Action.SCREENSHOT),
+    KeyBinding("N", "next person", (ord("N"),), Action.NEXT),
     KeyBinding("V", "front, side, top, camera", (ord("V"),), Action.VIEW),
     KeyBinding("F", "follow, pin, free", (ord("F"),), Action.FOLLOW),
     KeyBinding("T", "trail", (ord("T"),), Action.TRAIL),
@@ -50,7 +52,14 @@ KEY_BINDINGS: Final = (
     KeyBinding("Q, Esc", "quit", (ord("Q"), 256), Action.QUIT),
 )
 
-MOUSE: Final = (("Drag", "orbit"), ("Right drag", "move"), ("Wheel", "zoom"))
+MOUSE: Final = (
+    ("Drag", "orbit"),
+    ("Right drag", "move"),
+    ("Wheel", "zoom"),
+    ("Click", "choose a person in the picture"),
+)
 
-PIPELINE_ACTIONS: Final = frozenset({Action.PAUSE, Action.RECORD, Action.EXPORT, Action.SCREENSHOT})
+PIPELINE_ACTIONS: Final = frozenset(
+    {Action.PAUSE, Action.RECORD, Action.EXPORT, Action.SCREENSHOT, Action.NEXT}
+)
 """What the window can't do by itself and hands on through `Viewer.take_actions`."""

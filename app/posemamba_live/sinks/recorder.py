@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from posemamba_live.colors import BACKGROUND, MUTED, TEXT, person_colors, to_bgr8
-from posemamba_live.drawing import draw_overlay, put_text, text_width
+from posemamba_live.drawing import draw_numbers, draw_overlay, put_text, text_width
 from posemamba_live.errors import SinkError
 from posemamba_live.render3d import SkeletonRenderer, ViewPoint
 from posemamba_live.sinks.base import check_output, partial_path
@@ -184,7 +184,8 @@ class Composer:
         size = (max(1, round(w * scale)), max(1, round(h * scale)))
         method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
         picture = np.asarray(cv2.resize(frame.image, size, interpolation=method), np.uint8)
-        draw_overlay(picture, (pose.pose2d for pose in poses), scale=scale)
+        seen = [pose.pose2d for pose in poses]
+        draw_numbers(draw_overlay(picture, seen, scale=scale), seen, scale=scale)
         picture = picture[: panel.shape[0], : panel.shape[1]]
         if picture.shape != panel.shape:
             panel[:] = to_bgr8(BACKGROUND)

@@ -31,7 +31,7 @@ from posemamba_live.colors import BACKGROUND, person_colors
 from posemamba_live.errors import SinkError
 from posemamba_live.mesh import Body, Mesh, body_mesh, floor_mesh, merge, shadow_mesh, trail_mesh
 from posemamba_live.sinks.display import display_available
-from posemamba_live.sinks.hud import HudInfo, Panel, ViewInfo, panel_width
+from posemamba_live.sinks.hud import HudInfo, Panel, ViewInfo, panel_width, picture_place
 from posemamba_live.sinks.keys import KEY_BINDINGS, PIPELINE_ACTIONS, Action
 from posemamba_live.sinks.orbit import OrbitCamera, camera_centre, focal_length
 from posemamba_live.types import Frame, Pose3D
@@ -58,6 +58,9 @@ _PANEL_DEPTH: Final = 0.1
 """Metres before the eye; nothing else comes this near."""
 _SCREENSHOT_SAMPLES: Final = 8
 """Pictures averaged for a screenshot: Open3D captures without anti-aliasing."""
+
+_CLICK_PIXELS: Final = 4.0
+"""Movement of the mouse up to which a press and release is a click and not a drag."""
 
 _GLFW_PRESS: Final = 1
 _GLFW_RELEASE: Final = 0
@@ -155,6 +158,8 @@ class Viewer:
         self._floor_centre: Array | None = None
         self._drag: int | None = None
         self._cursor = (0.0, 0.0)
+        self._pressed_at: tuple[float, float] | None = None
+        self._choice: tuple[float, float] | None = None
 
         self._set_up_render()
         self._meshes = {name: self._add_mesh() for name in ("floor", "marks", "bodies")}
@@ -200,9 +205,18 @@ class Viewer:
 
     def take_actions(self) -> list[Action]:
         """What keys have asked of the pipeline since the last call (PAUSE, RECORD, EXPORT,
-        SCREENSHOT), in order."""
+        SCREENSHOT, NEXT), in order."""
         actions, self._actions = self._actions, []
         return actions
+
+    def take_choice(self) -> tuple[float, float] | None:
+        """Where in the camera picture the user has clicked since the last call.
+
+        Returns:
+            Shares of the picture's width and height, 0 to 1, as the camera sees it.
+        """
+        choice, self._choice = self._choice, None
+        return choice
 
     def notify(self, text: str) -> None:
         """Answer a key in the panel for two seconds ("saved poses.npz")."""
@@ -520,6 +534,12 @@ class Viewer:
         self._orbit.target[2] = start.target[2]
 
     def _on_button(self, _window: Any, button: int, event: int, modifiers: int) -> bool:
+        if button == _GLFW_LEFT and event != _GLFW_RELEASE:
+            self._pressed_at = self._cursor
+        elif button == _GLFW_LEFT and self._pressed_at is not None:
+            if math.dist(self._pressed_at, self._cursor) <= _CLICK_PIXELS:
+                self._choice = self._in_picture(self._cursor) or self._choice
+            self._pressed_at = None
         if event == _GLFW_RELEASE:
             self._drag = None
         elif button == _GLFW_LEFT and modifiers & _GLFW_MODIFIERS:
@@ -527,6 +547,16 @@ class Viewer:
         else:
             self._drag = button
         return False
+
+    def _in_picture(self, point: tuple[float, float]) -> tuple[float, float] | None:
+        """A place in the window as shares of the camera picture; None beside it."""
+        if self._frame is None:
+            return None
+        left, top, width, tall = picture_place(self._drawn_size[1], self._frame.size)
+        x, y = (point[0] - left) / width, (point[1] - top) / tall
+        if not (0.0 <= x <= 1.0 and 0.0 <= y <= 1.0):
+            return None
+        return (1.0 - x if self._mirror else x), y
 
     def _on_move(self, _window: Any, x: float, y: float) -> bool:
         dx, dy = x - self._cursor[0], y - self._cursor[1]
