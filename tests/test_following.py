@@ -21,7 +21,10 @@ _LIMBS = list(LIMB_JOINTS)
 
 def follow(scene: Scene, people: int, frames: Iterable[int]) -> dict[int, Row]:
     """Run detector and tracker, and find out by the true poses who was called what."""
-    detector, tracker = create_detector("mediapipe", DetectorSettings(people=people)), Tracker(people)
+    detector, tracker = (
+        create_detector("mediapipe", DetectorSettings(people=people)),
+        Tracker(people),
+    )
     assert isinstance(detector, Guided)
     rows = {}
     for index in frames:
