@@ -17,6 +17,7 @@ them has the whole pose.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -120,13 +121,10 @@ class VmcStream:
         self._seat(here, frame.timestamp)
         for place in self._places:
             pose = None if place.person_id is None else here.get(place.person_id)
-            messages = [] if pose is None else list(self._bones(place, pose, frame.timestamp))
-            messages.append(
-                _message("/VMC/Ext/OK", _LOADED, _CALIBRATED, _NORMAL_MODE, int(pose is not None))
-            )
-            messages.append(_message("/VMC/Ext/T", float(frame.timestamp)))
-            for bundle in _bundles(messages):
-                place.sender.send(bundle.dgram)
+            numbers = [] if pose is None else self._bones(place, pose, frame.timestamp)
+            letter = _NOBODY if pose is None else _SOMEBODY
+            for datagram in letter.filled([*numbers, frame.timestamp]):
+                place.sender.send(datagram)
 
     def close(self) -> None:
         for place in self._places:
@@ -149,7 +147,8 @@ class VmcStream:
                 free[0].give(person_id)
                 free[0].seen_at = now
 
-    def _bones(self, place: _Place, pose: Pose3D, timestamp: float) -> Iterator[OscMessage]:
+    def _bones(self, place: _Place, pose: Pose3D, timestamp: float) -> list[float]:
+        """Position and rotation of each of BONES, one after the other."""
         joints = np.asarray(pose.joints_world, np.float64)
         if self._follows:
             self._first = self._first or (pose.person_id, timestamp + _SETTLED_S)
@@ -163,9 +162,47 @@ class VmcStream:
         numbers = np.concatenate(
             [to_unity(positions[_NODES]), rotations_to_unity(posture.rotations[_NODES])], 1
         )
-        yield _message("/VMC/Ext/Root/Pos", "root", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
-        for name, values in zip(BONES, numbers.tolist(), strict=True):
-            yield _message("/VMC/Ext/Bone/Pos", name, *values)
+        return list(numbers.ravel().tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """The datagrams of a picture, in which from one picture to the next only numbers change.
+
+    Writing them anew for every picture costs 1.6 ms of processor time for each person;
+    filling the numbers in costs next to nothing.
+    """
+
+    datagrams: Sequence[tuple[NDArray[np.uint32], NDArray[np.intp], NDArray[np.intp]]]
+    """Of each: its 32 bit words, which of them are numbers, and which numbers."""
+
+    @classmethod
+    def of(cls, messages: Sequence[OscMessage]) -> _Letter:
+        """Find the numbers `_mark(0)`, `_mark(1)`, ... in messages."""
+        datagrams = []
+        for bundle in _bundles(messages):
+            words = np.frombuffer(bundle.dgram, ">u4")
+            (at,) = np.nonzero(words >> 24 == _MARK_BYTE)
+            numbers = _mark(0) - words.view(">f4")[at]
+            datagrams.append((words, at, numbers.astype(np.intp)))
+        return cls(datagrams)
+
+    def filled(self, numbers: Sequence[float]) -> Iterator[bytes]:
+        """The datagrams with these numbers in place of the marks."""
+        words = np.array(numbers, ">f4").view(">u4")
+        for empty, at, which in self.datagrams:
+            datagram = empty.copy()
+            datagram[at] = words[which]
+            yield datagram.tobytes()
+
+
+_MARK_BYTE: Final = 0xC9
+"""Neither text nor a length nor a number of ours begins with it."""
+
+
+def _mark(number: int) -> float:
+    """A number that stands for the number `number`; as a 32 bit float it begins with _MARK_BYTE."""
+    return -(2.0**20) - number
 
 
 def _message(address: str, *values: str | float | int) -> OscMessage:
@@ -186,3 +223,21 @@ def _bundles(messages: Sequence[OscMessage]) -> Iterator[OscBundle]:
         builder.add_content(message)
         size += more
     yield builder.build()
+
+
+def _letter(*, seen: bool) -> _Letter:
+    """All messages of one picture; the time is the last number."""
+    marks = (_mark(number) for number in itertools.count())
+    messages = []
+    if seen:
+        messages.append(_message("/VMC/Ext/Root/Pos", "root", *(0.0,) * 6, 1.0))
+        for name in BONES:
+            numbers = itertools.islice(marks, 7)
+            messages.append(_message("/VMC/Ext/Bone/Pos", name, *numbers))
+    messages.append(_message("/VMC/Ext/OK", _LOADED, _CALIBRATED, _NORMAL_MODE, int(seen)))
+    messages.append(_message("/VMC/Ext/T", next(marks)))
+    return _Letter.of(messages)
+
+
+_SOMEBODY: Final = _letter(seen=True)
+_NOBODY: Final = _letter(seen=False)
