@@ -301,6 +301,34 @@ def test_c3d_by_another_reader(walk_exports: Path, world: Array) -> None:
     assert (np.array(frames)[..., 3] >= 0.0).all(), "all valid"
 
 
+def test_c3d_of_a_part(take: Take, world: Array, tmp_path: Path) -> None:
+    """Frames keep the numbers that they have in the video, counted from 1."""
+    (path,) = export(tmp_path / "a.c3d", take.poses[20:])
+    with open(path, "rb") as handle:
+        reader = c3d.Reader(handle)
+        assert (reader.first_frame, reader.last_frame) == (21, 167)
+        number, points, _ = next(reader.read_frames())
+    assert number == 21
+    np.testing.assert_allclose(points[:, :3], 1000.0 * world[20], atol=0.001)
+
+
+def test_c3d_of_more_frames_than_its_header_can_count(
+    take: Take, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def at(frame: int) -> Pose3D:
+        pose = take.poses[frame % 167]
+        pose2d = replace(pose.pose2d, frame_index=frame, timestamp=frame / 30.0)
+        return replace(pose, pose2d=pose2d)
+
+    with caplog.at_level(logging.WARNING):
+        (path,) = export(tmp_path / "a.c3d", [at(frame) for frame in range(66_000)])
+    assert "a.c3d: some programs read no more than 65535 frames" in caplog.text
+    with open(path, "rb") as handle:
+        reader = c3d.Reader(handle)
+        assert (reader.first_frame, reader.last_frame) == (1, 66_000)
+    assert path.stat().st_size > 66_000 * 17 * 16
+
+
 # -- animation -------------------------------------------------------------------------------
 
 

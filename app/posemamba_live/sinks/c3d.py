@@ -7,6 +7,7 @@ the format has it: residual -1. Several people are in one file, with labels like
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,12 @@ from posemamba_live import __version__
 from posemamba_live.sinks.exporter import NobodySeen
 from posemamba_live.takes import Take
 
+logger = logging.getLogger(__name__)
+
 _MM: Final = 1000.0
+_MAX_FRAME: Final = 65535
+_INTEGER: Final = 2
+"""16 bits, as C3D numbers its types."""
 
 
 def write_c3d(path: Path, take: Take) -> None:
@@ -52,4 +58,12 @@ def write_c3d(path: Path, take: Take) -> None:
     file.add_parameter("POINT", "Y_SCREEN", "+Z")
     file.add_parameter("MANUFACTURER", "SOFTWARE", "posemamba-live")
     file.add_parameter("MANUFACTURER", "VERSION_LABEL", __version__)
+    if first + frames > _MAX_FRAME:
+        # The header's 16 bits do not reach: what C3D has for that, two words, low one first.
+        for name, frame in (("START", first + 1), ("END", first + frames)):
+            words = np.array([frame % 65536, frame // 65536], np.uint16).astype(np.int16)
+            file.add_parameter("TRIAL", f"ACTUAL_{name}_FIELD", [0, 0])
+            field = file["parameters"]["TRIAL"][f"ACTUAL_{name}_FIELD"]
+            field["type"], field["value"] = _INTEGER, words.astype(int)
+        logger.warning("%s: some programs read no more than %d frames", take.name, _MAX_FRAME)
     file.write(str(path))
