@@ -91,7 +91,9 @@ def number(image: Image, person_id: int, foot: tuple[float, float], size: float)
     left = min(max(foot[0] - width / 2, 2.0), image.shape[1] - width - 2.0)
     bottom = min(max(foot[1], height + 2.0), image.shape[0] - 4.0)
     color = person_colors(person_id).left
-    put_text(image, text, (round(left), round(bottom)), color=color, scale=size, rim=True)
+    origin = (round(left), round(bottom))
+    cv2.putText(image, text, origin, FONT, size, to_bgr8(BACKGROUND), 5, cv2.LINE_AA)
+    cv2.putText(image, text, origin, FONT, size, to_bgr8(color, 1.2), 2, cv2.LINE_AA)
 
 
 def put_text(
