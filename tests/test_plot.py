@@ -79,7 +79,9 @@ def test_people_gaps_and_filled_moments(poses: Path, tmp_path: Path) -> None:
     exporter.close()
     done = plot(path, "--person", 7, "--output", tmp_path / "seven.html")
     assert done.exit_code == 0, done.output
-    assert "person 7 of 2" in (tmp_path / "seven.html").read_text()
+    text = (tmp_path / "seven.html").read_text(encoding="utf-8")
+    assert "person 7 of 2" in text
+    assert "grey: keypoints filled in" in text
     done = plot(path, "--person", 7, "--at", 2.6, "--output", tmp_path / "gap.png")
     assert done.exit_code == 2
     assert "not seen at 2.6 s" in done.stderr

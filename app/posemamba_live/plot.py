@@ -148,6 +148,9 @@ class _Page:
 
         figure = Figure(figsize=(13.0, 15.0), facecolor="white", layout="constrained")
         figure.suptitle(self.title, x=0.01, ha="left", fontsize=13, color=_ON_PAPER.centre)
+        if self.unsure.any():
+            note = "grey: keypoints filled in or hardly seen"
+            figure.text(0.99, 0.997, note, ha="right", va="top", fontsize=9, color=_GREY)
         rows = figure.add_gridspec(6, 2, height_ratios=[1.45, 1.45, 1, 1, 1, 1])
         views = [
             [_flattened(self.motion.joints[row], from_side=from_side) for row in self.chosen]
