@@ -40,6 +40,7 @@ Float = NDArray[np.float32]
 DELAYS: Final = (0, 5, 13)
 """Frames of look-ahead that live use is judged at."""
 _MAX_MOTION_FRAMES: Final = 243
+DEFAULT_WEIGHTS: Final = "window-m3"
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="How good are these weights?")
 Weights = Annotated[str, typer.Option(help="Name of shipped weights, or a file.")]
@@ -94,7 +95,7 @@ def _millimetres(joints: Float, windows: Batch) -> Float:
 @app.command()
 def synthetic(
     motion: Annotated[Path, typer.Option(help="Folder with the motion .npz files.")],
-    weights: Weights = "window",
+    weights: Weights = DEFAULT_WEIGHTS,
     split: Annotated[str, typer.Option(help="test, or val.")] = "test",
     windows: Annotated[
         int, typer.Option(min=1, help="Room views; half as many of level cameras, and of webcams.")
@@ -289,7 +290,7 @@ def h36m(
     keypoints: Annotated[
         Path | None, typer.Option(help="data_2d_h36m_cpn_ft_h36m_dbb.npz, or another detector's.")
     ] = None,
-    weights: Weights = "window",
+    weights: Weights = DEFAULT_WEIGHTS,
     frames: Annotated[int | None, typer.Option(min=1, help="Window length.")] = None,
     flip: Annotated[bool, typer.Option(help="Average with the mirrored pass.")] = True,
     height: Annotated[float, typer.Option(help="Metres, for weights that need one.")] = 1.70,
@@ -313,7 +314,7 @@ def h36m(
 @app.command()
 def mpi(
     file: Annotated[Path, typer.Argument(help="data_test_3dhp.npz")],
-    weights: Weights = "window",
+    weights: Weights = DEFAULT_WEIGHTS,
     frames: Annotated[int | None, typer.Option(min=1, help="Window length.")] = None,
     flip: Annotated[bool, typer.Option(help="Average with the mirrored pass.")] = True,
     height: Annotated[float, typer.Option(help="Metres, for weights that need one.")] = 1.70,
