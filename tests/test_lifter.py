@@ -279,3 +279,28 @@ def test_people_have_lifters_of_their_own(network: Network, make_track: MakeTrac
         got = [p.joints for p in lifted if p.pose2d.person_id == person_id]
         alone = [p.joints for p in lift_all(FileLifter(network), track)]
         np.testing.assert_allclose(got, alone, atol=1e-5)
+
+
+def test_live_use_is_mirrored_only_where_asked_for(tiny_checkpoint: Checkpoint) -> None:
+    """Every live pose costs a window: twice as many would show in its age."""
+    seen: list[int] = []
+
+    class Counting:
+        def __call__(self, inputs: np.ndarray) -> np.ndarray:
+            seen.append(len(inputs))
+            return np.zeros((*inputs.shape[:3], 3), np.float32)
+
+    track = [Pose2D(i, i / 30, 0, np.full((17, 2), 9.0, "f4"), np.ones(17, "f4"), (64, 36))
+             for i in range(WINDOW)]  # fmt: skip
+    for mode, live, windows in (
+        ("fast", False, 1), ("balanced", False, 2), ("balanced", True, 1), ("accurate", True, 2),
+    ):  # fmt: skip
+        seen.clear()
+        lifter = lifter_factory(
+            tiny_checkpoint, mode=MODES[mode], fov_deg=60.0, fps=30.0, live=live,
+            runtime=cast(Any, Counting()),
+        )()  # fmt: skip
+        for pose in track[: 1 if live else WINDOW]:
+            lifter.push(pose)
+        lifter.flush()
+        assert seen == [windows], mode

@@ -133,8 +133,8 @@ def command(
     mode: Annotated[
         ModeName,
         typer.Option(
-            help="Speed against accuracy: how much windows overlap; accurate also lifts the "
-            "mirrored person.",
+            help="Speed against accuracy: whether the mirrored person is lifted as well (balanced: "
+            "in files; accurate: live too), and how much the windows of a file overlap.",
             rich_help_panel=_LIFTING,
         ),
     ] = ModeName.BALANCED,

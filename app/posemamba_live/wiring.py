@@ -306,7 +306,7 @@ def _lifters(
     use_threads(_threads(options))
     with _note("compiling the network's kernels for this machine: once, up to a minute"):
         if runtime.device.type != "cpu":
-            mirrored = MODES[options.mode.value].mirrored
+            mirrored = MODES[options.mode.value].mirrored(live)
             runtime.warm_up(1 + mirrored, options.window or checkpoint.meta.frames)
         still = np.linspace(100.0, 300.0, 2 * NUM_JOINTS, dtype=np.float32).reshape(-1, 2)
         lifter = make()
