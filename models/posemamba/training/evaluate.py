@@ -1,7 +1,8 @@
 """posemamba-eval: how good are these weights?
 
 One command per question: windows synthesised from motion capture, videos with ground truth
-through the application itself, and the field's benchmarks. `plot` shows one recording.
+through the application itself, and the field's benchmarks. `plot` shows one recording
+and `export` writes it in other formats.
 """
 
 from __future__ import annotations
@@ -422,6 +423,34 @@ def plot_command(
     try:
         moments = at or ()
         typer.echo(plot_file(poses, output, person=person, moments=moments, overwrite=overwrite))
+    except LiveError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
+
+
+@app.command("export")
+def export_command(
+    poses: Annotated[Path, typer.Argument(help="The .npz that posemamba-live --export wrote.")],
+    targets: Annotated[
+        list[Path], typer.Argument(help="Files to write; the suffix says how (.bvh, .trc, ...).")
+    ],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files.")] = False,
+) -> None:
+    """Write a recording in other formats, without lifting it again."""
+    from posemamba_live.errors import LiveError
+    from posemamba_live.sinks import check_export, create_exporter
+    from posemamba_live.takes import read_take
+
+    try:
+        for target in targets:
+            check_export(target, overwrite=overwrite)
+        take = read_take(poses)
+        for target in targets:
+            exporter = create_exporter(target, overwrite=overwrite, meta=take.meta)
+            for pose in take.poses:
+                exporter.add(pose)
+            exporter.close()
+            typer.echo(target)
     except LiveError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
