@@ -213,6 +213,7 @@ def _status(canvas: _Canvas, row: float, words: _Words) -> None:
         canvas.text("paused", _MARGIN, row, 0.46, _WARN)
     elif words.notice:
         canvas.text(words.notice, _MARGIN, row, 0.46, _GOOD)
+        return  # names of files are long: the line is theirs for the moment
     elif not words.people:
         canvas.text("nobody in view", _MARGIN, row, 0.46, MUTED)
     else:
