@@ -65,7 +65,7 @@ def test_a_saved_network_comes_back(tiny_checkpoint: Checkpoint, tiny_weights: P
     assert replace(loaded.meta, sha256="") == tiny_checkpoint.meta
     assert not loaded.model.training
     assert not any(p.requires_grad for p in loaded.model.parameters())
-    x = torch.randn(2, 9, 17, 4)
+    x = torch.randn(2, 9, 17, loaded.meta.config.in_channels)
     assert torch.equal(loaded.model(x), tiny_checkpoint.model(x))
 
 

@@ -14,14 +14,22 @@ from motion_files import walking, write_motion
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from posemamba.checkpoint import Checkpoint, CheckpointMeta, save_checkpoint
+from posemamba.checkpoint import Checkpoint, CheckpointMeta, load_checkpoint, save_checkpoint
 from posemamba.model import PoseMamba, PoseMambaConfig
 from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS
 from posemamba.training import benchmark_sets, clips, h36m_cameras
 from posemamba.training.benchmark_sets import BenchmarkError, evaluate_sequences
-from posemamba.training.evaluate import app, benchmark_predictor, evaluate_model
+from posemamba.training.evaluate import (
+    app,
+    benchmark_predictor,
+    evaluate_model,
+    lift,
+    mirrored,
+    reflected,
+)
 from posemamba.training.motion import load_motion
 from posemamba.training.synth import SynthConfig, evaluation_windows
+from posemamba_live.network import Network
 
 DEMO_VIDEOS = Path(__file__).resolve().parent.parent / "demo_videos"
 
@@ -98,6 +106,35 @@ def test_synthetic_command_writes_every_table(
     assert room["all"]["n_mpjpe"] == pytest.approx(room["source"]["lab"]["n_mpjpe"])
     for word in ("room views", "webcam views", "walk", "LWrist", "look-ahead"):
         assert word in result.output
+
+
+def test_the_mirrored_pass_is_that_of_the_application(motion_folder: Path, weights: Path) -> None:
+    sample = evaluation_windows(load_motion(motion_folder, "test"), 6, frames=15)
+    checkpoint = load_checkpoint(weights)
+    both = 0.5 * (lift(checkpoint, sample) + reflected(lift(checkpoint, mirrored(sample))))
+    network = Network(checkpoint, fov_deg=60.0, mirrored=True)
+    for i in range(len(sample)):
+        one = sample.part(slice(i, i + 1))
+        width, height = (int(v) for v in one.image_size[0])
+        camera = network(one.keypoints, one.scores, (width, height))
+        virtual = camera @ one.rotation[:, None].swapaxes(-1, -2)
+        np.testing.assert_allclose(both[i : i + 1] - both[i : i + 1, :, :1], virtual, atol=1e-5)
+    np.testing.assert_allclose(mirrored(mirrored(sample)).inputs, sample.inputs, atol=1e-4)
+
+
+def test_one_pass_on_request(motion_folder: Path, weights: Path, tmp_path: Path) -> None:
+    reports = []
+    for option in ("--flip", "--no-flip"):
+        path = tmp_path / f"{option}.json"
+        command = ["synthetic", "--motion", str(motion_folder), "--weights", str(weights)]
+        command += ["--windows", "8", option, "--json", str(path)]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output
+        assert ("mirrored" in result.output) == (option == "--flip")
+        reports.append(json.loads(path.read_text())["room"])
+    both, single = reports
+    assert single["all"] == single["one_pass"] == both["one_pass"] != both["all"]
+    assert single["delay"] == both["delay"]
 
 
 @pytest.mark.parametrize(

@@ -603,6 +603,21 @@ def test_reservoir_is_bounded_and_even() -> None:
     assert Reservoir().percentile(50) == 0.0
 
 
+def test_results_that_come_all_at_once_took_as_long_as_their_frames(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times = iter([100.0, 100.5, 101.0, 101.5, *[102.0] * 4])
+    monkeypatch.setattr("posemamba_live.stats.time.monotonic", lambda: next(times))
+    stats = RunStats()
+    assert stats.fps_out == 0.0
+    for _ in range(4):
+        stats.frame_in()
+    for _ in range(4):
+        stats.frame_out(101.0)
+    assert stats.fps_out == pytest.approx(2.0)
+    assert stats.to_dict()["fps_out"] == pytest.approx(2.0)
+
+
 def test_stats_that_cannot_be_written_say_so(tmp_path: Path) -> None:
     stats = RunStats("cpu", "numba")
     with pytest.raises(SinkError, match="cannot write"):

@@ -57,17 +57,17 @@ class Rate:
         self.count = 0
         self.first = 0.0
         """When the first event was; 0 before it."""
-        self._last = 0.0
+        self.last = 0.0
 
     def tick(self, now: float) -> None:
         """Count one event at `now`, seconds of any clock."""
         self.first = now if self.count == 0 else self.first
-        self._last = now
+        self.last = now
         self.count += 1
 
     @property
     def per_second(self) -> float:
-        span = self._last - self.first
+        span = self.last - self.first
         return (self.count - 1) / span if span > 0.0 else 0.0
 
 
@@ -98,7 +98,12 @@ class RunStats:
 
     @property
     def fps_out(self) -> float:
-        return self._out.per_second
+        """Results a second since the first frame came in.
+
+        Not between results: those of a clip shorter than a window all come at once.
+        """
+        span = self._out.last - self._in.first
+        return self._out.count / span if self._out.count and span > 0.0 else 0.0
 
     @property
     def latency_ms(self) -> float:
@@ -141,7 +146,7 @@ class RunStats:
                 "frames_out": self._out.count,
                 "start_s": round(max(self._out.first - STARTED_AT, 0.0), 2),
                 "fps_in": round(self._in.per_second, 2),
-                "fps_out": round(self._out.per_second, 2),
+                "fps_out": round(self.fps_out, 2),
                 "latency_ms": {
                     "p50": round(self._latency.percentile(50), 2),
                     "p95": round(self._latency.percentile(95), 2),

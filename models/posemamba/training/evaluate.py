@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from posemamba.checkpoint import Checkpoint, CheckpointError, load_checkpoint
-from posemamba.normalize import RayStream, image_window, root_relative
+from posemamba.normalize import RayStream, image_window, ray_window, root_relative
 from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS, MIRROR
 from posemamba.training import benchmark_sets, clips
 from posemamba.training.benchmark_sets import Sequence
@@ -105,6 +105,9 @@ def synthetic(
         int | None, typer.Option(min=1, help="Window length; by default the weights' own.")
     ] = None,
     seed: int = 2024,
+    flip: Annotated[
+        bool, typer.Option(help="Average with the mirrored pass, as files are lifted.")
+    ] = True,
     json_file: JsonFile = None,
 ) -> None:
     """Windows of captured motion under synthetic cameras and detector noise."""
@@ -122,34 +125,43 @@ def synthetic(
         "split": split,
         "frames": length,
         "seed": seed,
+        "flip": flip,
     }
     half = (windows + 1) // 2
     views = (("room", 0.0, 0.0, windows), ("level", 0.0, 1.0, half), ("webcam", 1.0, 0.0, half))
     for view, close, level, count in views:
         setting = SynthConfig.evaluation(close, level)
         sample = evaluation_windows(data, count, length, seed, setting)
-        report[view] = {"windows": count, **_synthetic_scores(checkpoint, data, sample)}
+        report[view] = {"windows": count, **_synthetic_scores(checkpoint, data, sample, flip)}
     _print_synthetic(report)
     _write_json(json_file, report)
 
 
-def _synthetic_scores(checkpoint: Checkpoint, motion: MotionSet, windows: Batch) -> dict[str, Any]:
-    predicted = hip_aligned(_millimetres(lift(checkpoint, windows), windows))
+def _synthetic_scores(
+    checkpoint: Checkpoint, motion: MotionSet, windows: Batch, flip: bool
+) -> dict[str, Any]:
+    one_pass = lift(checkpoint, windows)
     true = hip_aligned(_millimetres(windows.target, windows))
-    last = predicted.shape[1] - 1
+    live = hip_aligned(_millimetres(one_pass, windows))
+    last = live.shape[1] - 1
     delays = {}
     for delay in DELAYS:
         if delay <= last:
             frame = slice(last - delay, last - delay + 1)
             # The scale is the window's, as it is a person's in live use.
-            scaled = best_scale(predicted, true) * predicted
+            scaled = best_scale(live, true) * live
             delays[str(delay)] = _brief(score(scaled[:, frame], true[:, frame]))
+    predicted = live
+    if flip:
+        both = 0.5 * (one_pass + reflected(lift(checkpoint, mirrored(windows))))
+        predicted = hip_aligned(_millimetres(both, windows))
     groups = {
         "source": _per_group(motion.source[windows.clip], predicted, true),
         "action": _per_group(motion.action[windows.clip], predicted, true),
     }
     return {
         "all": score(predicted, true).as_dict(),
+        "one_pass": score(live, true).as_dict(),
         "joint": joint_table(predicted, true),
         "delay": delays,
         **groups,
@@ -183,6 +195,23 @@ def lift(checkpoint: Checkpoint, windows: Batch) -> Float:
             own = slice(row, row + 1)
             out[own] = network(windows.keypoints[own], windows.scores[own], (width, height))
     return np.asarray(out @ turn, np.float32)
+
+
+def mirrored(windows: Batch) -> Batch:
+    """The same windows in a mirror: the keypoints and scores of the mirrored people."""
+    order = list(MIRROR)
+    keypoints = windows.keypoints[:, :, order].copy()
+    keypoints[..., 0] = windows.image_size[:, None, None, 0] - keypoints[..., 0]
+    scores = windows.scores[:, :, order]
+    rays = ray_window(keypoints, scores, windows.image_size)
+    return replace(
+        windows, inputs=rays.inputs, keypoints=keypoints, scores=scores, rotation=rays.rotation
+    )
+
+
+def reflected(joints: Float) -> Float:
+    """Poses (..., 17, 3) of mirrored people as poses of the people themselves."""
+    return np.asarray(joints[..., list(MIRROR), :] * np.array([-1.0, 1.0, 1.0], np.float32))
 
 
 def joint_table(predicted: Float, true: Float) -> dict[str, dict[str, float]]:
@@ -221,16 +250,17 @@ def _brief(scores: Scores) -> dict[str, float]:
 def _print_synthetic(report: Mapping[str, Any]) -> None:
     typer.echo(
         f"{report['weights']}: {report['split']} motion, windows of {report['frames']} frames, "
-        "12 limb joints, mm"
+        f"12 limb joints, mm{', averaged with the mirrored pass' if report['flip'] else ''}"
     )
     for view in ("room", "level", "webcam"):
         part = report[view]
         typer.echo(f"\n{view} views, {part['windows']} windows")
-        rows = {"all": {"windows": part["windows"], **part["all"]}, **part["source"]}
+        one = {"one pass": part["one_pass"]} if report["flip"] else {}
+        rows = {"all": {"windows": part["windows"], **part["all"]}, **one, **part["source"]}
         _table("source", rows, ("windows", "mpjpe", "n_mpjpe", "pa_mpjpe", "accel"))
         _table("action", part["action"], ("windows", "mpjpe", "n_mpjpe", "pa_mpjpe", "accel"))
         _table("joint", part["joint"], ("n_mpjpe", "pa_mpjpe"))
-        _table("look-ahead", part["delay"], ("mpjpe", "pa_mpjpe"))
+        _table("look-ahead (one pass)", part["delay"], ("mpjpe", "pa_mpjpe"))
 
 
 # --- clips ----------------------------------------------------------------------------------
@@ -360,8 +390,7 @@ def benchmark_predictor(
         out = predict(checkpoint.model, inputs)
         if flip:
             order, sign = np.array(MIRROR), np.array([-1.0, 1.0, 1.0], np.float32)
-            mirrored = predict(checkpoint.model, inputs[:, :, order] * sign[:2])
-            out = 0.5 * (out + mirrored[:, :, order] * sign)
+            out = 0.5 * (out + reflected(predict(checkpoint.model, inputs[:, :, order] * sign[:2])))
         assert sequence.unit_mm is not None
         return np.asarray(root_relative(out) * sequence.unit_mm[rows][..., None, None])
 
