@@ -1,0 +1,318 @@
+"""posemamba-doctor: does everything that posemamba-live needs work on this machine?
+
+Each check tries the real thing: the shipped network lifts a window, the detector looks at a
+picture, a window is opened. One that fails says why and what to try, and stops no other.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from enum import Enum
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from posemamba_live import __version__
+from posemamba_live.errors import EXIT_FAILURE, LiveError
+
+_DISTRIBUTION: Final = "posemamba-live"
+_WINDOW_TIMEOUT_S: Final = 60.0
+_CAMERA_PICTURES: Final = 30
+_TIMED_RUNS: Final = 15
+_OPEN_WINDOW: Final = """
+import open3d
+window = open3d.visualization.Visualizer()
+assert window.create_window(width=320, height=240, visible=False), "no OpenGL context"
+window.poll_events()
+window.update_renderer()
+window.destroy_window()
+"""
+
+
+class Verdict(str, Enum):
+    """What a check came to."""
+
+    OK = "ok"
+    NOTE = "note"
+    """Something optional is not there."""
+    FAILED = "failed"
+    """posemamba-live will not work, or not as documented."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check."""
+
+    name: str
+    verdict: Verdict
+    text: str
+    hint: str = ""
+    """What to try."""
+
+
+def check_packages() -> Finding:
+    """Whether the installed libraries are the versions that this one was tested with."""
+    from packaging.requirements import Requirement
+
+    name, wrong, shown = "packages", [], []
+    for line in metadata.requires(_DISTRIBUTION) or ():
+        wanted = Requirement(line)
+        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = metadata.version(wanted.name)
+        except metadata.PackageNotFoundError:
+            wrong.append(f"{wanted.name} is missing")
+            continue
+        if not wanted.specifier.contains(version, prereleases=True):
+            wrong.append(f"{wanted.name} {version} is not {wanted.specifier}")
+        if wanted.name in ("torch", "numpy", "mediapipe", "numba"):
+            shown.append(f"{wanted.name} {version}")
+    if wrong:
+        hint = f"pip install --force-reinstall {_DISTRIBUTION}, in a virtual environment of its own"
+        return Finding(name, Verdict.FAILED, "; ".join(wrong), hint)
+    return Finding(name, Verdict.OK, ", ".join(shown))
+
+
+def check_lifter() -> Finding:
+    """Whether the shipped network lifts, on what, and how fast."""
+    import numpy as np
+
+    from posemamba.checkpoint import load_checkpoint
+    from posemamba.runtime import LifterRuntime
+    from posemamba_live.network import use_threads
+    from posemamba_live.wiring import DEFAULT_WEIGHTS
+
+    use_threads(1)
+    checkpoint = load_checkpoint(DEFAULT_WEIGHTS)
+    runtime = LifterRuntime(checkpoint.model, "auto")
+    shape = (1, checkpoint.meta.frames, 17, checkpoint.meta.config.in_channels)
+    window = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    times = []
+    for _ in range(_TIMED_RUNS):
+        start = time.perf_counter()
+        finite = np.isfinite(runtime(window)).all()
+        times.append(1e3 * (time.perf_counter() - start))
+        if not finite:
+            return Finding(
+                "lifter",
+                Verdict.FAILED,
+                f"the {runtime.backend} backend answers with values that are no numbers",
+                "please report it, with this output",
+            )
+    text = (
+        f"{checkpoint.meta.name} on {runtime.device.type} with {runtime.backend}: "
+        f"{statistics.median(times):.1f} ms for {shape[1]} frames on a thread"
+    )
+    if runtime.backend == "reference":
+        return Finding(
+            "lifter",
+            Verdict.NOTE,
+            text,
+            "the plain backend is some twenty times slower; -vv of posemamba-live says why "
+            "Numba's kernels are not used",
+        )
+    return Finding("lifter", Verdict.OK, text)
+
+
+def check_detector() -> Finding:
+    """Whether MediaPipe starts and looks at a picture."""
+    import numpy as np
+
+    from posemamba_live.detectors import DetectorSettings, create_detector
+    from posemamba_live.types import Frame
+
+    detector = create_detector("mediapipe", DetectorSettings())
+    try:
+        picture = np.full((720, 1280, 3), 127, np.uint8)
+        found = detector.detect(Frame(0, 0.0, picture, time.monotonic()))
+        about = detector.describe()
+    finally:
+        detector.close()
+    text = f"{about['name']} {about['version']}, {about['model']}"
+    if found:
+        return Finding("detector", Verdict.FAILED, f"{text}: sees somebody in an empty picture")
+    return Finding("detector", Verdict.OK, text)
+
+
+def check_gpu() -> Finding:
+    """Whether there is a CUDA device, and which scan backends can use it."""
+    import torch
+
+    from posemamba.scan import available_backends
+
+    if not torch.cuda.is_available():
+        build = f"PyTorch {torch.__version__}"
+        return Finding("gpu", Verdict.NOTE, f"no CUDA device that {build} can use: the CPU works")
+    backends = ", ".join(available_backends("cuda"))
+    text = f"{torch.cuda.get_device_name()}; scan backends: {backends}"
+    if available_backends("cuda") == ("reference",):
+        hint = f"pip install '{_DISTRIBUTION}[gpu]' brings Triton"
+        return Finding("gpu", Verdict.NOTE, text, hint)
+    return Finding("gpu", Verdict.OK, text)
+
+
+def check_window() -> Finding:
+    """Whether a window can be opened; in a process of its own, which drivers may end."""
+    from posemamba_live.sinks.display import display_available
+
+    if not display_available():
+        hint = "--headless works; watch in a browser with --stream ws://localhost:8765"
+        return Finding("window", Verdict.NOTE, "there is no display", hint)
+    hint = (
+        "on Debian or Ubuntu: apt install libusb-1.0-0 libegl1 libgl1; else update the graphics "
+        "driver, or use --headless"
+    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _OPEN_WINDOW],
+            capture_output=True, text=True, timeout=_WINDOW_TIMEOUT_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Finding("window", Verdict.FAILED, "Open3D hangs when it opens a window", hint)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
+        return Finding("window", Verdict.FAILED, f"Open3D opens none: {lines[-1]}", hint)
+    return Finding("window", Verdict.OK, f"Open3D {metadata.version(_open3d())} opens one")
+
+
+def _open3d() -> str:
+    names = ("open3d-cpu", "open3d")
+    installed = {name for d in metadata.distributions() if (name := d.metadata["Name"])}
+    return next((name for name in names if name in installed), "open3d")
+
+
+def check_camera(device: str | None = None) -> Finding:
+    """Whether a camera gives pictures, and at what rate. Without one to try: which there are."""
+    if device is None:
+        hint = "posemamba-doctor --camera 0 tries the first one"
+        if sys.platform != "linux":
+            return Finding("camera", Verdict.NOTE, "not tried", hint)
+        found = sorted(str(path) for path in Path("/dev").glob("video*"))
+        text = f"not tried; devices: {', '.join(found)}" if found else "no device in /dev"
+        return Finding("camera", Verdict.NOTE, text, hint if found else "")
+    from posemamba_live.sources.camera import Camera
+
+    with Camera(int(device) if device.isdecimal() else device) as camera:
+        stamps = [f.timestamp for f, _ in zip(camera, range(_CAMERA_PICTURES), strict=False)]
+    rate = (len(stamps) - 1) / max(stamps[-1] - stamps[0], 1e-6)
+    width, height = camera.size
+    text = f"{device}: {width}x{height}, {rate:.1f} pictures a second"
+    if rate < 20.0:
+        hint = "more light (cameras expose longer in the dark), another port, no other program"
+        return Finding("camera", Verdict.NOTE, text, hint)
+    return Finding("camera", Verdict.OK, text)
+
+
+def check_recording() -> Finding:
+    """Whether recordings will be H.264."""
+    from posemamba_live.sinks.encoder import find_ffmpeg
+
+    program = find_ffmpeg()
+    if program is None:
+        text = "no ffmpeg with H.264: videos are MPEG-4, which browsers do not play"
+        return Finding("recording", Verdict.NOTE, text, "install the ffmpeg program")
+    return Finding("recording", Verdict.OK, f"H.264 through {program}")
+
+
+def check_cache() -> Finding:
+    """Whether what is built once can be kept."""
+    from posemamba_live.detectors.bundle import CACHE_VARIABLE, cache_dir
+
+    folder = cache_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        return Finding(
+            "cache",
+            Verdict.NOTE,
+            f"{folder} cannot be written to ({error.strerror}): each start takes longer",
+            f"set {CACHE_VARIABLE} to a folder of yours",
+        )
+    return Finding("cache", Verdict.OK, str(folder))
+
+
+def examine(checks: Iterable[tuple[str, Callable[[], Finding]]]) -> Iterable[Finding]:
+    """Run checks; one that raises is a failed one."""
+    for name, check in checks:
+        try:
+            yield check()
+        except LiveError as error:
+            why = f"{error.what}: {error.why}" if error.why else error.what
+            yield Finding(name, Verdict.FAILED, why, error.hint)
+        except Exception as error:  # a broken library raises whatever it likes
+            text = f"{type(error).__name__}: {error}".splitlines()[0]
+            yield Finding(
+                name, Verdict.FAILED, text, "pip install --force-reinstall posemamba-live"
+            )
+
+
+app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+@app.command()
+def doctor(
+    camera: Annotated[
+        str | None,
+        typer.Option(help="Also try this camera: its number, or its path.", metavar="N"),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the findings to this file.")
+    ] = None,
+) -> None:
+    """Check that everything posemamba-live needs works here: include this in a bug report."""
+    logging.getLogger("posemamba").setLevel(logging.ERROR)
+    machine = (
+        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} CPUs"
+    )
+    typer.echo(f"posemamba-live {__version__}, {machine}\n")
+    checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("packages", check_packages),
+        ("lifter", check_lifter),
+        ("detector", check_detector),
+        ("gpu", check_gpu),
+        ("window", check_window),
+        ("camera", lambda: check_camera(camera)),
+        ("recording", check_recording),
+        ("cache", check_cache),
+    ]
+    findings = []
+    for finding in examine(checks):
+        findings.append(finding)
+        mark = "-" if finding.verdict is Verdict.NOTE else finding.verdict.value
+        typer.echo(f"{mark:<7}{finding.name:<11}{finding.text}")
+        if finding.hint:
+            typer.echo(f"{'':<18}try: {finding.hint}")
+    if json_file is not None:
+        report = {
+            "version": __version__, "machine": machine, "findings": [asdict(f) for f in findings]
+        }  # fmt: skip
+        json_file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    failed = [finding.name for finding in findings if finding.verdict is Verdict.FAILED]
+    if failed:
+        typer.echo(f"\nnot working: {', '.join(failed)}", err=True)
+        raise typer.Exit(EXIT_FAILURE)
+
+
+def main() -> None:
+    """The `posemamba-doctor` program."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
