@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import Enum
 from importlib import metadata
@@ -246,19 +246,17 @@ def check_cache() -> Finding:
     return Finding("cache", Verdict.OK, str(folder))
 
 
-def examine(checks: Iterable[tuple[str, Callable[[], Finding]]]) -> Iterable[Finding]:
-    """Run checks; one that raises is a failed one."""
-    for name, check in checks:
-        try:
-            yield check()
-        except LiveError as error:
-            why = f"{error.what}: {error.why}" if error.why else error.what
-            yield Finding(name, Verdict.FAILED, why, error.hint)
-        except Exception as error:  # a broken library raises whatever it likes
-            text = f"{type(error).__name__}: {error}".splitlines()[0]
-            yield Finding(
-                name, Verdict.FAILED, text, "pip install --force-reinstall posemamba-live"
-            )
+def examine(name: str, check: Callable[[], Finding]) -> Finding:
+    """Run a check; one that raises is a failed one."""
+    try:
+        return check()
+    except LiveError as error:
+        why = f"{error.what}: {error.why}" if error.why else error.what
+        return Finding(name, Verdict.FAILED, why, error.hint)
+    except Exception as error:  # a broken library raises whatever it likes
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        hint = f"pip install --force-reinstall {_DISTRIBUTION}"
+        return Finding(name, Verdict.FAILED, text, hint)
 
 
 app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
@@ -281,18 +279,19 @@ def doctor(
         f"{os.cpu_count()} CPUs"
     )
     typer.echo(f"posemamba-live {__version__}, {machine}\n")
-    checks: list[tuple[str, Callable[[], Finding]]] = [
-        ("packages", check_packages),
-        ("lifter", check_lifter),
-        ("detector", check_detector),
-        ("gpu", check_gpu),
-        ("window", check_window),
-        ("camera", lambda: check_camera(camera)),
-        ("recording", check_recording),
-        ("cache", check_cache),
-    ]
+    checks: dict[str, Callable[[], Finding]] = {
+        "packages": check_packages,
+        "lifter": check_lifter,
+        "detector": check_detector,
+        "gpu": check_gpu,
+        "window": check_window,
+        "camera": lambda: check_camera(camera),
+        "recording": check_recording,
+        "cache": check_cache,
+    }
     findings = []
-    for finding in examine(checks):
+    for name, check in checks.items():
+        finding = examine(name, check)
         findings.append(finding)
         mark = "-" if finding.verdict is Verdict.NOTE else finding.verdict.value
         typer.echo(f"{mark:<7}{finding.name:<11}{finding.text}")
