@@ -27,6 +27,7 @@ from posemamba.training.evaluate import (
     mirrored,
     reflected,
 )
+from posemamba.training.metrics import procrustes
 from posemamba.training.motion import load_motion
 from posemamba.training.synth import SynthConfig, evaluation_windows
 from posemamba_live.network import Network
@@ -412,6 +413,46 @@ def test_h36m_can_be_trained_on(h36m_files: tuple[Path, Path], tmp_path: Path) -
     expected = h36m_world(40, 0)[:, benchmark_sets.H36M_JOINTS]
     np.testing.assert_allclose(motion.joints[:40], expected, atol=0.00013)
     assert len(load_motion(folder, "test")) == 3
+
+
+def test_mpi_can_be_trained_on(tmp_path: Path) -> None:
+    world = walking(200, 0.8).astype(np.float64)
+    yaw = np.pi * np.arange(200) / 100  # once round: leans of the walk cancel
+    turn = np.stack([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]]).transpose(2, 1, 0)
+    world[..., :2] = (world[..., :2] - world[:, :1, :2]) @ turn
+    pitch = np.radians(15.0)  # a camera 2 m up that looks down on somebody 4 m away
+    down, forward = [0.0, -np.sin(pitch), -np.cos(pitch)], [0.0, np.cos(pitch), -np.sin(pitch)]
+    axes = np.array([[1.0, 0.0, 0.0], down, forward])
+    seen = 1000.0 * (world - [0.0, -4.0, 2.0]) @ axes.T
+    theirs = np.empty_like(seen)
+    theirs[:, benchmark_sets.MPI_TO_H36M] = seen
+    view = {"data_3d": theirs, "data_2d": np.zeros((200, 17, 2))}
+    part = {"data_3d": theirs[:9], "data_2d": np.zeros((9, 17, 2))}
+    data = {"S1 Seq2": [{"0": part, "4": view}], "S8 Seq1": [{"0": view}]}
+    path = tmp_path / "data_train_3dhp.npz"
+    np.savez(path, data=np.array(data, dtype=object))
+    result = CliRunner().invoke(app, ["mpi-motion", str(path), str(tmp_path / "motion")])
+    assert result.exit_code == 0, result.output
+    train = load_motion(tmp_path / "motion", "train")
+    assert train.name.tolist() == ["S1 Seq2"]
+    assert len(train.joints) == 200
+    np.testing.assert_allclose(train.joints[..., 2], world[..., 2], atol=0.03)
+    # Only turned, not mirrored nor scaled.
+    np.testing.assert_allclose(procrustes(train.joints, world), world, atol=1e-3)
+    # 25 frames a second become 50, with the frames that there were among them.
+    val = load_motion(tmp_path / "motion", "val")
+    assert len(val.joints) == 399
+    np.testing.assert_allclose(val.joints[::2, ..., 2], world[..., 2], atol=0.03)
+    middle = 0.5 * (val.joints[:-2:2] + val.joints[2::2])
+    np.testing.assert_allclose(val.joints[1:-1:2], middle, atol=0.01)
+
+
+def test_mpi_files_without_positions(tmp_path: Path) -> None:
+    path = tmp_path / "data_train_3dhp.npz"
+    np.savez(path, data=np.array({"S1 Seq1": [{"0": {"data_2d": np.zeros((4, 17, 2))}}]}, object))
+    result = CliRunner().invoke(app, ["mpi-motion", str(path), str(tmp_path / "motion")])
+    assert result.exit_code == 1
+    assert "data_3d" in result.output
 
 
 class Hostile:

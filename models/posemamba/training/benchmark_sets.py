@@ -6,6 +6,8 @@
   whose image units the official networks are trained and scored in.
 * `data_test_3dhp.npz`: keypoints, positions and valid frames of the six test sequences.
 
+Their training parts become motion folders in `benchmark_motion`.
+
 All of them hold pickled objects. `SafeUnpickler` builds arrays, strings, numbers, lists and
 dictionaries from them and refuses everything else, so that a hostile file executes nothing.
 """
@@ -27,14 +29,12 @@ from numpy.typing import NDArray
 from posemamba.skeleton import HIP, NUM_JOINTS
 from posemamba.training import h36m_cameras
 from posemamba.training.metrics import auc, best_scale, joint_error, pck, procrustes, velocity_error
-from posemamba.training.motion import MOTION_FPS
 
 Float = NDArray[np.float32]
 
 H36M_JOINTS: Final = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)
 """The 17 of the 32 stored joints."""
 H36M_TEST: Final = ("S9", "S11")
-H36M_TRAIN: Final = ("S1", "S5", "S6", "S7", "S8")
 H36M_SPOILT: Final = ("s_09_act_05_subact_02", "s_09_act_10_subact_02", "s_09_act_13_subact_01")
 """Test videos with wrong ground truth, left out by everybody who scores on the pickle."""
 
@@ -259,47 +259,6 @@ def read_mpi(path: Path) -> list[Sequence]:
     except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
         raise BenchmarkError(f"{path}: no {error}") from error
     return out
-
-
-def write_h36m_motion(positions: Path, folder: Path) -> Path:
-    """Human3.6M's positions as a motion folder's file, to train on with synthetic cameras.
-
-    The usual five subjects are for training, S11 for validation, S9 for the test.
-
-    Raises:
-        BenchmarkError: unreadable.
-    """
-    split = dict.fromkeys(H36M_TRAIN, "train") | {"S11": "val", "S9": "test"}
-    world = read_object(positions, "positions_3d")
-    labels: dict[str, list[str]] = {"clip_name": [], "subject": [], "action": [], "split": []}
-    clips: list[Float] = []
-    for subject, actions in world.items():
-        for action, joints in actions.items():
-            if subject not in split:
-                continue
-            clips.append(np.asarray(joints, np.float32)[:, H36M_JOINTS])
-            for key, value in (
-                ("clip_name", f"{subject} {action}"),
-                ("subject", subject),
-                ("action", action.split(" ")[0]),
-                ("split", split[subject]),
-            ):
-                labels[key].append(value)
-    if not clips:
-        raise BenchmarkError(f"{positions}: none of the subjects {', '.join(split)}")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "h36m.npz"
-    unit = np.float32(0.00025)
-    np.savez_compressed(
-        path,
-        joints=np.rint(np.concatenate(clips) / unit).astype(np.int16),
-        unit_m=unit,
-        clip_start=np.cumsum([0, *(len(clip) for clip in clips)]),
-        fps=np.float32(MOTION_FPS),
-        source=np.full(len(clips), "h36m"),
-        **{key: np.array(values) for key, values in labels.items()},
-    )
-    return path
 
 
 def _root_relative(joints: NDArray[Any]) -> Float:

@@ -23,7 +23,7 @@ from torch import nn
 from posemamba.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from posemamba.normalize import RayStream, image_window, ray_window, root_relative
 from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS, MIRROR
-from posemamba.training import benchmark_sets, clips
+from posemamba.training import benchmark_motion, benchmark_sets, clips
 from posemamba.training.benchmark_sets import Sequence
 from posemamba.training.metrics import (
     Scores,
@@ -370,7 +370,19 @@ def h36m_motion(
 ) -> None:
     """Turn Human3.6M's positions into a motion folder that posemamba-train takes."""
     try:
-        typer.echo(benchmark_sets.write_h36m_motion(positions, folder))
+        typer.echo(benchmark_motion.write_h36m_motion(positions, folder))
+    except (benchmark_sets.BenchmarkError, OSError) as error:
+        _fail(str(error))
+
+
+@app.command("mpi-motion")
+def mpi_motion(
+    file: Annotated[Path, typer.Argument(help="data_train_3dhp.npz")],
+    folder: Annotated[Path, typer.Argument(help="Motion folder to write mpi_inf_3dhp.npz into.")],
+) -> None:
+    """Turn MPI-INF-3DHP's training sequences into a motion folder for posemamba-train."""
+    try:
+        typer.echo(benchmark_motion.write_mpi_motion(file, folder))
     except (benchmark_sets.BenchmarkError, OSError) as error:
         _fail(str(error))
 
