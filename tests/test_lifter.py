@@ -11,12 +11,13 @@ import pytest
 import torch
 from conftest import WINDOW, MakeTrack
 
-from posemamba.checkpoint import Checkpoint
+from posemamba.checkpoint import Checkpoint, CheckpointMeta
+from posemamba.model import PoseMamba, PoseMambaConfig
 from posemamba.normalize import RayWindow, ray_window
 from posemamba.skeleton import MIRROR, PARENTS
 from posemamba_live.body import CHAIN_SHARE
 from posemamba_live.lifter import FileLifter, Lifter, LiveLifter
-from posemamba_live.lifter_factory import MODES, lifter_factory
+from posemamba_live.lifter_factory import MODES, lifter_factory, window_frames
 from posemamba_live.network import Network, from_image_units
 from posemamba_live.people import PeopleLifter
 from posemamba_live.rates import InterleavedLifter, UpsampledLifter
@@ -286,6 +287,8 @@ def test_live_use_is_mirrored_only_where_asked_for(tiny_checkpoint: Checkpoint) 
     seen: list[int] = []
 
     class Counting:
+        device = torch.device("cpu")
+
         def __call__(self, inputs: np.ndarray) -> np.ndarray:
             seen.append(len(inputs))
             return np.zeros((*inputs.shape[:3], 3), np.float32)
@@ -304,3 +307,48 @@ def test_live_use_is_mirrored_only_where_asked_for(tiny_checkpoint: Checkpoint) 
             lifter.push(pose)
         lifter.flush()
         assert seen == [windows], mode
+
+
+@pytest.mark.parametrize(
+    ("mode", "live", "delay", "asked", "expected"),
+    [
+        ("balanced", True, 0, None, 18),
+        ("balanced", True, 5, None, 23),
+        ("balanced", True, 13, None, 27),
+        ("fast", True, 0, None, 13),
+        ("accurate", True, 0, None, 27),
+        ("fast", False, 0, None, 27),
+        ("fast", True, 0, 21, 21),
+    ],
+)
+def test_live_windows_on_a_cpu_leave_out_what_tells_little(
+    mode: str, live: bool, delay: int, asked: int | None, expected: int
+) -> None:
+    config = PoseMambaConfig(dim=16, depth=1, frames=27, in_channels=5)
+    meta = CheckpointMeta("some", config, "rays", "body_height")
+    checkpoint = Checkpoint(PoseMamba(config), meta)
+    own = MODES[mode]
+    assert window_frames(checkpoint, own, live=live, delay=delay, frames=asked) == expected
+    if asked is None:
+        on_gpu = window_frames(checkpoint, own, live=live, delay=delay, on_gpu=True)
+        published = dataclasses.replace(meta, input_kind="image", output_unit="image")
+        other = dataclasses.replace(checkpoint, meta=published)
+        assert on_gpu == window_frames(other, own, live=live, delay=delay) == 27
+
+    seen: list[int] = []
+
+    class Watching:
+        device = torch.device("cpu")
+
+        def __call__(self, inputs: np.ndarray) -> np.ndarray:
+            seen.append(inputs.shape[1])
+            return np.zeros((*inputs.shape[:3], 3), np.float32)
+
+    lifter = lifter_factory(
+        checkpoint, mode=own, fov_deg=60.0, fps=30.0, live=live, delay=delay, frames=asked,
+        runtime=cast(Any, Watching()),
+    )()  # fmt: skip
+    for i in range(60):
+        points = np.random.default_rng(i).uniform(0, 30, (17, 2)).astype(np.float32)
+        lifter.push(Pose2D(i, i / 30, 0, points, np.ones(17, "f4"), (64, 36)))
+    assert max(seen) == expected

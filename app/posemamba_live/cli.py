@@ -134,14 +134,16 @@ def command(
         ModeName,
         typer.Option(
             help="Speed against accuracy: whether the mirrored person is lifted as well (balanced: "
-            "in files; accurate: live too), and how much the windows of a file overlap.",
+            "in files; accurate: live too), how much the windows of a file overlap, and how many "
+            "frames a live window has on a CPU (13, 18, all).",
             rich_help_panel=_LIFTING,
         ),
     ] = ModeName.BALANCED,
     window: Annotated[
         int | None,
         typer.Option(
-            help="Frames that the lifter sees together, at most what the weights were made for.",
+            help="Frames that the lifter sees together, at most what the weights were made for; "
+            "by default all, and live on a CPU what --mode says.",
             metavar="T",
             show_default=False,
             rich_help_panel=_LIFTING,

@@ -89,7 +89,7 @@ def execute(options: Options) -> int:
         device = runtime.device.type
         stats = RunStats(device, runtime.backend)
         stats.detector = detector.describe()
-        outputs = _outputs(options, source, checkpoint, detector)
+        outputs = _outputs(options, source, checkpoint, detector, on_gpu=device != "cpu")
         run = Run(
             source,
             detector,
@@ -283,7 +283,7 @@ def _lifters(
     options: Options, checkpoint: Checkpoint, source: Source, runtime: LifterRuntime
 ) -> Callable[[], Lifter]:
     """What makes a lifter for each person, warmed up."""
-    from posemamba_live.lifter_factory import MODES, lifter_factory
+    from posemamba_live.lifter_factory import MODES, lifter_factory, window_frames
     from posemamba_live.network import use_threads
     from posemamba_live.types import Pose2D
 
@@ -306,8 +306,9 @@ def _lifters(
     use_threads(_threads(options))
     with _note("compiling the network's kernels for this machine: once, up to a minute"):
         if runtime.device.type != "cpu":
-            mirrored = MODES[options.mode.value].mirrored(live)
-            runtime.warm_up(1 + mirrored, options.window or checkpoint.meta.frames)
+            mode = MODES[options.mode.value]
+            window = window_frames(checkpoint, mode, live=live, frames=options.window, on_gpu=True)
+            runtime.warm_up(1 + mode.mirrored(live), window)
         still = np.linspace(100.0, 300.0, 2 * NUM_JOINTS, dtype=np.float32).reshape(-1, 2)
         lifter = make()
         lifter.push(Pose2D(0, 0.0, 0, still, np.ones(NUM_JOINTS, np.float32), (640, 480)))
@@ -338,8 +339,9 @@ def _detector_threads(options: Options) -> int:
 
 
 def _outputs(
-    options: Options, source: Source, checkpoint: Checkpoint, detector: Detector
+    options: Options, source: Source, checkpoint: Checkpoint, detector: Detector, *, on_gpu: bool
 ) -> Outputs:
+    from posemamba_live.lifter_factory import MODES, window_frames
     from posemamba_live.outputs import Outputs
     from posemamba_live.sinks.recorder import Recorder
 
@@ -353,7 +355,14 @@ def _outputs(
         )
 
     causal = checkpoint.meta.input_kind == "stream"
-    window = 1 if causal else options.window or checkpoint.meta.frames
+    window = window_frames(
+        checkpoint,
+        MODES[options.mode.value],
+        live=source.live,
+        delay=options.delay,
+        frames=options.window,
+        on_gpu=on_gpu,
+    )
     meta = {
         "app_version": __version__,
         "source": source.name,
