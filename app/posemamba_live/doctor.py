@@ -273,7 +273,6 @@ def doctor(
     ] = None,
 ) -> None:
     """Check that everything posemamba-live needs works here: include this in a bug report."""
-    logging.getLogger("posemamba").setLevel(logging.ERROR)
     machine = (
         f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
         f"{os.cpu_count()} CPUs"
@@ -310,6 +309,7 @@ def doctor(
 
 def main() -> None:
     """The `posemamba-doctor` program."""
+    logging.getLogger("posemamba").setLevel(logging.ERROR)  # findings say it
     app()
 
 
