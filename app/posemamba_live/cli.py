@@ -359,8 +359,6 @@ def command(
 
 
 _arguments: Sequence[str] = ()
-_interrupted = False
-"""Whether a signal asked to end while parts were loading."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -375,8 +373,6 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted before anything was done", EXIT_INTERRUPTED)
     except Exception as error:
-        if _interrupted:  # MediaPipe turns an interrupt of its loading into an error of its own
-            return _failed("interrupted before anything was done", EXIT_INTERRUPTED)
         if isinstance(error, LiveError):
             return _failed(str(error), error.exit_code)
         # Typer 0.20 and later bring their own copy of Click's errors: told by what they have.
@@ -386,16 +382,21 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(_describe(error), EXIT_FAILURE)
 
 
-def _interrupt(signum: int, frame: object) -> None:
-    global _interrupted
-    _interrupted = True
-    raise KeyboardInterrupt
+def _leave(signum: int, frame: object) -> None:
+    """End there and then: while parts are loading there is nothing to save.
+
+    Raising KeyboardInterrupt instead, in the middle of an import, leaves locks behind; some
+    libraries print it or make an error of their own of it, and Python may die of SIGINT
+    although it was caught.
+    """
+    os.write(2, b"error: interrupted before anything was done\n")
+    os._exit(EXIT_INTERRUPTED)
 
 
 def main() -> NoReturn:
     """The `posemamba-live` program."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+        signal.signal(number, _leave)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries' notes to their developers
     code = run(sys.argv[1:])
