@@ -10,7 +10,6 @@ import logging
 import math
 import os
 import shlex
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -199,7 +198,7 @@ def _load(options: Options, *, live: bool) -> tuple[Checkpoint, Detector]:
     """Load network and detector at the same time; each takes seconds, mostly of importing."""
     from posemamba_live.detectors import create_detector
 
-    with _leaving_at_once(), ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(_load_weights, options)
         detector = create_detector(options.detector, _detector_settings(options, live=live))
         try:
@@ -221,29 +220,6 @@ def _detector_settings(options: Options, *, live: bool) -> DetectorSettings:
         device=options.device.value,
         threads=_detector_threads(options),
     )
-
-
-@contextmanager
-def _leaving_at_once() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the process there and then, while there is nothing to save.
-
-    An interrupt in the middle of an import leaves its lock behind, on which an import in
-    another thread would wait for ever; MediaPipe turns one into an error of its own.
-    """
-
-    def leave(signum: int, frame: object) -> None:
-        os.write(2, b"error: interrupted before anything was done\n")
-        os._exit(EXIT_INTERRUPTED)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {n: signal.signal(n, leave) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _load_weights(options: Options) -> Checkpoint:

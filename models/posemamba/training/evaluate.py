@@ -119,6 +119,7 @@ def synthetic(
     except MotionError as error:
         _fail(str(error))
     length = frames or min(checkpoint.meta.frames, _MAX_MOTION_FRAMES)
+    flip = flip and checkpoint.meta.input_kind != "stream"  # which lifts no mirrored pass
     report: dict[str, Any] = {
         "weights": checkpoint.meta.name,
         "sha256": checkpoint.meta.sha256,
