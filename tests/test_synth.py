@@ -35,7 +35,7 @@ from posemamba.training import noise, postures
 from posemamba.training.cameras import CameraConfig
 from posemamba.training.motion import MotionError, MotionSet, load_motion, stature
 from posemamba.training.noise import NoiseConfig
-from posemamba.training.synth import SynthConfig, WindowSampler, evaluation_windows
+from posemamba.training.synth import SynthConfig, WindowSampler, _vary_body, evaluation_windows
 
 LIMB_BONES = (
     (R_HIP, R_KNEE), (R_KNEE, R_ANKLE), (L_HIP, L_KNEE), (L_KNEE, L_ANKLE),
@@ -201,6 +201,34 @@ def test_level_cameras_tie_the_place_in_the_picture_to_the_view(motion: MotionSe
     assert np.ptp(tilt) > np.radians(10)
     _, steep = tilt_and_view(0.0)
     assert np.percentile(steep, 90) > np.percentile(lean, 90) + np.radians(10)
+
+
+def test_shoulders_of_a_body_are_in_front_of_those_of_a_skeleton(motion: MotionSet) -> None:
+    config = replace(SynthConfig.evaluation(), bone_spread=0.0, height=(1.7, 0.0))
+    moved = replace(config, shoulders_forward=(0.03, 0.0), shoulders_down=(0.01, 0.0))
+    standing = motion.joints[motion.calm[:8]][:, None]
+    before, _ = _vary_body(np.random.default_rng(3), standing, config)
+    after, _ = _vary_body(np.random.default_rng(3), standing, moved)
+    hips = before[:, 0, R_HIP] - before[:, 0, L_HIP]
+    ahead = np.cross([0.0, 0.0, 1.0], hips / np.linalg.norm(hips, axis=-1, keepdims=True))
+    way = (after - before)[:, 0] / 1.7
+    # The body is scaled back to its height, and its trunk leans a little: hence the tolerances.
+    for joint in (L_SHOULDER, R_SHOULDER, L_WRIST, R_WRIST, THORAX):
+        np.testing.assert_allclose((way[:, joint] * ahead).sum(-1), 0.03, atol=0.004)
+        np.testing.assert_allclose(way[:, joint, 2], -0.01, atol=0.004)
+    assert np.abs(way[:, (HIP, R_ANKLE, L_ANKLE, NOSE, HEAD)]).max() < 0.004
+
+
+def test_shoulders_as_captured_leave_the_published_sets_as_they_were(motion: MotionSet) -> None:
+    config = SynthConfig.evaluation()
+    assert config.shoulders_forward == config.shoulders_down == (0.0, 0.0)
+    own = SynthConfig.evaluation(shoulders=True)
+    assert own.shoulders_forward == SynthConfig().shoulders_forward != (0.0, 0.0)
+    plain = evaluation_windows(motion, 16)
+    np.testing.assert_array_equal(plain.clip, evaluation_windows(motion, 16, config=own).clip)
+    # Hip widths of the first windows as they were before shoulders could be moved.
+    apart = np.linalg.norm(plain.joints[:, 0, R_HIP] - plain.joints[:, 0, L_HIP], axis=-1)
+    np.testing.assert_allclose(apart[:4], [0.22242, 0.25379, 0.29912, 0.26242], rtol=1e-4)
 
 
 def test_level_cameras_leave_other_sets_as_they_were(motion: MotionSet) -> None:

@@ -108,6 +108,12 @@ def synthetic(
     flip: Annotated[
         bool, typer.Option(help="Average with the mirrored pass, as files are lifted.")
     ] = True,
+    shoulders: Annotated[
+        bool,
+        typer.Option(
+            help="Shoulders where detectors and body meshes have them; or where the capture has."
+        ),
+    ] = True,
     json_file: JsonFile = None,
 ) -> None:
     """Windows of captured motion under synthetic cameras and detector noise."""
@@ -127,11 +133,12 @@ def synthetic(
         "frames": length,
         "seed": seed,
         "flip": flip,
+        "shoulders": shoulders,
     }
     half = (windows + 1) // 2
     views = (("room", 0.0, 0.0, windows), ("level", 0.0, 1.0, half), ("webcam", 1.0, 0.0, half))
     for view, close, level, count in views:
-        setting = SynthConfig.evaluation(close, level)
+        setting = SynthConfig.evaluation(close, level, shoulders=shoulders)
         sample = evaluation_windows(data, count, length, seed, setting)
         report[view] = {"windows": count, **_synthetic_scores(checkpoint, data, sample, flip)}
     _print_synthetic(report)
@@ -252,6 +259,7 @@ def _print_synthetic(report: Mapping[str, Any]) -> None:
     typer.echo(
         f"{report['weights']}: {report['split']} motion, windows of {report['frames']} frames, "
         f"12 limb joints, mm{', averaged with the mirrored pass' if report['flip'] else ''}"
+        f"{'' if report['shoulders'] else ', shoulders as captured'}"
     )
     for view in ("room", "level", "webcam"):
         part = report[view]

@@ -84,6 +84,11 @@ class SynthConfig:
     bone_spread: float = 0.05
     hip_width: tuple[float, float] = (1.0, 1.5)
     shoulder_width: tuple[float, float] = (0.92, 1.25)
+    shoulders_forward: tuple[float, float] = (0.025, 0.015)
+    shoulders_down: tuple[float, float] = (0.01, 0.01)
+    """Mean and sd, body heights: where the joint centres of a body's surface, which detectors
+    mark, are from those of capture skeletons, whose collar bones begin at the spine. Arms and
+    Thorax move along, head and hips do not. (0, 0) leaves them where the capture has them."""
     height: tuple[float, float] = (1.70, 0.10)
     """Mean and sd, metres."""
     padded: float = 0.05
@@ -108,15 +113,22 @@ class SynthConfig:
         return cls(**own)
 
     @classmethod
-    def evaluation(cls, close: float = 0.0, level: float = 0.0) -> SynthConfig:
+    def evaluation(
+        cls, close: float = 0.0, level: float = 0.0, *, shoulders: bool = False
+    ) -> SynthConfig:
         """Captured motion as it is, on varied bodies, with all the cameras and noise.
 
         Args:
             close, level: shares of webcam views, and of level cameras among the others.
+            shoulders: put them where training has them, not where the capture has them.
         """
+        own = cls()
+        none = (0.0, 0.0)
         return cls(
             mix=0.0, reach=0.0, reach_close=0.0, posture=0.0, posture_close=0.0, calm_close=0.0,
             speed=(1.0, 1.0), limb_rotation=0.0, padded=0.0,
+            shoulders_forward=own.shoulders_forward if shoulders else none,
+            shoulders_down=own.shoulders_down if shoulders else none,
             camera=CameraConfig(close=close, level=level),
         )  # fmt: skip
 
@@ -290,11 +302,11 @@ def load_windows(
     *,
     close: float = 0.0,
     level: float = 0.0,
+    shoulders: bool = False,
 ) -> Batch:
     """`evaluation_windows` of one split of a motion folder."""
-    return evaluation_windows(
-        load_motion(folder, split), n, frames, seed, SynthConfig.evaluation(close, level)
-    )
+    config = SynthConfig.evaluation(close, level, shoulders=shoulders)
+    return evaluation_windows(load_motion(folder, split), n, frames, seed, config)
 
 
 def _interpolate(
@@ -351,6 +363,10 @@ def _vary_body(rng: np.random.Generator, joints: Float, config: SynthConfig) -> 
     shoulder_width = rng.uniform(*config.shoulder_width, (n, 1, 1)).astype(np.float32)
     turn = rotations(config.limb_rotation * rng.standard_normal((n, 10, 3), np.float32))
     turn = turn[:, None].swapaxes(-1, -2)
+    forward, down = (
+        rng.normal(*spread, n) if any(spread) else np.zeros(n)  # or sets without it would change
+        for spread in (config.shoulders_forward, config.shoulders_down)
+    )
     root = joints[:, :, HIP]
     body = joints - root[:, :, None]
     out = np.zeros_like(body)
@@ -366,6 +382,11 @@ def _vary_body(rng: np.random.Generator, joints: Float, config: SynthConfig) -> 
     for joint in (NOSE, HEAD):
         way = ((chest[joint] - chest[THORAX])[:, :, None] @ turn[:, :, 9])[:, :, 0]
         out[:, :, joint] = out[:, :, THORAX] + neck * way
+    trunk_axes = axes(chest[R_SHOULDER] - chest[L_SHOULDER], chest[THORAX])
+    moved = stature(joints)[:, None] * np.stack([np.zeros(n), forward, -down], -1)
+    moved = np.einsum("btij,bj->bti", trunk_axes, moved.astype(np.float32))
+    out[:, :, THORAX] += moved
+    out[:, :, SPINE] += 0.5 * moved
     middle = 0.5 * (chest[R_SHOULDER] + chest[L_SHOULDER])
     for shoulder in (R_SHOULDER, L_SHOULDER):
         from_thorax = middle - chest[THORAX] + shoulder_width * (chest[shoulder] - middle)

@@ -81,8 +81,9 @@ class Trainer:
         self._ahead: Prefetcher | None = None
         if rank == 0:
             windows = load_windows(
-                motion, "val", config.validation_windows, config.frames, close=0.2, level=0.4
-            )
+                motion, "val", config.validation_windows, config.frames,
+                close=0.2, level=0.4, shoulders=True,
+            )  # fmt: skip
             if self.model.config.causal:
                 inputs, target = streamed(windows)
                 windows = dataclasses.replace(windows, inputs=inputs, target=target)
