@@ -1,9 +1,12 @@
 """Ten minutes live: does memory grow, does the age of the pose?
 
 Plays a clip as a network camera on loopback (1280x720, 30 frames a second), runs the
-command on it without a window, and reads the process's resident memory every few seconds.
+command on it without a window (or with one), and reads the process's resident memory every few
+seconds.
 
     python benchmarks/soak.py demo_videos/walk_turn.mp4 --minutes 10
+    xvfb-run -a -s "-screen 0 1600x900x24" \\
+        python benchmarks/soak.py demo_videos/walk_turn.mp4 --minutes 1 --window
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clip", type=Path)
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--window", action="store_true", help="with the window, on DISPLAY")
     arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -46,8 +50,9 @@ def main() -> None:
     ):
         stats = Path(folder) / "stats.json"
         command = [
-            sys.executable, "-m", "posemamba_live", server.url, "--headless", "-q",
+            sys.executable, "-m", "posemamba_live", server.url, "-q",
             "--duration", str(60.0 * arguments.minutes), "--stats", str(stats),
+            *([] if arguments.window else ["--headless"]),
         ]  # fmt: skip
         process = subprocess.Popen(command)
         started, samples = time.monotonic(), []
