@@ -469,7 +469,7 @@ def test_memory_does_not_grow(viewer: Viewer, clip: Clip) -> None:
 
 
 def test_drawing_leaves_time_to_others(viewer: Viewer, clip: Clip) -> None:
-    """However fast poses come, a draw is followed by a pause of at least its own length."""
+    """However fast poses come, a draw is followed by a pause of twice its own length."""
     drawn = 0
     for i in range(200):
         viewer.show(clip.frame(i % 100), [clip.pose(i % 100)], HudInfo())
