@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -477,6 +477,25 @@ def test_drawing_leaves_time_to_others(viewer: Viewer, clip: Clip) -> None:
         viewer.poll()
         drawn += not viewer.pending
     assert 0 < drawn < 150
+
+
+def test_a_screenshot_shows_the_figures_of_one_moment(
+    viewer: Viewer, clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the pictures it is averaged from, none may have a panel of its own."""
+    viewer.show(clip.frame(10), [clip.pose(10)], HudInfo(fps=11.0))
+    refresh(viewer)
+    painted = []
+    paint = viewer._panel.paint
+
+    def counted(*arguments: Any) -> Any:
+        painted.append(arguments)
+        return paint(*arguments)
+
+    monkeypatch.setattr(viewer._panel, "paint", counted)
+    before = picture(viewer, tmp_path)
+    assert len(painted) == 1
+    assert difference(before, picture(viewer, tmp_path)) < 0.05
 
 
 def test_screenshots_fail_with_the_path_and_the_cause(viewer: Viewer, tmp_path: Path) -> None:

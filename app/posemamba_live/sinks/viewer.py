@@ -237,7 +237,7 @@ class Viewer:
             # Two coprime strides spread the samples evenly over a pixel.
             across = (i + 0.5) / _SCREENSHOT_SAMPLES - 0.5
             down = (i * 3 % _SCREENSHOT_SAMPLES + 0.5) / _SCREENSHOT_SAMPLES - 0.5
-            self._aim(jitter=(across, down))
+            self._aim(jitter=(across, down), paint=False)  # figures may change meanwhile
             sample = np.asarray(self._window.capture_screen_float_buffer(True))
             total = sample.copy() if total is None else total + sample
         assert total is not None
@@ -424,11 +424,12 @@ class Viewer:
         height = self._drawn_size[1]
         return self._orbit.placed(0.5 * panel_width(height), focal_length(height))
 
-    def _aim(self, jitter: tuple[float, float] = (0.0, 0.0)) -> None:
+    def _aim(self, jitter: tuple[float, float] = (0.0, 0.0), *, paint: bool = True) -> None:
         """Place Open3D's camera, and the panel before it.
 
         Args:
             jitter: pixels by which the scene, but not the panel, is moved.
+            paint: bring the panel up to date.
         """
         width, height = self._drawn_size
         focal = focal_length(height)
@@ -446,9 +447,9 @@ class Viewer:
         extrinsic[:3, 3] = -rotation @ eye
         camera.extrinsic = extrinsic
         self._window.get_view_control().convert_from_pinhole_camera_parameters(camera)
-        self._hold_panel(rotation, eye, focal)
+        self._hold_panel(rotation, eye, focal, paint)
 
-    def _hold_panel(self, rotation: Array, eye: Array, focal: float) -> None:
+    def _hold_panel(self, rotation: Array, eye: Array, focal: float, paint: bool) -> None:
         """Put the panel's rectangle exactly on its pixels at the window's left."""
         width, height = self._drawn_size
         right = panel_width(height)
@@ -461,8 +462,11 @@ class Viewer:
         corner_uv = np.array([[0, 1], [1, 1], [1, 0], [0, 1], [1, 0], [0, 0]], dtype=np.float64)
         plate.triangle_uvs = utility.Vector2dVector(corner_uv)
         plate.triangle_material_ids = utility.IntVector([0, 0])
-        image = self._panel.paint(height, self._frame, self._poses, self._hud, self._view_info())
-        plate.textures = [self._o3d.geometry.Image(image)]
+        if paint:
+            image = self._panel.paint(
+                height, self._frame, self._poses, self._hud, self._view_info()
+            )
+            plate.textures = [self._o3d.geometry.Image(image)]
         self._window.update_geometry(plate)
 
     def _view_info(self) -> ViewInfo:
