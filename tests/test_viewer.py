@@ -476,7 +476,7 @@ def test_drawing_leaves_time_to_others(viewer: Viewer, clip: Clip) -> None:
         assert viewer.pending
         viewer.poll()
         drawn += not viewer.pending
-    assert 0 < drawn < 150
+    assert 0 < drawn < 100
 
 
 def test_a_screenshot_shows_the_figures_of_one_moment(

@@ -364,8 +364,8 @@ def _vary_body(rng: np.random.Generator, joints: Float, config: SynthConfig) -> 
     turn = rotations(config.limb_rotation * rng.standard_normal((n, 10, 3), np.float32))
     turn = turn[:, None].swapaxes(-1, -2)
     forward, down = (
-        rng.normal(*spread, n) if any(spread) else np.zeros(n)  # or sets without it would change
-        for spread in (config.shoulders_forward, config.shoulders_down)
+        rng.normal(*shift, n) if any(shift) else np.zeros(n)  # or sets without it would change
+        for shift in (config.shoulders_forward, config.shoulders_down)
     )
     root = joints[:, :, HIP]
     body = joints - root[:, :, None]
