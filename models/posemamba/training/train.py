@@ -444,6 +444,11 @@ def _worker(
         trainer.close()
     if world > 1:
         dist.destroy_process_group()
+        # Gloo's threads may hold tensors that still are Python objects; letting go of them while
+        # the interpreter is being torn down ends the process with SIGABRT (pytorch PR 179291).
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
