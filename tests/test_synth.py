@@ -222,6 +222,7 @@ def test_shoulders_of_a_body_are_in_front_of_those_of_a_skeleton(motion: MotionS
 def test_shoulders_as_captured_leave_the_published_sets_as_they_were(motion: MotionSet) -> None:
     config = SynthConfig.evaluation()
     assert config.shoulders_forward == config.shoulders_down == (0.0, 0.0)
+    assert not config.noise.shared_bias
     own = SynthConfig.evaluation(shoulders=True)
     assert own.shoulders_forward == SynthConfig().shoulders_forward != (0.0, 0.0)
     plain = evaluation_windows(motion, 16)
@@ -417,3 +418,22 @@ def test_joint_order_of_the_noise_tables() -> None:
         assert table.shape == (noise.NUM_POINTS,)
     other = [LIMB_JOINTS.index(MIRROR[joint]) for joint in LIMB_JOINTS]
     np.testing.assert_array_equal(noise.DRIFT_SD[:12], noise.DRIFT_SD[other])
+
+
+def test_biases_of_a_person_lie_between_the_measured_ones_together(
+    standing: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    quiet = replace(EXACT, amount=1.0)
+    found = noise.detect(np.random.default_rng(6), *standing, quiet)
+    upward = (standing[0] - found.points)[..., 1].mean(1) / 2.0  # percent, (2000, 14)
+    middle = 0.5 * (noise.BIAS_RENDERED + noise.BIAS_REAL)
+    np.testing.assert_allclose(upward.mean(0), middle, atol=0.12)
+    # Each side's own offset hides it a little: sd 1 to 1.2 per point, times the severity.
+    shoulders, hips = upward[:, [6, 9]].mean(1), upward[:, [0, 3]].mean(1)
+    assert np.corrcoef(shoulders, hips)[0, 1] > 0.15
+
+    alone = noise.detect(np.random.default_rng(6), *standing, replace(quiet, shared_bias=False))
+    upward = (standing[0] - alone.points)[..., 1].mean(1) / 2.0
+    np.testing.assert_allclose(upward.mean(0), 0.75 * noise.BIAS_UP, atol=0.12)
+    shoulders, hips = upward[:, [6, 9]].mean(1), upward[:, [0, 3]].mean(1)
+    assert abs(np.corrcoef(shoulders, hips)[0, 1]) < 0.08

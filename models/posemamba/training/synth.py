@@ -120,7 +120,8 @@ class SynthConfig:
 
         Args:
             close, level: shares of webcam views, and of level cameras among the others.
-            shoulders: put them where training has them, not where the capture has them.
+            shoulders: put them where training has them, not where the capture has them, and let
+                the detector be wrong about joints as it is about those of bodies.
         """
         own = cls()
         none = (0.0, 0.0)
@@ -130,6 +131,7 @@ class SynthConfig:
             shoulders_forward=own.shoulders_forward if shoulders else none,
             shoulders_down=own.shoulders_down if shoulders else none,
             camera=CameraConfig(close=close, level=level),
+            noise=NoiseConfig(shared_bias=shoulders),
         )  # fmt: skip
 
 
