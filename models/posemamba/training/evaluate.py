@@ -111,7 +111,7 @@ def synthetic(
     shoulders: Annotated[
         bool,
         typer.Option(
-            help="Shoulders where detectors and body meshes have them; or where the capture has."
+            help="Shoulders, and what detectors get wrong, as on bodies; or as the capture has them."
         ),
     ] = True,
     json_file: JsonFile = None,
