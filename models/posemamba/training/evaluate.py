@@ -110,9 +110,7 @@ def synthetic(
     ] = True,
     shoulders: Annotated[
         bool,
-        typer.Option(
-            help="Shoulders, and what detectors get wrong, as on bodies; or as the capture has them."
-        ),
+        typer.Option(help="Shoulders, and what detectors get wrong, as on bodies, or as captured."),
     ] = True,
     json_file: JsonFile = None,
 ) -> None:
