@@ -114,6 +114,22 @@ def test_a_network_can_learn_a_batch_by_heart(
     assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
 
 
+def test_the_velocity_weight_is_the_configs_and_grows(
+    motion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[float] = []
+
+    def watched(*arguments: torch.Tensor, velocity_weight: float) -> object:
+        used.append(velocity_weight)
+        return pose_loss(*arguments, velocity_weight)
+
+    monkeypatch.setattr("posemamba.training.train.pose_loss", watched)
+    trainer = make_trainer(motion, tmp_path / "v", velocity_weight=8.0, velocity_ramp_windows=8)
+    for _ in range(4):  # of 4 windows each
+        trainer.step()
+    assert used == [0.0, 4.0, 8.0, 8.0]
+
+
 def test_averaged_weights_are_the_ones_evaluated(motion: Path, tmp_path: Path) -> None:
     trainer = make_trainer(motion, tmp_path / "d")
     trainer.step()

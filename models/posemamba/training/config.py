@@ -10,6 +10,7 @@ from typing import Any
 
 from posemamba.model import PRESETS, PoseMambaConfig
 from posemamba.normalize import RAY_CHANNELS
+from posemamba.training.loss import VELOCITY_WEIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class TrainConfig:
     final_rate: float = 0.02
     weight_decay: float = 0.02
     clip: float = 1.0
+    velocity_weight: float = VELOCITY_WEIGHT
+    """20 gets a young network off the ground; 8 lets a grown one place joints better."""
     velocity_ramp_windows: int = 4_000
     ema: float = 0.998
     """Decay per step of the averaged weights that are evaluated and shipped."""

@@ -29,7 +29,7 @@ from posemamba.normalize import RAY_INPUTS, RayStream, ray_window, root_relative
 from posemamba.skeleton import NUM_JOINTS
 from posemamba.training.config import TrainConfig, load_config
 from posemamba.training.evaluate import evaluate_model
-from posemamba.training.loss import VELOCITY_WEIGHT, pose_loss
+from posemamba.training.loss import pose_loss
 from posemamba.training.motion import MotionError, load_motion
 from posemamba.training.prefetch import Arrays, MakeBatch, Prefetcher, Request, to_device
 from posemamba.training.synth import Batch, SynthConfig, WindowSampler, load_windows
@@ -120,11 +120,13 @@ class Trainer:
         config, p = self.config, self.progress
         size = config.batch_at(p.windows) // self.world
         inputs, target, height = to_device(self._next_batch(), self.device)
-        velocity = VELOCITY_WEIGHT * min(1.0, p.windows / max(config.velocity_ramp_windows, 1))
+        ramp = min(1.0, p.windows / max(config.velocity_ramp_windows, 1))
         mixed = config.mixed_precision and self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             predicted = self.model(inputs)
-        loss, parts = pose_loss(predicted.float(), target, height, velocity)
+        loss, parts = pose_loss(
+            predicted.float(), target, height, velocity_weight=ramp * config.velocity_weight
+        )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.world > 1:
