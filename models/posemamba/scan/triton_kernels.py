@@ -180,8 +180,9 @@ def chunk_states(
     x = _tile(u, token, other, exists, limb, channel, CHANNELS)
     raw = _raw_step_size(p, token, other, exists, limb, dt_weight, dt_bias, row, length, RANK)
     dt = tl.where(exists[:, None], _softplus(raw), 0.0)
-    # Sum of the steps after each one: what its contribution still decays by.
-    after = tl.cumsum(dt, 0, reverse=True) - dt
+    # Sum of the steps after each one: what its contribution still decays by. (With reverse=True
+    # Triton would flip the lanes of the warp, by exchanges; tl.flip here only renames registers.)
+    after = tl.flip(tl.cumsum(tl.flip(dt, 0), 0), 0) - dt
     at = (item * chunks + chunk) * CHANNELS + channel
     tl.store(totals + at, tl.sum(dt, 0))
     dtx = dt * x
@@ -431,9 +432,9 @@ def chunk_gradients(
         fade, state = tl.associative_scan((decay, entering), 0, _recurrence)
         state += fade * before[None, :]
         fade, d_state = tl.associative_scan(
-            (decay1, grad * c[:, None]), 0, _recurrence, reverse=True
+            (tl.flip(decay1, 0), tl.flip(grad * c[:, None], 0)), 0, _recurrence
         )
-        d_state += fade * after[None, :]
+        d_state = tl.flip(d_state + fade * after[None, :], 0)
         tl.store(dp + (RANK + n) * length + token, tl.sum(d_state * dtx, 1), mask=exists)
         tl.store(dp + (RANK + STATES + n) * length + token, tl.sum(grad * state, 1), mask=exists)
         d_dtx += d_state * b[:, None]
