@@ -18,7 +18,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -160,6 +160,19 @@ class Timing:
     times: list[float] = field(default_factory=list, repr=False)
     count: int = 1
 
+    failure: str = ""
+    """Why there are no times."""
+
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Do one of the two below; one that fails takes no further part."""
+        if self.failure:
+            return
+        try:
+            action()
+        except Exception as error:  # of any kind: the others' times are still wanted
+            self.failure = (str(error).strip() or type(error).__name__).splitlines()[0]
+            self.times.clear()
+
     def prepare(self, turn_ms: float = 20.0) -> None:
         """Compile, record, and choose how often a turn repeats it."""
         for _ in range(4):
@@ -170,17 +183,22 @@ class Timing:
         self.times.append(event_ms(self.run, self.count))
 
     def report(self, machine: Machine) -> dict[str, Any]:
-        config = PoseMambaConfig(**PRESETS[self.network])  # type: ignore[arg-type]
-        element = 2 if self.precision in ("float16", "bfloat16") else 4
-        parts = steps(config, self.batch, self.frames, element)
-        median, least = statistics.median(self.times), machine.roofline_ms(parts, self.precision)
-        return {
+        what = {
             "network": self.network,
             "frames": self.frames,
             "batch": self.batch,
             "backend": self.backend,
             "how": self.how,
             "precision": self.precision,
+        }
+        if self.failure:
+            return {**what, "failure": self.failure}
+        config = PoseMambaConfig(**PRESETS[self.network])  # type: ignore[arg-type]
+        element = 2 if self.precision in ("float16", "bfloat16") else 4
+        parts = steps(config, self.batch, self.frames, element)
+        median, least = statistics.median(self.times), machine.roofline_ms(parts, self.precision)
+        return {
+            **what,
             "median_ms": round(median, 4),
             "min_ms": round(min(self.times), 4),
             "gflop": round(sum(s.flops for s in parts) / 1e9, 3),
@@ -227,36 +245,43 @@ def _forward(model: PoseMamba, precision: Precision, *, graphs: bool) -> Callabl
 
 def measure(
     networks: list[str], frames: list[int], batches: list[int], rounds: int, deadline: float
-) -> list[Timing]:
-    """All timings, in turns within each shape, until the deadline (time.monotonic)."""
-    done: list[Timing] = []
+) -> Iterator[list[Timing]]:
+    """The timings of each shape, taken in turns, until the deadline (time.monotonic)."""
     for network in networks:
         for t in frames:
             for batch in batches:
                 if time.monotonic() > deadline:
                     print(f"out of time before {network}, {t} frames, batch {batch}")
-                    return done
+                    return
                 found = candidates(network, t, batch)
                 for timing in found:
-                    timing.prepare()
+                    once = timing.backend == "reference"
+                    timing.attempt(timing.turn if once else timing.prepare)
                 for _ in range(rounds):
                     for timing in found:
-                        if timing.backend != "reference" or not timing.times:
-                            timing.turn()
-                done += found
+                        if timing.backend != "reference":
+                            timing.attempt(timing.turn)
+                for timing in found:
+                    timing.run = _nothing  # lets go of the model and its recordings
+                yield found
                 torch.cuda.empty_cache()
-    return done
 
 
-def print_table(rows: list[dict[str, Any]]) -> None:
-    columns = {
-        "network": 8, "frames": 7, "batch": 6, "backend": 10, "how": 7, "precision": 10,
-        "median_ms": 10, "min_ms": 9, "gflop": 9, "mbyte": 9, "roofline_ms": 12,
-        "of_roofline": 12, "clips_per_s": 12,
-    }  # fmt: skip
-    print("".join(name.rjust(width) for name, width in columns.items()))
-    for row in rows:
-        print("".join(str(row[name]).rjust(width) for name, width in columns.items()))
+def _nothing() -> None:
+    raise RuntimeError("this timing is over")
+
+
+_COLUMNS: Final = {
+    "network": 8, "frames": 7, "batch": 6, "backend": 10, "how": 7, "precision": 10,
+    "median_ms": 10, "min_ms": 9, "gflop": 9, "mbyte": 9, "roofline_ms": 12,
+    "of_roofline": 12, "clips_per_s": 12,
+}  # fmt: skip
+
+
+def print_row(row: Mapping[str, Any]) -> None:
+    """A line of the table; of a timing that failed, why."""
+    line = "".join(str(row[n]).rjust(width) for n, width in _COLUMNS.items() if n in row)
+    print(f"{line}  {row.get('failure', '')}".rstrip(), flush=True)
 
 
 def describe_gpu() -> str:
@@ -287,12 +312,16 @@ def main() -> int:
     listed = ", ".join(f"{name} {rate:.0f}" for name, rate in rates)
     print(f"copy {machine.copy / 1e12:.2f} TB/s; matrix products in TFLOP/s: {listed}\n")
     deadline = time.monotonic() + 60.0 * options.minutes
-    timings = measure(options.networks, options.frames, options.batches, options.rounds, deadline)
-    rows = [timing.report(machine) for timing in timings]
-    print_table(rows)
-    if options.json:
-        report = {"gpu": describe_gpu(), "machine": asdict(machine), "rows": rows}
-        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    rows: list[dict[str, Any]] = []
+    print_row({name: name for name in _COLUMNS})
+    shapes = measure(options.networks, options.frames, options.batches, options.rounds, deadline)
+    for found in shapes:
+        for timing in found:
+            rows.append(timing.report(machine))
+            print_row(rows[-1])
+        if options.json:  # after each shape: what was measured is kept, whatever comes
+            report = {"gpu": describe_gpu(), "machine": asdict(machine), "rows": rows}
+            options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

@@ -48,6 +48,12 @@ def test_views_are_read_as_what_they_show() -> None:
             torch.testing.assert_close(linear(x, weight), x @ weight.T)
 
 
+def test_other_types_than_float32_are_pytorchs() -> None:
+    x, weight = torch.randn(100, 24).double(), torch.randn(8, 24).double()
+    with torch.inference_mode():
+        torch.testing.assert_close(linear(x, weight), x @ weight.T)
+
+
 def test_gradients_flow() -> None:
     x, weight = torch.randn(100, 24, requires_grad=True), torch.randn(8, 24, requires_grad=True)
     bias = torch.randn(8, requires_grad=True)

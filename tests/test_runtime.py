@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,7 +12,14 @@ import torch
 
 from posemamba import runtime as runtime_module
 from posemamba.model import PoseMamba, PoseMambaConfig
-from posemamba.runtime import DeviceError, Forward, LifterRuntime, is_device_failure, pick_device
+from posemamba.runtime import (
+    CudaForward,
+    DeviceError,
+    Forward,
+    LifterRuntime,
+    is_device_failure,
+    pick_device,
+)
 
 OUT_OF_MEMORY = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 LOST = RuntimeError("CUDA error: unspecified launch failure")
@@ -135,6 +144,115 @@ def test_an_unusable_gpu_is_not_picked(
     monkeypatch.setattr(torch, "zeros", zeros)
     assert pick_device("auto") == torch.device("cpu")
     assert "no kernel image" in caplog.text
+
+
+def test_a_gpu_without_a_fast_scan_is_not_picked(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    on_cpu = torch.zeros(1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "zeros", lambda *_, **__: on_cpu)
+    for backends, device in ((("reference",), "cpu"), (("mamba", "reference"), "cuda")):
+        monkeypatch.setattr(runtime_module, "available_backends", lambda _, b=backends: b)
+        assert pick_device("auto") == torch.device(device)
+    assert pick_device("cuda") == torch.device("cuda")  # who asks for it gets it
+    (record,) = caplog.records
+    assert "Triton" in record.getMessage()
+
+
+class Recording:
+    """Stands in for a recorded pass; says which shapes were recorded."""
+
+    made: ClassVar[list[tuple[int, ...]]] = []
+    error: ClassVar[Exception | None] = None
+
+    def __init__(self, forward: Forward, example: torch.Tensor) -> None:
+        if self.error is not None:
+            raise self.error
+        self.made.append(tuple(example.shape))
+        self._forward = forward
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return self._forward(x)
+
+
+@pytest.fixture
+def recordings(monkeypatch: pytest.MonkeyPatch) -> type[Recording]:
+    monkeypatch.setattr(runtime_module, "_Graph", Recording)
+    monkeypatch.setattr(Recording, "made", [])
+    monkeypatch.setattr(Recording, "error", None)
+    return Recording
+
+
+def test_shapes_that_keep_coming_are_recorded_and_those_of_short_tracks_are_not(
+    model: PoseMamba, recordings: type[Recording]
+) -> None:
+    forward = CudaForward(model, torch.device("cpu"), precision="float32")
+    window = 4
+    model.config = dataclasses.replace(model.config, frames=8)
+    model.Temporal_pos_embed = torch.nn.Parameter(torch.zeros(1, 8, 16))
+    with torch.inference_mode():
+        for _ in range(4):  # tracks that end before their window is full
+            for frames in range(1, 9):
+                x = torch.randn(1, frames, 17, 2)
+                torch.testing.assert_close(forward(x), model(x))
+        assert recordings.made == []
+        for batch in (1, 2, 1, 2, 1, 2, 1, 2):  # somebody comes and goes
+            forward(torch.randn(batch, window, 17, 2))
+    assert recordings.made == [(1, window, 17, 2), (2, window, 17, 2)]
+
+
+def test_the_oldest_recordings_are_given_up(model: PoseMamba, recordings: type[Recording]) -> None:
+    forward = CudaForward(model, torch.device("cpu"), precision="float32")
+    sizes = [*range(1, runtime_module._KEPT_GRAPHS + 2), 2, 1]
+    with torch.inference_mode():
+        for batch in sizes:
+            for _ in range(3):
+                forward(torch.randn(batch, 1, 17, 2))
+    assert [shape[0] for shape in recordings.made] == [*sizes[:-2], 1]  # 2 was still there
+
+
+def test_what_cannot_be_recorded_is_run_kernel_by_kernel(
+    model: PoseMamba,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    recordings: type[Recording],
+) -> None:
+    monkeypatch.setattr(recordings, "error", RuntimeError("operation not permitted"))
+    forward = CudaForward(model, torch.device("cpu"), precision="float32")
+    x = torch.randn(1, 4, 17, 2)
+    with torch.inference_mode():
+        for _ in range(6):
+            torch.testing.assert_close(forward(x), model(x))
+    (record,) = caplog.records
+    assert "operation not permitted" in record.getMessage()
+
+
+def test_a_gpu_that_goes_while_recording_is_lost_and_not_only_its_recordings(
+    model: PoseMamba,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    recordings: type[Recording],
+) -> None:
+    monkeypatch.setattr(recordings, "error", LOST)
+    forward = CudaForward(model, torch.device("cpu"), precision="float32")
+    x = torch.randn(1, 4, 17, 2)
+    with torch.inference_mode():
+        forward(x)
+        forward(x)
+
+        def gone(_: torch.Tensor) -> torch.Tensor:
+            raise LOST
+
+        monkeypatch.setattr(forward, "eager", gone)
+        with pytest.raises(RuntimeError, match="launch failure"):
+            forward(x)
+    assert not caplog.records  # the runtime around it says so
+
+
+def test_errors_of_triton_itself_are_the_devices() -> None:
+    errors = pytest.importorskip("triton.runtime.errors")
+    assert is_device_failure(errors.OutOfResources(300_000, 200_000, "shared memory"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

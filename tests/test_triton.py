@@ -225,6 +225,12 @@ def test_the_fused_forward_is_the_networks(dtype: torch.dtype) -> None:
     assert (output - expected).norm() <= tolerance * expected.norm()
 
 
+def test_the_fused_network_refuses_windows_that_are_too_long() -> None:
+    model = PoseMamba(PoseMambaConfig(dim=16, depth=1, frames=2)).to(DEVICE)
+    with pytest.raises(ValueError, match="3 frames, but built for at most 2"):
+        FusedForward(model)(torch.zeros(1, 3, 17, 2, device=DEVICE))
+
+
 def test_kernels_compile_for_a_gpu_with_the_steps_in_registers(tmp_path: Path) -> None:
     """Machine code for a GPU, made without one.
 

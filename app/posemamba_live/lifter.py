@@ -23,6 +23,11 @@ _BATCH_FRAMES: Final = 64
 """About how many frames are lifted together in file mode: more is no faster on a CPU."""
 
 
+def windows_at_once(frames: int) -> int:
+    """How many windows of so many frames file mode lifts together."""
+    return max(1, _BATCH_FRAMES // frames)
+
+
 class Lifter(ABC):
     """Lifts the 2D poses of one person, given in the order of time.
 
@@ -60,7 +65,7 @@ class FileLifter(Lifter):
         self._network = network
         self._length = network.frames
         self._hop = max(1, math.ceil(self._length / overlap))
-        self._batch = max(1, _BATCH_FRAMES // self._length)
+        self._batch = windows_at_once(self._length)
         self.reset()
 
     def reset(self) -> None:

@@ -259,6 +259,7 @@ def _lifters(
     options: Options, checkpoint: Checkpoint, source: Source, runtime: LifterRuntime
 ) -> Callable[[], Lifter]:
     """What makes a lifter for each person, warmed up."""
+    from posemamba_live.lifter import windows_at_once
     from posemamba_live.lifter_factory import MODES, lifter_factory, window_frames
     from posemamba_live.network import use_threads
     from posemamba_live.types import Pose2D
@@ -284,7 +285,8 @@ def _lifters(
         if runtime.device.type != "cpu":
             mode = MODES[options.mode.value]
             window = window_frames(checkpoint, mode, live=live, frames=options.window, on_gpu=True)
-            runtime.warm_up(1 + mode.mirrored(live), window)
+            windows = 1 if live else windows_at_once(window)
+            runtime.warm_up(windows * (1 + mode.mirrored(live)), window)
         still = np.linspace(100.0, 300.0, 2 * NUM_JOINTS, dtype=np.float32).reshape(-1, 2)
         lifter = make()
         lifter.push(Pose2D(0, 0.0, 0, still, np.ones(NUM_JOINTS, np.float32), (640, 480)))

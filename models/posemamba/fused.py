@@ -84,8 +84,13 @@ class FusedForward:
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> Tensor:
-        """(B, T, 17, in_channels) float32 to (B, T, 17, 3) float32."""
+        """(B, T, 17, in_channels) float32 to (B, T, 17, 3) float32.
+
+        Raises:
+            ValueError: more frames than the network was built for.
+        """
         model = self._model
+        model.check_frames(inputs.shape[1])
         x = (model.embed(inputs) + model.Spatial_pos_embed[:, None]).contiguous()
         x, h = self._add_norm(x, None, after=self._blocks[0].norm)
         for i, block in enumerate(self._blocks):

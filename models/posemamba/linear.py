@@ -27,7 +27,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool 
     Args:
         x: (..., K). weight: (N, K). bias: (N,).
     """
-    if x.device.type == "cpu" and not torch.is_grad_enabled():
+    if x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_grad_enabled():
         onednn = _onednn()
         if onednn is not None and x.numel() >= _LEAST_ROWS * x.shape[-1]:
             y: Tensor = onednn(x, weight, bias, "gelu" if gelu else "none", [], "none")

@@ -213,8 +213,7 @@ class PoseMamba(nn.Module):
         self.apply(_init_linear)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[1] > self.config.frames and not self.config.causal:
-            raise ValueError(f"{x.shape[1]} frames, but built for at most {self.config.frames}")
+        self.check_frames(x.shape[1])
         h = self.embed(x) + self.Spatial_pos_embed[:, None]
         for i, (spatial, temporal) in enumerate(zip(self.STEblocks, self.TTEblocks, strict=True)):
             h = self.Spatial_norm(spatial(h))
@@ -222,6 +221,15 @@ class PoseMamba(nn.Module):
                 h = h + self.Temporal_pos_embed[:, : h.shape[1], None]
             h = self.Temporal_norm(temporal(h))
         return self.output(h, x)
+
+    def check_frames(self, count: int) -> None:
+        """Whether a window of so many frames can be lifted.
+
+        Raises:
+            ValueError: it is longer than the network was built for.
+        """
+        if count > self.config.frames and not self.config.causal:
+            raise ValueError(f"{count} frames, but built for at most {self.config.frames}")
 
     def init_state(self, batch: int = 1) -> list[OperatorState]:
         """State of a causal network before the first frame, for `step`."""

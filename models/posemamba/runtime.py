@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posemamba.model import PoseMamba
-from posemamba.scan import get_backend
+from posemamba.scan import available_backends, get_backend
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,9 @@ Forward = Callable[[Tensor], Tensor]
 
 _HALF: Final = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 _CAPTURE_AT_USE: Final = 3
-"""A shape is recorded when it comes this often: a track that starts has a new one each frame."""
+_LATE_SHAPES: Final = 4
+"""A shape is recorded when it has come CAPTURE_AT_USE times while no more than LATE_SHAPES
+others did: a track that starts has a new one each frame."""
 _KEPT_GRAPHS: Final = 8
 _CUDA_WORDS: Final = ("CUDA", "cuDNN", "CUBLAS", "cublas", "device-side", "Triton Error")
 
@@ -43,7 +45,7 @@ class DeviceError(RuntimeError):
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device for "auto" (CUDA where it works), "cpu" or "cuda".
+    """The device for "auto" (CUDA where it works and has a fast scan), "cpu" or "cuda".
 
     Raises:
         DeviceError: if CUDA is asked for and is not there.
@@ -60,7 +62,10 @@ def pick_device(name: str = "auto") -> torch.device:
         except RuntimeError as error:
             _log.warning("the GPU is not used: %s", _first_line(error))
         else:
-            return torch.device("cuda")
+            if available_backends("cuda") != ("reference",):
+                return torch.device("cuda")
+            # The reference is a loop over tokens: a window takes a second there.
+            _log.warning("the GPU is not used: neither Triton nor mamba-ssm works on it here")
     return torch.device("cpu")
 
 
@@ -70,6 +75,8 @@ def is_device_failure(error: BaseException) -> bool:
     if hasattr(torch, "AcceleratorError"):  # since PyTorch 2.8
         kinds.append(torch.AcceleratorError)
     if isinstance(error, tuple(kinds)):
+        return True
+    if type(error).__module__.split(".")[0] == "triton":  # which cannot compile or launch
         return True
     return isinstance(error, RuntimeError) and any(word in str(error) for word in _CUDA_WORDS)
 
@@ -132,7 +139,7 @@ class LifterRuntime:
         """Swallows failures of the device, after which this runtime is on the CPU."""
         try:
             yield
-        except RuntimeError as error:
+        except Exception as error:  # Triton's own are no RuntimeErrors
             if not is_device_failure(error):
                 raise
             self._forward = None
@@ -168,24 +175,36 @@ class CudaForward:
         self._graphs: OrderedDict[tuple[int, ...], _Graph] | None = None
         if graphs and backend != "reference":
             self._graphs = OrderedDict()
-        self._uses: dict[tuple[int, ...], int] = {}
+        self._uses: OrderedDict[tuple[int, ...], int] = OrderedDict()
+        """Of shapes that are not recorded, the latest last."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self._graphs is None:
-            return self.eager(x.to(self._device))
         shape = tuple(x.shape)
-        graph = self._graphs.get(shape)
+        if self._graphs is None or (shape not in self._graphs and not self._comes_often(shape)):
+            return self.eager(x.to(self._device))
+        graph = self._graphs.pop(shape, None)
         if graph is None:
-            self._uses[shape] = self._uses.get(shape, 0) + 1
-            if self._uses[shape] < _CAPTURE_AT_USE:
-                return self.eager(x.to(self._device))
-            graph = _Graph(self.eager, x.to(self._device))
-            self._graphs[shape] = graph
-            while len(self._graphs) > _KEPT_GRAPHS:
-                dropped, _ = self._graphs.popitem(last=False)
-                del self._uses[dropped]
-        self._graphs.move_to_end(shape)
+            try:
+                graph = _Graph(self.eager, x.to(self._device))
+            except Exception as error:  # no memory for a pool, something that cannot be recorded
+                answer = self.eager(x.to(self._device))  # where the GPU is gone, this fails too
+                self._graphs = None
+                _log.warning("no CUDA graphs, each kernel is launched: %s", _first_line(error))
+                return answer
+        self._graphs[shape] = graph
+        if len(self._graphs) > _KEPT_GRAPHS:
+            self._graphs.popitem(last=False)
         return graph(x)
+
+    def _comes_often(self, shape: tuple[int, ...]) -> bool:
+        """Count a use of a shape; whether it is time to record it."""
+        uses = self._uses.pop(shape, 0) + 1
+        if uses >= _CAPTURE_AT_USE:
+            return True
+        self._uses[shape] = uses
+        if len(self._uses) > _LATE_SHAPES:
+            self._uses.popitem(last=False)
+        return False
 
     def eager(self, x: Tensor) -> Tensor:
         """The forward pass kernel by kernel; x on the device."""
@@ -203,20 +222,28 @@ class _Graph:
 
     def __init__(self, forward: Forward, example: Tensor) -> None:
         self._input = example.clone()
-        side = torch.cuda.Stream(example.device)
-        side.wait_stream(torch.cuda.current_stream(example.device))
-        with torch.cuda.stream(side):  # libraries allocate their workspaces on first use
-            forward(self._input)
-        torch.cuda.current_stream(example.device).wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._output = forward(self._input)
+        main, side = torch.cuda.current_stream(example.device), _side_stream(example.device)
+        with torch.cuda.stream(main):  # comes back to it even where a recording ends in an error
+            side.wait_stream(main)
+            with torch.cuda.stream(side):  # libraries allocate their workspaces on first use
+                forward(self._input)
+            main.wait_stream(side)
+            # Other threads (a detector's) may allocate meanwhile.
+            with torch.cuda.graph(self._graph, stream=side, capture_error_mode="thread_local"):
+                self._output = forward(self._input)
 
     def __call__(self, x: Tensor) -> Tensor:
         """The result is overwritten by the next call."""
         self._input.copy_(x, non_blocking=True)
         self._graph.replay()
         return self._output
+
+
+@functools.cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all recordings: on every stream cuBLAS keeps a workspace of its own."""
+    return torch.cuda.Stream(device)
 
 
 def _array(out: Tensor) -> NDArray[np.float32]:

@@ -8,9 +8,10 @@ as groups of channels in memory, each with its own B and C (`variable B, C` of s
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Final
+from typing import Final
 
 import torch
 import torch.nn.functional as F
@@ -50,18 +51,25 @@ def probe(device: torch.device | str) -> None:
 
 def scan(values: Tensor, parameters: ScanParameters) -> Tensor:
     """Four-directional selective scan with mamba-ssm's kernel (see interface.ScanFunction)."""
-    limb = values + values[:, :, list(LIMB_PARTNER)]
+    limb = values + values.index_select(2, _partner(values.device))
     grids = [_oriented(values if k % 2 else limb, k, parameters.causal) for k in range(DIRECTIONS)]
     if parameters.causal:  # the temporal scans start anew at every joint
-        frame_major = _scan_grids(grids, (0, 2), parameters, per_row=False)
-        joint_major = _scan_grids(grids, (1, 3), parameters, per_row=True)
+        frame_major = _scan_grids(grids, slice(0, None, 2), parameters, per_row=False)
+        joint_major = _scan_grids(grids, slice(1, None, 2), parameters, per_row=True)
         outputs = [frame_major[0], joint_major[0], frame_major[1], joint_major[1]]
     else:
-        outputs = _scan_grids(grids, range(DIRECTIONS), parameters, per_row=False)
+        outputs = _scan_grids(grids, slice(None), parameters, per_row=False)
     total = torch.zeros_like(values)
     for k, y in enumerate(outputs):
         total = total + _oriented_back(y, k, parameters.causal)
     return total
+
+
+@functools.cache
+def _partner(device: torch.device) -> Tensor:
+    """(17,) on the device once and for all: a CUDA graph cannot record a copy from the host."""
+    with torch.inference_mode(False):  # training may come later
+        return torch.tensor(LIMB_PARTNER, device=device)
 
 
 def _oriented(grid: Tensor, k: int, causal: bool) -> Tensor:
@@ -83,17 +91,18 @@ def _flipped(grid: Tensor, k: int, causal: bool) -> Tensor:
 
 
 def _scan_grids(
-    grids: list[Tensor], directions: Any, parameters: ScanParameters, *, per_row: bool
+    grids: list[Tensor], chosen: slice, parameters: ScanParameters, *, per_row: bool
 ) -> list[Tensor]:
     """One call for several directions, each a group of channels.
 
     Args:
         grids: of all directions, oriented. The chosen ones must be of one shape if per_row.
+        chosen: of the directions. A slice: an index list would be copied from the host.
         per_row: each row is a sequence of its own.
     """
-    chosen = list(directions)
-    channels = grids[0].shape[-1]
-    sequences = [grids[k].flatten(0, 1) if per_row else grids[k].flatten(1, 2) for k in chosen]
+    own = grids[chosen]
+    channels = own[0].shape[-1]
+    sequences = [grid.flatten(0, 1) if per_row else grid.flatten(1, 2) for grid in own]
     x = torch.stack(sequences, 1).transpose(2, 3).contiguous()  # (B, K, D, L)
     rank, n = parameters.dt_rank, parameters.d_state
     projected = torch.einsum("bkdl,ked->bkel", x, parameters.x_proj_weight[chosen].to(x.dtype))
@@ -110,5 +119,5 @@ def _scan_grids(
         parameters.dt_projs_bias[chosen].flatten().float(),
         True,
     )
-    parts = y.unflatten(1, (len(chosen), channels)).transpose(2, 3).unbind(1)
-    return [part.reshape(grids[k].shape) for part, k in zip(parts, chosen, strict=True)]
+    parts = y.unflatten(1, (len(own), channels)).transpose(2, 3).unbind(1)
+    return [part.reshape(grid.shape) for part, grid in zip(parts, own, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 import torch
@@ -16,11 +17,12 @@ OTHER_JOINT_WEIGHT: Final = 0.5
 _EPS: Final = 1e-9
 
 
+@functools.cache
 def joint_weights(device: torch.device) -> Tensor:
-    """(17,) weights with mean 1."""
-    weights = torch.full((NUM_JOINTS,), OTHER_JOINT_WEIGHT, device=device)
+    """(17,) weights with mean 1. Kept: a GPU would wait for every copy from the host."""
+    weights = torch.full((NUM_JOINTS,), OTHER_JOINT_WEIGHT)
     weights[list(LIMB_JOINTS)] = 1.0
-    return weights / weights.mean()
+    return (weights / weights.mean()).to(device)
 
 
 def pose_loss(
