@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import faulthandler
 import logging
 import os
 import subprocess
@@ -524,6 +525,8 @@ def main() -> int:
     # Some machines' settings let float32 products round to TF32.
     torch.set_float32_matmul_precision("highest")
     print(f"seed {options.seed}")
+    if not options.interpret:  # a kernel that never ends: say where, and end
+        faulthandler.dump_traceback_later(60.0 * (options.minutes + 1.0), exit=True)
     started, failed = time.monotonic(), 0
     for check in ANYWHERE + (() if options.interpret else GPU_ONLY):
         began = time.monotonic()
@@ -539,6 +542,7 @@ def main() -> int:
         failed += status != "ok"
         title = check.__name__.removeprefix("check_")
         print(f"{status:6}{title:13}{time.monotonic() - began:6.1f} s  {detail}", flush=True)
+    faulthandler.cancel_dump_traceback_later()
     print(f"{failed} of the checks did not pass" if failed else "all passed")
     return 1 if failed else 0
 
