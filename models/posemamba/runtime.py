@@ -33,8 +33,8 @@ Forward = Callable[[Tensor], Tensor]
 
 _HALF: Final = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 _CAPTURE_AT_USE: Final = 3
-_LATE_SHAPES: Final = 4
-"""A shape is recorded when it has come CAPTURE_AT_USE times while no more than LATE_SHAPES
+_RECENT_SHAPES: Final = 4
+"""A shape is recorded when it has come CAPTURE_AT_USE times while no more than RECENT_SHAPES
 others did: a track that starts has a new one each frame."""
 _KEPT_GRAPHS: Final = 8
 _CUDA_WORDS: Final = ("CUDA", "cuDNN", "CUBLAS", "cublas", "device-side", "Triton Error")
@@ -64,7 +64,7 @@ def pick_device(name: str = "auto") -> torch.device:
         else:
             if available_backends("cuda") != ("reference",):
                 return torch.device("cuda")
-            # The reference is a loop over tokens: a window takes a second there.
+            # The reference is a loop over tokens, each of them several kernels.
             _log.warning("the GPU is not used: neither Triton nor mamba-ssm works on it here")
     return torch.device("cpu")
 
@@ -202,7 +202,7 @@ class CudaForward:
         if uses >= _CAPTURE_AT_USE:
             return True
         self._uses[shape] = uses
-        if len(self._uses) > _LATE_SHAPES:
+        if len(self._uses) > _RECENT_SHAPES:
             self._uses.popitem(last=False)
         return False
 

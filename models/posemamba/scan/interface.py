@@ -18,6 +18,7 @@ time, and each joint has a state of its own there.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -26,6 +27,13 @@ from torch import Tensor
 
 LIMB_PARTNER: Final = (0, 0, 1, 2, 3, 0, 4, 5, 6, 8, 11, 12, 13, 8, 14, 15, 16)
 DIRECTIONS: Final = 4
+
+
+@functools.cache
+def limb_partner(device: torch.device) -> Tensor:
+    """(17,) int32 `LIMB_PARTNER`, kept: a CUDA graph cannot record a copy from the host."""
+    with torch.inference_mode(False):  # training may come later
+        return torch.tensor(LIMB_PARTNER, dtype=torch.int32, device=device)
 
 
 @dataclass(frozen=True, slots=True)

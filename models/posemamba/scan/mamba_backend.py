@@ -8,7 +8,6 @@ as groups of channels in memory, each with its own B and C (`variable B, C` of s
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from importlib import import_module
 from typing import Final
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from posemamba.scan.backends import conv_silu
-from posemamba.scan.interface import DIRECTIONS, LIMB_PARTNER, ScanParameters
+from posemamba.scan.interface import DIRECTIONS, ScanParameters, limb_partner
 from posemamba.scan.reference import init_state, step
 
 __all__ = ["conv_silu", "init_state", "probe", "scan", "step"]
@@ -51,7 +50,7 @@ def probe(device: torch.device | str) -> None:
 
 def scan(values: Tensor, parameters: ScanParameters) -> Tensor:
     """Four-directional selective scan with mamba-ssm's kernel (see interface.ScanFunction)."""
-    limb = values + values.index_select(2, _partner(values.device))
+    limb = values + values.index_select(2, limb_partner(values.device))
     grids = [_oriented(values if k % 2 else limb, k, parameters.causal) for k in range(DIRECTIONS)]
     if parameters.causal:  # the temporal scans start anew at every joint
         frame_major = _scan_grids(grids, slice(0, None, 2), parameters, per_row=False)
@@ -63,13 +62,6 @@ def scan(values: Tensor, parameters: ScanParameters) -> Tensor:
     for k, y in enumerate(outputs):
         total = total + _oriented_back(y, k, parameters.causal)
     return total
-
-
-@functools.cache
-def _partner(device: torch.device) -> Tensor:
-    """(17,) on the device once and for all: a CUDA graph cannot record a copy from the host."""
-    with torch.inference_mode(False):  # training may come later
-        return torch.tensor(LIMB_PARTNER, device=device)
 
 
 def _oriented(grid: Tensor, k: int, causal: bool) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from posemamba.scan import triton_kernels as kernels
-from posemamba.scan.interface import DIRECTIONS, LIMB_PARTNER, ScanParameters
+from posemamba.scan.interface import DIRECTIONS, LIMB_PARTNER, ScanParameters, limb_partner
 from posemamba.scan.reference import init_state, step
 
 __all__ = ["conv_silu", "init_state", "probe", "scan", "scan_directions", "step"]
@@ -48,11 +48,6 @@ def chunk_count(frames: int, joints: int, causal: bool) -> int:
     """Most chunks that any direction of frames x joints has."""
     whole = -(-frames * joints // CHUNK)
     return max(whole, joints * -(-frames // CHUNK)) if causal else whole
-
-
-@functools.cache
-def _partner(device: torch.device) -> Tensor:
-    return torch.tensor(LIMB_PARTNER, dtype=torch.int32, device=device)
 
 
 @functools.cache
@@ -133,7 +128,7 @@ def _forward(
         parameters.integer_decay,
         parameters.causal,
     )
-    partner = _partner(values.device)
+    partner = limb_partner(values.device)
     ends = launch.states_of_chunks()
     totals = launch.empty(launch.batch * DIRECTIONS, launch.chunks, launch.channels)
     dt_weight, dt_bias = parameters.dt_projs_weight, parameters.dt_projs_bias
@@ -178,7 +173,7 @@ class _Scan(torch.autograd.Function):
         batch, frames, joints, channels = values.shape
         rank, states = dt_weight.shape[-1], a_logs.shape[-1]
         launch = _Launch(values, rank, states, integer, causal)
-        partner = _partner(values.device)
+        partner = limb_partner(values.device)
         dy = grads[0].contiguous()
         pulls = launch.states_of_chunks()
         parameters = (dt_weight, dt_bias, a_logs)
