@@ -223,6 +223,7 @@ def test_shoulders_as_captured_leave_the_published_sets_as_they_were(motion: Mot
     config = SynthConfig.evaluation()
     assert config.shoulders_forward == config.shoulders_down == (0.0, 0.0)
     assert not config.noise.shared_bias
+    assert not config.noise.paired_offset
     own = SynthConfig.evaluation(shoulders=True)
     assert own.shoulders_forward == SynthConfig().shoulders_forward != (0.0, 0.0)
     plain = evaluation_windows(motion, 16)
@@ -418,6 +419,31 @@ def test_joint_order_of_the_noise_tables() -> None:
         assert table.shape == (noise.NUM_POINTS,)
     other = [LIMB_JOINTS.index(MIRROR[joint]) for joint in LIMB_JOINTS]
     np.testing.assert_array_equal(noise.DRIFT_SD[:12], noise.DRIFT_SD[other])
+
+
+def test_constant_errors_agree_between_the_sides(
+    standing: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    steady = replace(EXACT, amount=1.0, shared_bias=False)
+    alike, apart = (
+        (noise.detect(np.random.default_rng(6), *standing, config).points - standing[0]).mean(1)
+        for config in (steady, replace(steady, paired_offset=False))
+    )
+    # The constant parts, as far as drift and severity leave them to be seen.
+    for axis in (0, 1):
+        hips, shoulders, knees, own = (
+            np.corrcoef(a, b)[0, 1]
+            for a, b in (
+                (alike[:, 0, axis], alike[:, 3, axis]),
+                (alike[:, 6, axis], alike[:, 9, axis]),
+                (alike[:, 1, axis], alike[:, 4, axis]),
+                (apart[:, 0, axis], apart[:, 3, axis]),
+            )
+        )
+        assert hips > 0.5 > shoulders > 0.25
+        assert abs(knees) < 0.1
+        assert abs(own) < 0.15
+    np.testing.assert_allclose(alike.std(0), apart.std(0), rtol=0.1)
 
 
 def test_biases_of_a_person_lie_between_the_measured_ones_together(

@@ -37,6 +37,10 @@ DRIFT_SD: Final = _row(
     0.85, 0.9, 1.0, 0.85, 0.9, 1.0, 0.62, 0.95, 1.05, 0.62, 0.95, 1.05, 0.7, 0.45
 )
 OFFSET_SD: Final = _row(1.2, 0.6, 0.8, 1.2, 0.6, 0.8, 1.0, 0.4, 0.5, 1.0, 0.4, 0.5, 1.0, 0.8)
+OFFSET_SHARED: Final = _row(0.8, 0, 0, 0.8, 0, 0, 0.5, 0, 0, 0.5, 0, 0, 0, 0)
+"""Correlation of a point's offset with that of its partner on the other side: a detector that
+marks one hip too high marks both so. In the measurements the two hips' mean offsets differ by 0.2,
+where independent ones would by 0.8 to 1.0. Shoulders agree less."""
 BIAS_UP: Final = _row(-1.1, 0.1, 0.7, -1.1, 0.1, 0.7, 0.4, 0.0, -0.2, 0.4, 0.0, -0.2, 0.3, 0.4)
 """Along the picture line hips -> shoulders; mean of rendered and real clips, sides averaged."""
 BIAS_RENDERED: Final = _row(-0.4, 0.5, 1.0, -0.4, 0.5, 1.0, 1.6, 0.2, 0.0, 1.6, 0.2, 0.0, 0.9, 0.75)
@@ -101,6 +105,8 @@ class NoiseConfig:
     shared_bias: bool = True
     """Biases that all points of a window share a cause for, anywhere between those of rendered
     and of real clips; otherwise about their mean, each point on its own."""
+    paired_offset: bool = True
+    """Constant errors of hips and of shoulders mostly the same on both sides (`OFFSET_SHARED`)."""
     compressed_scores: float = 0.06
     """Share of windows whose scores stay below about 0.6 to 1, as other detectors' do."""
 
@@ -145,6 +151,8 @@ def detect(
     weak = np.exp(SCORE_GAIN * np.maximum(SCORE_KNEE - logit, 0.0))
     drift, white = _drift(rng, (batch, frames, NUM_POINTS, 2), fps, DRIFT_TIME_S)
     offset = rng.standard_normal((batch, 1, NUM_POINTS, 2), np.float32)
+    if config.paired_offset:
+        offset = _paired(offset)
     error: Float = drift * DRIFT_SD[:, None]
     error += offset * OFFSET_SD[:, None]
     error += white * WHITE_SD[:, None]
@@ -180,6 +188,14 @@ def _trunk_direction(points: Float) -> Float:
     length = np.linalg.norm(up, axis=-1, keepdims=True)
     up = np.where(length > 1e-3, up / np.maximum(length, 1e-3), _row(0.0, -1.0))
     return np.asarray(up[:, :, None], np.float32)
+
+
+def _paired(offset: Float) -> Float:
+    """Unit-variance (B, 1, 14, 2) noise, made to agree between the sides by `OFFSET_SHARED`."""
+    # a x + b y and a y + b x have unit variance and the correlation 2 a b.
+    angle = 0.5 * np.arcsin(OFFSET_SHARED)[:, None]
+    partner = offset[:, :, _OTHER_SIDE]
+    return np.asarray(np.cos(angle) * offset + np.sin(angle) * partner, np.float32)
 
 
 def _far_limbs(depth: Float) -> NDArray[np.bool_]:

@@ -131,7 +131,7 @@ class SynthConfig:
             shoulders_forward=own.shoulders_forward if shoulders else none,
             shoulders_down=own.shoulders_down if shoulders else none,
             camera=CameraConfig(close=close, level=level),
-            noise=NoiseConfig(shared_bias=shoulders),
+            noise=NoiseConfig(shared_bias=shoulders, paired_offset=shoulders),
         )  # fmt: skip
 
 
