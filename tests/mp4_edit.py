@@ -21,6 +21,34 @@ def set_rotation(source: Path, target: Path, clockwise: int) -> None:
     target.write_bytes(content)
 
 
+def set_pixel_aspect(source: Path, target: Path, horizontal: int, vertical: int) -> None:
+    """Copy a video and give its pixels an aspect, in a `pasp` box that it gets or has.
+
+    The video must have its index (moov) at its end.
+    """
+    content = bytearray(source.read_bytes())
+    assert content.index(b"mdat") < content.index(b"moov"), "chunk offsets would have to move"
+    aspect = struct.pack(">2I", horizontal, vertical)
+    if b"pasp" in content:
+        at = content.index(b"pasp") + 4
+        content[at : at + 8] = aspect
+    else:
+        entry = content.index(b"stsd") + 12  # the first sample entry, which may hold it at its end
+        (size,) = struct.unpack_from(">I", content, entry)
+        content[entry + size : entry + size] = struct.pack(">I", 16) + b"pasp" + aspect
+        _grow(content, entry, 16, (b"stsd", b"stbl", b"minf", b"mdia", b"trak", b"moov"))
+        struct.pack_into(">I", content, entry, size + 16)
+    target.write_bytes(content)
+
+
+def _grow(content: bytearray, inside: int, by: int, boxes: tuple[bytes, ...]) -> None:
+    """Tell the boxes around a place that something was put in there."""
+    for kind in boxes:
+        at = content.rindex(kind, 0, inside) - 4
+        (size,) = struct.unpack_from(">I", content, at)
+        struct.pack_into(">I", content, at, size + by)
+
+
 def slow_down(source: Path, target: Path, after: int, factor: int) -> None:
     """Copy a video of constant rate and make the frames from `after` on last longer.
 
@@ -39,8 +67,5 @@ def slow_down(source: Path, target: Path, after: int, factor: int) -> None:
         (duration,) = struct.unpack_from(">I", content, duration_at)
         longer = duration * (after + (count - after) * factor) // count
         struct.pack_into(">I", content, duration_at, longer)
-    for kind in (b"stts", b"stbl", b"minf", b"mdia", b"trak", b"moov"):
-        at = content.rindex(kind, 0, box + 8) - 4
-        (size,) = struct.unpack_from(">I", content, at)
-        struct.pack_into(">I", content, at, size + 8)
+    _grow(content, box + 8, 8, (b"stts", b"stbl", b"minf", b"mdia", b"trak", b"moov"))
     target.write_bytes(content)

@@ -13,12 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from mp4_edit import set_rotation, slow_down
+from mp4_edit import set_pixel_aspect, set_rotation, slow_down
 
 from posemamba_live.errors import LiveError, SourceError, UsageError
 from posemamba_live.sources import ImageSequence, LiveSource, VideoFile, camera, open_source
-from posemamba_live.sources.base import fit
-from posemamba_live.sources.stream import without_password
+from posemamba_live.sources.base import fit, without_password
 from posemamba_live.sources.video import _Clock
 
 WALK = Path(__file__).parents[1] / "demo_videos" / "walk_turn.mp4"
@@ -106,6 +105,30 @@ def test_phone_videos_come_upright(tmp_path, clockwise, turn):
         for expected, frame in zip(turned, source, strict=False):
             assert frame.size == size
             np.testing.assert_array_equal(frame.image, expected)
+
+
+@pytest.mark.parametrize(
+    ("aspect", "clockwise", "size"),
+    [
+        ((4, 3), 0, (427, 180)),
+        ((8, 9), 0, (320, 202)),
+        ((4, 3), 90, (180, 427)),
+        ((4320, 4319), 0, (320, 180)),
+        ((100, 1), 0, (320, 180)),
+    ],
+)
+def test_pixels_come_out_square(clip, tmp_path, aspect, clockwise, size):
+    path = tmp_path / "wide.mp4"
+    set_pixel_aspect(clip, path, *aspect)
+    if clockwise:
+        set_rotation(path, path, clockwise)
+    with open_source(str(clip)) as stored, open_source(str(path)) as source:
+        assert source.size == size
+        for plain, frame in zip(stored, source, strict=True):
+            assert frame.size == size
+            upright = cv2.rotate(plain.image, cv2.ROTATE_90_CLOCKWISE) if clockwise else plain.image
+            # Stretched over the whole picture, not fitted between bars.
+            np.testing.assert_allclose(frame.image, cv2.resize(upright, size), atol=1)
 
 
 def test_variable_frame_rate_keeps_the_true_times(clip, tmp_path):
@@ -414,7 +437,16 @@ def test_an_address_where_nobody_answers(url, capfd):
 
 def test_passwords_are_not_shown():
     assert without_password("rtsp://user:secret@host:554/s?x=1") == "rtsp://***@host:554/s?x=1"
-    assert without_password("http://host/video") == "http://host/video"
+    assert without_password("http://host/video?fps=25") == "http://host/video?fps=25"
+    assert (
+        without_password("http://host/v.cgi?user=anna&pwd=secret&res=hd#x")
+        == "http://host/v.cgi?user=***&pwd=***&res=hd#x"
+    )
+    assert without_password("rtsp://h/user=anna_password=secret") == "rtsp://h/user=***"
+    assert (
+        without_password("https://h/a.mp4?X-Amz-Signature=ab")
+        == "https://h/a.mp4?X-Amz-Signature=***"
+    )
 
 
 def test_realtime_turns_a_file_into_a_live_source(clip):

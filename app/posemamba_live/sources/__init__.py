@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from posemamba_live.errors import UsageError
 from posemamba_live.sources import images, stream, video
-from posemamba_live.sources.base import Source
+from posemamba_live.sources.base import Source, without_password
 from posemamba_live.sources.camera import Camera
 from posemamba_live.sources.images import ImageSequence
 from posemamba_live.sources.live import LiveSource
@@ -109,7 +109,7 @@ def _scheme(source: str) -> str:
         return ""
     if scheme.lower() not in stream.SCHEMES:
         raise UsageError(
-            f"Cannot open {source}", why=f"{scheme}:// is not supported",
+            f"Cannot open {without_password(source)}", why=f"{scheme}:// is not supported",
             hint=f"a file, or one of {', '.join(f'{name}://' for name in stream.SCHEMES)}",
         )  # fmt: skip
     return scheme.lower()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import re
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Protocol
@@ -21,12 +23,23 @@ logger = logging.getLogger(__name__)
 
 _FFMPEG_LEVEL: Final = "OPENCV_FFMPEG_LOGLEVEL"
 _FFMPEG_QUIET: Final = "-8"
+_LEAST_SQUEEZE: Final = 0.005
+_MOST_SQUEEZE: Final = math.log(4.0)
+"""Logarithms of the pixel aspects that are obeyed: less is rounding, more is a spoilt header."""
 # Set on import: OpenCV reads it once, when the process opens or writes its first video.
 os.environ.setdefault(_FFMPEG_LEVEL, _FFMPEG_QUIET)
 
 
+_LOGIN: Final = re.compile(r"(?<=://)[^/?#]*@")
+_SECRET: Final = re.compile(
+    r"([?&;/](?:[\w.-]*(?:pass|pwd|token|secret|auth|key|sig)[\w.-]*|user(?:name)?|usr|login|pw)=)"
+    r"[^&;/#]*",
+    re.IGNORECASE,
+)
+
+
 class Source(Protocol):
-    """Pictures in order, each with the source's own index and time; iterate it once.
+    """Pictures of square pixels in order, each with the source's own index and time; iterate once.
 
     Every picture has the size `size`: where the source itself changes its size, pictures
     are scaled and padded, never distorted.
@@ -82,6 +95,12 @@ def fit(image: Image, size: tuple[int, int]) -> Image:
     return out
 
 
+def without_password(url: str) -> str:
+    """The address as it may be shown, logged, exported and sent: logins and keys are masked,
+    before the host and where cameras take them, as `user=` and `pwd=` behind it."""
+    return _SECRET.sub(r"\1***", _LOGIN.sub("***@", url))
+
+
 def plausible_fps(fps: float) -> bool:
     """Tell a frame rate from the tick rates and zeros that containers give instead."""
     return 0.1 <= fps <= 480.0
@@ -97,9 +116,33 @@ def quiet_opencv() -> None:
 
 
 def retrieve(capture: cv2.VideoCapture) -> Image | None:
-    """Decode the picture grabbed last, to (H, W, 3) BGR; None where that fails."""
+    """Decode the picture grabbed last, to (H, W, 3) BGR of square pixels; None where that fails."""
     ok, image = capture.retrieve()
-    return np.asarray(image, np.uint8) if ok and image.size else None
+    if not ok or not image.size:
+        return None
+    size = square_size(capture, (image.shape[1], image.shape[0]))
+    if size != (image.shape[1], image.shape[0]):
+        image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(image, np.uint8)
+
+
+def square_size(capture: cv2.VideoCapture, size: tuple[int, int]) -> tuple[int, int]:
+    """The (W, H) that a picture of `size`, turned upright, has when its pixels are square.
+
+    HDV, DV and DVD store wide pictures in narrow ones, and OpenCV hands these out as stored.
+    The longer way is stretched, so that nothing that was stored is lost.
+    """
+    num, den = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
+    if num <= 0 or den <= 0 or not _LEAST_SQUEEZE < abs(math.log(num / den)) < _MOST_SQUEEZE:
+        return size
+    aspect = num / den
+    if capture.get(cv2.CAP_PROP_ORIENTATION_AUTO) and (
+        round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 == 90
+    ):
+        aspect = 1.0 / aspect  # it is that of the pixels as stored
+    if aspect > 1:
+        return round(size[0] * aspect), size[1]
+    return size[0], round(size[1] / aspect)
 
 
 def live_frames(

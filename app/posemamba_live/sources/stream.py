@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from typing import Final
-from urllib.parse import urlsplit
 
 import cv2
 
@@ -16,6 +15,7 @@ from posemamba_live.sources.base import (
     plausible_fps,
     quiet_opencv,
     retrieve,
+    without_password,
 )
 from posemamba_live.types import Frame
 
@@ -75,11 +75,3 @@ class Stream(Source):
 
     def close(self) -> None:
         self._capture.release()
-
-
-def without_password(url: str) -> str:
-    """The address as it may be shown and logged."""
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    return parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]).geturl()

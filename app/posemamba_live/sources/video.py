@@ -14,7 +14,15 @@ import cv2
 import numpy as np
 
 from posemamba_live.errors import SourceError
-from posemamba_live.sources.base import Source, fit, plausible_fps, quiet_opencv, retrieve
+from posemamba_live.sources.base import (
+    Source,
+    fit,
+    plausible_fps,
+    quiet_opencv,
+    retrieve,
+    square_size,
+    without_password,
+)
 from posemamba_live.types import Frame
 
 logger = logging.getLogger(__name__)
@@ -37,7 +45,7 @@ _EPSILON: Final = 1e-4
 class VideoFile(Source):
     """A video file, or a finite video behind an http(s) URL.
 
-    Rotation metadata is obeyed. Time stamps are the container's own (variable frame rates
+    Rotation and pixel aspect are obeyed. Time stamps are the container's own (variable frame rates
     stay right), counted from the first frame, and always increase. Frames before `start`
     are decoded and counted, so that indices do not depend on where reading starts.
 
@@ -60,7 +68,7 @@ class VideoFile(Source):
         end: float | None = None,
         max_frames: int | None = None,
     ) -> None:
-        self.name = location.name if isinstance(location, Path) else location
+        self.name = location.name if isinstance(location, Path) else without_password(location)
         self._start, self._end, self._max_frames = start, end, max_frames
         quiet_opencv()
         self._capture = _open(location)
@@ -68,7 +76,7 @@ class VideoFile(Source):
             raise _unreadable(location)
         width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        self.size = (width, height)
+        self.size = square_size(self._capture, (width, height))
         self._fps = self._capture.get(cv2.CAP_PROP_FPS)
         if not plausible_fps(self._fps):
             self._fps = _measured_fps(location)
@@ -229,13 +237,14 @@ def _is_text(head: bytes) -> bool:
 
 
 def _unreadable(location: Path | str) -> SourceError:
-    what = f"Cannot read {location}"
     if not isinstance(location, Path):
+        what = f"Cannot read {without_password(location)}"
         return SourceError(
             what,
             why="nothing answers there, or not with a video",
             hint="check the address, or download the file first",
         )
+    what = f"Cannot read {location}"
     if _is_mp4_without_index(location):
         return SourceError(
             what,
