@@ -6,6 +6,7 @@ programs, where signals, terminals or import time matter.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pickle
@@ -14,10 +15,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -227,7 +230,8 @@ class Evil:
 
 
 @pytest.mark.parametrize(
-    "kind", ["missing", "name", "folder", "text", "evil", "evil-zip", "state", "too-long"]
+    "kind",
+    ["missing", "name", "folder", "text", "evil", "evil-zip", "state", "too-long", "no-window"],
 )
 def test_bad_weights(
     kind: str,
@@ -252,12 +256,15 @@ def test_bad_weights(
         torch.save({"model_pos": {"layer.weight": torch.zeros(3)}}, path)
     elif kind == "too-long":
         path, extra = tiny_weights, ["--window", "99"]
+    elif kind == "no-window":
+        path, extra = Path("stream-m3"), ["--window", "20"]
     export = tmp_path / "poses.npz"
     code, err = refuse(
         capsys, [walk_clip, "--headless", "--export", export, "--weights", path, *extra]
     )
-    assert code == (2 if kind == "too-long" else 1)
-    assert path.name in err or kind == "too-long"
+    window = kind in ("too-long", "no-window")
+    assert code == (2 if window else 1)
+    assert ("--window" if window else path.name) in err
     assert not marker.exists(), "a weight file ran a command"
     assert not export.exists()
 
@@ -387,6 +394,27 @@ def test_part_of_a_file_in_each_mode(
         first = 30 if mode == "fast" else 0
         with np.load(export) as data:
             np.testing.assert_array_equal(data["frame_index"], np.arange(first, first + 15))
+
+
+def test_logins_stay_out_of_files(walk_clip: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(walk_clip.parent))
+    export = tmp_path / "poses.npz"
+    stats = tmp_path / "stats.json"
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        host = f"127.0.0.1:{server.server_address[1]}"
+        url = f"http://anna:hush@{host}/{walk_clip.name}?token=hush"
+        arguments = [url, "--export", export, "--stats", stats, "--weights", tiny_weights]
+        arguments += ["--headless", "--max-frames", 5, "-q"]
+        assert cli.run([str(argument) for argument in arguments]) == 0
+        server.shutdown()
+    with np.load(export) as data:
+        meta = json.loads(str(data["meta"]))
+    assert meta["source"] == f"http://***@{host}/{walk_clip.name}?token=***"
+    assert meta["source"] in meta["command_line"]
+    for text in (json.dumps(meta), stats.read_text()):
+        assert "hush" not in text
+        assert "anna" not in text
 
 
 def test_a_run_may_do_nothing_but_stream(

@@ -488,6 +488,7 @@ def test_given_models_are_used_and_described(models):
         ({"model": "rtmo", "detect_every": 5}, "leave out"),
         ({"name": "mediapipe", "detect_every": 5}, "--detect-every is not for mediapipe"),
         ({"model": "pose", "person_model": "none", "people": 2}, "--people 2"),
+        ({"model": "pose", "person_model": "none", "detect_every": 5}, "--detect-every 5"),
         ({"name": "rtmo", "model": "pose"}, "--person-model FILE as well"),
         ({"name": "mediapipe", "person_model": "yolox"}, "--person-model is not for mediapipe"),
     ],

@@ -97,6 +97,8 @@ def lifter_factory(
     if checkpoint.meta.input_kind == "stream":
         if delay:
             raise ValueError("these weights see no later frames, so that a delay is of no use")
+        if frames is not None:
+            raise ValueError("these weights have no window: they see every frame so far")
         make: Callable[[], Lifter] = partial(StreamLifter, checkpoint, fov_deg=fov_deg)
     else:
         on_gpu = runtime is not None and runtime.device.type != "cpu"

@@ -30,11 +30,12 @@ from posemamba_live.errors import (
     SinkError,
     UsageError,
 )
-from posemamba_live.options import DeviceName, Options
+from posemamba_live.options import DeviceName, ModeName, Options
 from posemamba_live.progress import reporter, say, summary
 from posemamba_live.sinks import check_export, check_output
 from posemamba_live.sinks.display import display_available
 from posemamba_live.sources import Source, open_source
+from posemamba_live.sources.base import without_password
 from posemamba_live.stats import RunStats
 
 if TYPE_CHECKING:
@@ -267,6 +268,8 @@ def _lifters(
     live = source.live or options.realtime
     if options.delay and not live:
         logger.warning("--delay is for live sources; a file is lifted with whole windows")
+    if checkpoint.meta.input_kind == "stream" and options.mode is not ModeName.BALANCED:
+        logger.warning("--mode is for window weights; these do the same work in each")
     try:
         make = lifter_factory(
             checkpoint,
@@ -361,9 +364,14 @@ def _outputs(
         "smooth": options.smooth,
         "people": options.people,
         "subject": options.subject.value,
-        "command_line": shlex.join(("posemamba-live", *options.command_line)),
+        "command_line": shlex.join(("posemamba-live", *map(_shown, options.command_line))),
     }
     return Outputs(options.exports, options.record, open_recorder, meta, options.overwrite)
+
+
+def _shown(word: str) -> str:
+    """A word of the command line as it may be kept in files that people pass on."""
+    return without_password(word) if "://" in word else word
 
 
 def _open_window(options: Options) -> Viewer:

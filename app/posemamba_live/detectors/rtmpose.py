@@ -92,6 +92,11 @@ def _person_detector(name: str, settings: DetectorSettings) -> PersonDetector | 
                 f"--people {settings.people} needs a person detector",
                 hint="--person-model FILE instead of --person-model none",
             )
+        if settings.detect_every:
+            raise UsageError(
+                f"--detect-every {settings.detect_every} needs a person detector",
+                hint="leave it out, or --person-model FILE instead of --person-model none",
+            )
         return None
     if settings.person_model is not None:
         path = Path(settings.person_model)
