@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 from pathlib import Path
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 from posemamba.checkpoint import Checkpoint, CheckpointMeta, load_checkpoint, save_checkpoint
 from posemamba.model import PoseMamba, PoseMambaConfig
-from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS
+from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS, MIRROR
 from posemamba.training import benchmark_sets, clips, h36m_cameras
 from posemamba.training.benchmark_sets import BenchmarkError, evaluate_sequences
 from posemamba.training.evaluate import (
@@ -31,6 +32,8 @@ from posemamba.training.metrics import procrustes
 from posemamba.training.motion import load_motion
 from posemamba.training.synth import SynthConfig, evaluation_windows
 from posemamba_live.network import Network
+from posemamba_live.stream_lifter import StreamLifter
+from posemamba_live.types import Pose2D
 
 DEMO_VIDEOS = Path(__file__).resolve().parent.parent / "demo_videos"
 
@@ -298,6 +301,17 @@ def test_scale_is_forgiven_by_n_mpjpe_only(h36m_files: tuple[Path, Path]) -> Non
     assert scores["average"].n_mpjpe == pytest.approx(0.0, abs=1e-3)
 
 
+def test_every_frame_has_a_scale_of_its_own(h36m_files: tuple[Path, Path]) -> None:
+    sequences = benchmark_sets.read_h36m(*h36m_files)
+
+    def breathing(s: benchmark_sets.Sequence, rows: np.ndarray) -> np.ndarray:
+        return (0.8 + 0.01 * rows)[..., None, None] * s.truth[rows]
+
+    scores = evaluate_sequences(sequences, breathing, length=27)
+    assert scores["average"].mpjpe > 10.0
+    assert scores["average"].n_mpjpe == pytest.approx(0.0, abs=1e-3)
+
+
 def test_windows_of_the_protocols() -> None:
     def bounds(*args: int, drop_rest: bool) -> list[tuple[int, int]]:
         return [(w[0], w[-1]) for w in benchmark_sets.windows(*args, drop_rest)]
@@ -402,6 +416,47 @@ def test_our_weights_run_through_both_benchmarks(
     result = CliRunner().invoke(app, ["h36m", "--weights", str(weights)])
     assert result.exit_code == 2
     assert "--pickle" in result.output
+
+
+def test_a_window_that_the_weights_do_not_take(
+    h36m_files: tuple[Path, Path], weights: Path
+) -> None:
+    command = ["h36m", "--positions", str(h36m_files[0]), "--keypoints", str(h36m_files[1])]
+    result = CliRunner().invoke(app, [*command, "--weights", str(weights), "--frames", "16"])
+    assert result.exit_code == 2
+    assert "1 to 15" in result.output
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_causal_weights_are_scored_as_the_application_lifts(
+    h36m_files: tuple[Path, Path], flip: bool
+) -> None:
+    torch.manual_seed(2)
+    config = PoseMambaConfig(dim=16, depth=1, frames=9, in_channels=5, causal=True)
+    meta = CheckpointMeta("causal", config, "stream", "body_height")
+    checkpoint = Checkpoint(PoseMamba(config).eval().requires_grad_(False), meta)
+    sequence = benchmark_sets.read_h36m(*h36m_files)[0]
+    rows = np.arange(20)[None]
+    lifted = benchmark_predictor(checkpoint, flip, 1.7)(sequence, rows)
+    assert sequence.focal is not None
+    fov = math.degrees(2 * math.atan(0.5 * max(sequence.image_size) / sequence.focal))
+
+    def application(mirror: bool) -> np.ndarray:
+        keypoints, scores, order = sequence.keypoints, sequence.scores, list(MIRROR)
+        if mirror:
+            keypoints, scores = keypoints[:, order].copy(), scores[:, order]
+            keypoints[..., 0] = sequence.image_size[0] - keypoints[..., 0]
+        lifter = StreamLifter(checkpoint, fov_deg=fov)
+        poses = [
+            Pose2D(t, 0.02 * t, 0, keypoints[t], scores[t], sequence.image_size) for t in range(20)
+        ]
+        joints = np.stack([lifter.push(pose)[0].joints for pose in poses])
+        return reflected(joints) if mirror else joints
+
+    expected = application(False)
+    if flip:
+        expected = 0.5 * (expected + application(True))
+    np.testing.assert_allclose(lifted[0], 1700.0 * expected, atol=0.1)
 
 
 def test_h36m_can_be_trained_on(h36m_files: tuple[Path, Path], tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ class Network:
         frames: int | None = None,
         runtime: LifterRuntime | None = None,
     ) -> None:
+        if checkpoint.meta.input_kind not in ("rays", "image"):
+            raise ValueError(f"{checkpoint.meta.name} does not take windows")
         built_for = checkpoint.meta.frames
         self.frames = built_for if frames is None else frames
         if not 1 <= self.frames <= built_for:

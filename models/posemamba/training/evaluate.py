@@ -181,15 +181,15 @@ def lift(checkpoint: Checkpoint, windows: Batch) -> Float:
         return predict(checkpoint.model, windows.inputs[..., :channels])
     turn = windows.rotation[:, None].swapaxes(-1, -2)
     if checkpoint.meta.input_kind == "stream":
-        stream = RayStream(checkpoint.meta.fov_deg)
-        views = [
-            stream.update(windows.keypoints[:, t], windows.scores[:, t], windows.image_size, step)
-            for t, step in enumerate([1.0 / windows.fps] * windows.keypoints.shape[1])
-        ]
-        inputs = np.concatenate([view.inputs for view in views], 1)
-        answers = predict(checkpoint.model, inputs[..., :channels])
-        camera = [view.to_camera(answers[:, t : t + 1]) for t, view in enumerate(views)]
-        return np.asarray(np.concatenate(camera, 1) @ turn, np.float32)
+        camera = lift_causally(
+            checkpoint,
+            windows.keypoints,
+            windows.scores,
+            windows.image_size,
+            1.0 / windows.fps,
+            checkpoint.meta.fov_deg,
+        )
+        return np.asarray(camera @ turn, np.float32)
     # Weights with other inputs or outputs: the application knows how to translate them.
     from posemamba_live.network import Network
 
@@ -201,6 +201,35 @@ def lift(checkpoint: Checkpoint, windows: Batch) -> Float:
             own = slice(row, row + 1)
             out[own] = network(windows.keypoints[own], windows.scores[own], (width, height))
     return np.asarray(out @ turn, np.float32)
+
+
+def lift_causally(
+    checkpoint: Checkpoint,
+    keypoints: Float,
+    scores: Float,
+    image_size: NDArray[Any] | tuple[int, int],
+    elapsed: NDArray[Any] | float,
+    fov_deg: float,
+) -> Float:
+    """What a causal network answers frame by frame, knowing nothing before each window.
+
+    Args:
+        keypoints, scores: (n, T, 17, 2) pixels, (n, T, 17).
+        image_size: (2,) or (n, 2) W, H.
+        elapsed: () or (n,) seconds from frame to frame.
+
+    Returns:
+        (n, T, 17, 3) root-relative, camera axes, body heights.
+    """
+    stream = RayStream(fov_deg)
+    views = [
+        stream.update(keypoints[:, t], scores[:, t], image_size, elapsed)
+        for t in range(keypoints.shape[1])
+    ]
+    inputs = np.concatenate([view.inputs for view in views], 1)
+    answers = predict(checkpoint.model, inputs[..., : checkpoint.meta.config.in_channels])
+    camera = [view.to_camera(answers[:, t : t + 1]) for t, view in enumerate(views)]
+    return root_relative(np.concatenate(camera, 1))
 
 
 def mirrored(windows: Batch) -> Batch:
@@ -394,6 +423,10 @@ def mpi_motion(
         _fail(str(error))
 
 
+_BENCHMARK_STEP_S: Final = 0.02
+"""Human3.6M has 50 frames a second, and so have most sequences of MPI-INF-3DHP."""
+
+
 def benchmark_predictor(
     checkpoint: Checkpoint, flip: bool, height: float
 ) -> benchmark_sets.Predict:
@@ -417,8 +450,20 @@ def benchmark_predictor(
         fov = checkpoint.meta.fov_deg
         if sequence.focal is not None:
             fov = math.degrees(2 * math.atan(0.5 * max(sequence.image_size) / sequence.focal))
-        network = Network(checkpoint, fov_deg=fov, mirrored=flip)
-        out = network(sequence.keypoints[rows], sequence.scores[rows], sequence.image_size)
+        keypoints, scores = sequence.keypoints[rows], sequence.scores[rows]
+        size = sequence.image_size
+        if checkpoint.meta.input_kind == "stream":
+
+            def causal(points: Float, trust: Float) -> Float:
+                return lift_causally(checkpoint, points, trust, size, _BENCHMARK_STEP_S, fov)
+
+            out = causal(keypoints, scores)
+            if flip:
+                other = keypoints[:, :, list(MIRROR)].copy()
+                other[..., 0] = size[0] - other[..., 0]
+                out = 0.5 * (out + reflected(causal(other, scores[:, :, list(MIRROR)])))
+        else:
+            out = Network(checkpoint, fov_deg=fov, mirrored=flip)(keypoints, scores, size)
         return np.asarray(1000.0 * height * out)
 
     def either(sequence: Sequence, rows: NDArray[np.int64]) -> Float:
@@ -438,6 +483,11 @@ def _benchmark(
     json_file: Path | None,
 ) -> None:
     length = frames or checkpoint.meta.frames
+    if checkpoint.meta.input_kind != "stream" and length > checkpoint.meta.frames:
+        raise typer.BadParameter(
+            f"--frames {length}: {checkpoint.meta.name} takes windows of 1 to "
+            f"{checkpoint.meta.frames} frames"
+        )
     predictor = benchmark_predictor(checkpoint, flip, height)
     scores = benchmark_sets.evaluate_sequences(sequences, predictor, length, drop_rest=drop_rest)
     rows = {name: asdict(own) for name, own in scores.items()}
