@@ -107,6 +107,32 @@ def test_phone_videos_come_upright(tmp_path, clockwise, turn):
             np.testing.assert_array_equal(frame.image, expected)
 
 
+def test_matroska_names_the_finest_step_of_a_varying_rate(tmp_path, caplog):
+    path = tmp_path / "conference.mkv"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30.0, (320, 180))
+    for index in range(60):
+        writer.write(numbered(index, (320, 180)))
+    writer.release()
+    with open_source(str(path)) as source:
+        assert source.fps == 30.0
+    content = bytearray(path.read_bytes())
+    duration = content.index(b"\x23\xe3\x83") + 4  # the track's DefaultDuration, nanoseconds
+    length = content[duration - 1] & 0x7F
+    assert int.from_bytes(content[duration : duration + length], "big") == 33_333_333
+    content[duration : duration + length] = (8_333_333).to_bytes(length, "big")
+    path.write_bytes(content)
+    with open_source(str(path)) as source:
+        assert source.fps == pytest.approx(30.0, rel=0.02)
+        assert source.frame_count == pytest.approx(60, abs=2)
+        frames = list(source)
+    assert [number(frame.image) for frame in frames] == list(range(60))
+    assert not caplog.records
+    path.write_bytes(content[: len(content) // 2])
+    with open_source(str(path)) as source:
+        assert 20 < len(list(source)) < 40
+    assert "could be decoded" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("aspect", "clockwise", "size"),
     [

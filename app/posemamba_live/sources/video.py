@@ -40,6 +40,11 @@ _MAX_FAILURES: Final = 2000
 _NO_CLOCK_MS: Final = 1e12
 """Raw streams report times beyond this (an unset 64-bit time stamp)."""
 _EPSILON: Final = 1e-4
+_EBML: Final = b"\x1a\x45\xdf\xa3"
+"""How Matroska and WebM begin (RFC 8794, 11.2.1)."""
+_MEASURED_FRAMES: Final = 60
+_EVEN_SLOW_S: Final = 0.5
+"""Seconds for which the last picture of a recording may stand."""
 
 
 class VideoFile(Source):
@@ -77,10 +82,14 @@ class VideoFile(Source):
         width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self.size = square_size(self._capture, (width, height))
-        self._fps = self._capture.get(cv2.CAP_PROP_FPS)
-        if not plausible_fps(self._fps):
-            self._fps = _measured_fps(location)
+        nominal = self._capture.get(cv2.CAP_PROP_FPS)
+        self._fps = _true_fps(location, nominal)
         self._promised = self._frames_promised()
+        self._seconds: float | None = None
+        """How long it lasts, where the promise is but this times a rate."""
+        if self._promised is not None and plausible_fps(nominal) and self._fps != nominal:
+            self._seconds = self._promised / nominal
+            self._promised = round(self._seconds * self._fps)
         self.frame_count = self._frames_wanted()
 
     @property
@@ -116,7 +125,7 @@ class VideoFile(Source):
                     index += 1
             grabbed = self._capture.grab()
         if complete:
-            self._report_damage(index)
+            self._report_damage(index, clock.last)
         if not delivered:
             raise SourceError(
                 f"{self.name} has no frames in the part asked for",
@@ -147,12 +156,15 @@ class VideoFile(Source):
             return True
         return index >= self._promised or failures > min(self._promised - index, _MAX_FAILURES)
 
-    def _report_damage(self, decoded: int) -> None:
+    def _report_damage(self, decoded: int, last: float) -> None:
         missing = (self._promised or decoded) - decoded
+        if self._seconds is not None and last > 0.98 * self._seconds - _EVEN_SLOW_S:
+            return  # nothing is missing at the end of a file whose rate varies
         # Where the count is duration times rate, it may be off by a little.
         if missing > max(2, decoded // 100):
             logger.warning(
-                "%s promised %d frames, %d could be decoded: the file is damaged or cut short",
+                "%s promised %d frames, %d could be decoded: the file is damaged, cut short, or "
+                "trimmed without encoding it anew",
                 self.name, self._promised, decoded,
             )  # fmt: skip
 
@@ -275,13 +287,34 @@ def _is_mp4_without_index(path: Path) -> bool:
     return kinds[:1] == [b"ftyp"] and b"moov" not in kinds
 
 
-def _measured_fps(location: Path | str) -> float:
-    """Median rate of the first frames, for containers that name none."""
-    capture = _open(location)
-    times: list[float] = []
-    while len(times) < 30 and capture.grab():
-        times.append(capture.get(cv2.CAP_PROP_POS_MSEC))
-    capture.release()
-    steps = np.diff(times)
+def _true_fps(location: Path | str, nominal: float) -> float:
+    """The mean rate of a file whose container names `nominal`.
+
+    Matroska and WebM name the finest step of a rate that varies: screen recordings and
+    conferences of 20 pictures a second there have 60 or 120.
+    """
+    if plausible_fps(nominal):
+        if not isinstance(location, Path) or not _is_matroska(location):
+            return nominal
+        times = _first_times(location)
+        span = (times[-1] - times[0]) / 1000.0 if len(times) > 1 else 0.0
+        mean = (len(times) - 1) / span if span > 0 else nominal
+        return mean if plausible_fps(mean) and abs(mean / nominal - 1.0) > 0.05 else nominal
+    steps = np.diff(_first_times(location))
     step = float(np.median(steps)) if len(steps) else 0.0
     return 1000.0 / step if step > 0 and plausible_fps(1000.0 / step) else DEFAULT_FPS
+
+
+def _is_matroska(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_EBML)) == _EBML
+
+
+def _first_times(location: Path | str) -> list[float]:
+    """Time stamps of the first frames, milliseconds."""
+    capture = _open(location)
+    times: list[float] = []
+    while len(times) < _MEASURED_FRAMES and capture.grab():
+        times.append(capture.get(cv2.CAP_PROP_POS_MSEC))
+    capture.release()
+    return times
