@@ -494,7 +494,12 @@ def test_existing_outputs_are_replaced_when_told(
 
 @pytest.mark.skipif(os.name == "nt", reason="signals to other processes are a POSIX affair")
 @pytest.mark.parametrize(
-    ("number", "more"), [(signal.SIGINT, []), (signal.SIGTERM, ["--delay", "3"])]
+    ("number", "more"),
+    [
+        (signal.SIGINT, []),
+        (signal.SIGTERM, ["--delay", "3"]),
+        (getattr(signal, "SIGHUP", signal.SIGTERM), []),
+    ],
 )
 def test_interrupted_runs_leave_complete_files(
     number: signal.Signals, more: list[str], walk_clip: Path, tiny_weights: Path, tmp_path: Path

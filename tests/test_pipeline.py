@@ -441,6 +441,32 @@ def test_closing_the_window_ends_the_run_with_its_files(
     assert result.frames >= 10
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_a_window_that_fails_takes_nothing_with_it(
+    live: bool,
+    file_lifter: Callable[[], Lifter],
+    live_lifter: Callable[[], Lifter],
+    tmp_path: Path,
+) -> None:
+    class Broken(FakeWindow):
+        def poll(self) -> bool:
+            if len(self.shown) >= 10:
+                raise ValueError("negative dimensions are not allowed")
+            return True
+
+    tape = Tape()
+    out = outputs(tmp_path, tape)
+    film = Camera(100_000) if live else Film(100_000)
+    make = live_lifter if live else file_lifter
+    result, _ = run(
+        LiveSource(lambda: film) if live else film, Finder(), make, out, window=Broken({})
+    )
+    assert [str(error) for error in result.errors] == ["negative dimensions are not allowed"]
+    assert not result.interrupted
+    assert len(rows(tmp_path)) >= 10
+    assert tape.closed == 1
+
+
 def test_pause_holds_the_live_picture_while_work_goes_on(
     live_lifter: Callable[[], Lifter], tmp_path: Path
 ) -> None:

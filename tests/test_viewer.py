@@ -446,6 +446,32 @@ def test_a_resized_window_is_laid_out_anew(
     assert where(scene(shown), person_colors(0).left).sum() > 800
 
 
+@pytest.mark.parametrize("small", [(300, 1), (300, 2), (300, 17), (17, 300), (1, 1)])
+def test_a_window_without_room_waits_for_some(
+    viewer: Viewer,
+    clip: Clip,
+    xdo: Callable[..., None],
+    tmp_path: Path,
+    small: tuple[int, int],
+) -> None:
+    def resize(width: int, height: int) -> None:
+        xdo("search", "--name", "test window", "windowsize", width, height)
+        for _ in range(10):
+            viewer.show(clip.frame(60), [clip.pose(60)], HudInfo())
+            assert viewer.poll()
+            time.sleep(0.02)
+
+    resize(*small)
+    assert viewer._size() == small
+    if min(small) < 16:
+        with pytest.raises(SinkError, match="minimised"):
+            viewer.screenshot(tmp_path / "small.png")
+        assert not (tmp_path / "small.png").exists()
+    resize(901, 500)
+    refresh(viewer)
+    assert where(scene(picture(viewer, tmp_path)), person_colors(0).left).sum() > 800
+
+
 def test_memory_does_not_grow(viewer: Viewer, clip: Clip) -> None:
     def resident_mb() -> float:
         pages = int(Path("/proc/self/statm").read_text().split()[1])

@@ -190,7 +190,8 @@ class Run:
     def run(self, report: Callable[[Run], None] = lambda run: None) -> RunResult:
         """Work until the source ends or `stop`, then write the files.
 
-        Ctrl-C and SIGTERM are taken as `interrupt` meanwhile.
+        Ctrl-C, SIGTERM and a terminal that is closed are taken as `interrupt` meanwhile. A window
+        or a `report` that fails ends the run like any stage that does: in its result.
 
         Args:
             report: called several times a second with this object.
@@ -203,11 +204,14 @@ class Run:
                 while any(thread.is_alive() for thread in threads) or self._screen.waiting:
                     self._tick()
                     report(self)
+                report(self)
+            except Exception as error:  # of the window or the terminal: the files come first
+                logger.debug("watching failed", exc_info=error)
+                self._errors.append(error)
             finally:
                 self._leave_source()
                 for thread in threads:
                     thread.join()
-            report(self)
             self._outputs.stop_recording()
             if self._outputs.exports:
                 self._outputs.export(self._solve)
@@ -442,7 +446,7 @@ class Run:
 
 @contextmanager
 def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call `interrupt`; a third one gives up at once.
+    """Ctrl-C, SIGTERM and SIGHUP call `interrupt`; a third one gives up at once.
 
     Handlers belong to the main thread; in any other one nothing is changed.
     """
@@ -458,7 +462,14 @@ def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
             raise KeyboardInterrupt
         interrupt()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    # What there is of these depends on the platform; nohup has SIGHUP ignored, and means it.
+    numbers = [
+        number
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+        if (number := getattr(signal, name, None)) is not None
+        and signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

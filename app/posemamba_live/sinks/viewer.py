@@ -60,6 +60,8 @@ _PANEL_DEPTH: Final = 0.1
 _SCREENSHOT_SAMPLES: Final = 8
 """Pictures averaged for a screenshot: Open3D captures without anti-aliasing."""
 
+_LEAST_SIZE: Final = 16
+"""Pixels: a window that is narrower or lower shows nothing and is not drawn."""
 _CLICK_PIXELS: Final = 4.0
 """Movement of the mouse up to which a press and release is a click and not a drag."""
 
@@ -199,7 +201,7 @@ class Viewer:
             self._notice, self._dirty = "", True
         if self._size() != self._drawn_size:
             self._dirty = True
-        if self._dirty and now >= self._next_draw:
+        if self._dirty and now >= self._next_draw and self._drawable:
             self._draw()
         open_ = bool(self._window.poll_events())
         return open_ and not self._quit
@@ -229,8 +231,10 @@ class Viewer:
         """Write the window as a PNG or JPEG file, anti-aliased.
 
         Raises:
-            SinkError: the file cannot be written.
+            SinkError: the file cannot be written, or the window is minimised.
         """
+        if not self._drawable:
+            raise SinkError(f"cannot write {path}", why="the window is minimised", hint="show it")
         self._update_meshes()
         total: Array | None = None
         for i in range(_SCREENSHOT_SAMPLES):
@@ -413,6 +417,11 @@ class Viewer:
             for i, joint in enumerate(TRAIL_JOINTS):
                 ribbons.append(trail_mesh(points[:, i], colors.joint(joint), eye))
         return ribbons
+
+    @property
+    def _drawable(self) -> bool:
+        """Whether there is something to draw on: minimised windows have no size on Windows."""
+        return min(self._size()) >= _LEAST_SIZE
 
     def _size(self) -> tuple[int, int]:
         """(W, H) of the drawing area in pixels, which differ from screen units on some displays."""
