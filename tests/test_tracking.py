@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 
@@ -270,3 +271,35 @@ def test_frames_are_undecided_only_while_a_gap_may_close(make_track: MakeTrack) 
         filler.push(i, i / FPS, [])
         waits.append(filler.first_undecided(i, i / FPS))
     assert waits == [5] * 7 + [None] * 3
+
+
+@pytest.mark.parametrize(("fps", "length"), [(12, 3), (20, 5), (24, 6), (60, 15)])
+def test_a_gap_of_just_a_quarter_second_is_undecided_till_it_is_filled(
+    fps: int, length: int
+) -> None:
+    """Whatever the rounding of times says: frames that were given up are not filled later."""
+
+    def seen(index: int) -> Pose2D:
+        flat = np.zeros((17, 2), np.float32)
+        return Pose2D(index, index / fps, 0, flat, np.ones(17, np.float32), (640, 360))
+
+    for start in range(100):
+        filler = GapFiller()
+        filler.push(start, start / fps, [seen(start)])
+        gap = range(start + 1, start + 1 + length)
+        for i in gap:
+            filler.push(i, i / fps, [])
+            assert filler.first_undecided(i, i / fps) == start + 1
+        filled = filler.push(gap.stop, gap.stop / fps, [seen(gap.stop)])
+        assert [pose.frame_index for pose in filled] == [*gap, gap.stop]
+
+
+def test_frames_that_were_given_up_stay_empty(make_track: MakeTrack) -> None:
+    """One long step between frames, as variable frame rates have it."""
+    first, second, *_ = make_track(5)
+    filler = GapFiller()
+    filler.push(0, 0.0, [first])
+    filler.push(1, 0.3, [])
+    assert filler.first_undecided(1, 0.3) is None
+    again = dataclasses.replace(second, frame_index=2, timestamp=0.4)
+    assert filler.push(2, 0.4, [again]) == [again]

@@ -10,7 +10,7 @@ from posemamba_live.batching import Lifting, together
 from posemamba_live.lifter import Lifter
 from posemamba_live.tracking import GapFiller
 from posemamba_live.types import Frame, LiftedPose, Pose2D
-from posemamba_live.window import MAX_GAP_S
+from posemamba_live.window import bridged
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class PeopleLifter:
             news.setdefault(pose.person_id, []).append(pose)
         works = [self._people[person_id].pushing(own) for person_id, own in news.items()]
         for person_id, person in list(self._people.items()):
-            if person_id not in news and timestamp - person.seen_at > MAX_GAP_S:
+            if person_id not in news and not bridged(timestamp - person.seen_at):
                 del self._people[person_id]
                 works.append(person.lifter.flushing())
         return [lifted for done in together(works) for lifted in done]

@@ -22,7 +22,7 @@ from scipy.optimize import linear_sum_assignment
 
 from posemamba_live.motion import Motion, person_size
 from posemamba_live.types import Detection, Expected, FloatArray, Frame, Pose2D
-from posemamba_live.window import MAX_GAP_S, interpolate
+from posemamba_live.window import bridged, interpolate
 
 REENTRY_S: Final = 1.0
 """Seconds for which a lost person's place, and identity, is kept."""
@@ -355,7 +355,7 @@ class GapFiller:
             out.append(pose)
             self._last[pose.person_id] = pose
         self._frames.append((frame_index, timestamp))
-        while timestamp - self._frames[0][1] > MAX_GAP_S:
+        while not bridged(timestamp - self._frames[0][1]):
             self._frames.pop(0)
         self._last = {
             person_id: pose
@@ -370,7 +370,7 @@ class GapFiller:
             (
                 pose.frame_index + 1
                 for pose in self._last.values()
-                if pose.frame_index < frame_index and timestamp - pose.timestamp <= MAX_GAP_S
+                if pose.frame_index < frame_index and bridged(timestamp - pose.timestamp)
             ),
             default=None,
         )
@@ -380,7 +380,10 @@ class GapFiller:
         # Frames that left the list are too long ago: the first one missing must be there.
         if not missing or len(missing) != pose.frame_index - last.frame_index - 1:
             return []
-        if pose.timestamp - missing[0][1] > MAX_GAP_S + 1e-6:
+        # The second is what `first_undecided` went by: frames that were given up stay empty.
+        if not (
+            bridged(pose.timestamp - missing[0][1]) and bridged(missing[-1][1] - last.timestamp)
+        ):
             return []
         return [
             interpolate(last, pose, index, timestamp, score_factor=_FILLED_SCORE)

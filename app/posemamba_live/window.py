@@ -20,13 +20,20 @@ MAX_GAP_S: Final = 0.25
 """Seconds without a pose that a window bridges; a longer gap begins a new window."""
 
 
+def bridged(seconds: float) -> bool:
+    """Whether somebody who was not seen for so long is taken to have been there. Times of frames
+    are no exact multiples of anything, and everybody who asks has to get the same answer."""
+    return seconds <= MAX_GAP_S + 1e-6
+
+
 def breaks_track(previous: Pose2D, current: Pose2D) -> bool:
     """Whether `current` cannot share a window with the pose before it."""
     step = current.timestamp - previous.timestamp
     return (
         current.person_id != previous.person_id
         or current.image_size != previous.image_size
-        or not 0.0 <= step <= MAX_GAP_S + 1e-6
+        or step < 0.0
+        or not bridged(step)
     )
 
 
