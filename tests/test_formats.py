@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -583,6 +584,84 @@ def test_one_pose_is_enough(suffix: str, take: Take, tmp_path: Path) -> None:
     assert path.stat().st_size > 100
     if suffix == ".bvh":
         assert "Frames: 1\n" in path.read_text()
+
+
+def at(pose: Pose3D, seconds: float) -> Pose3D:
+    return replace(pose, pose2d=replace(pose.pose2d, timestamp=seconds))
+
+
+@pytest.mark.parametrize("suffix", [".trc", ".mot", ".bvh", ".c3d"])
+@pytest.mark.parametrize("where", ["before", "after", "both", "only"])
+def test_a_glimpse_off_the_grid(suffix: str, where: str, take: Take, tmp_path: Path) -> None:
+    """Somebody is seen in one frame, long before or after all others, at a time between rows."""
+    steady = [at(take.poses[i], 2.0 + i / 30.0 + 0.012 * (i % 3)) for i in range(40)]
+    before, after = at(take.poses[0], 1.0137), at(take.poses[39], 4.5173)
+    poses = {
+        "before": [before, *steady],
+        "after": [*steady, after],
+        "both": [before, *steady, after],
+        "only": [before, after],
+    }[where]
+    (motion,) = Take(poses, {"fps": 30.0, "image_size": [640, 360]}).motions()
+    assert motion.seen[0]
+    assert motion.seen[-1]
+    if where != "only":
+        assert 25 < motion.seen.sum() <= 41
+        others = np.abs(motion.joints[motion.seen][:, None] - [p.joints_world for p in steady])
+        assert others.mean((2, 3)).min(1).max() < 0.02
+    (path,) = export(tmp_path / f"a{suffix}", poses)
+    if suffix == ".trc":
+        _, table = read_trc(path)
+        assert table.iloc[[0, -1]].notna().all(axis=None)
+    elif suffix == ".bvh":
+        lines = path.read_text().splitlines()
+        turns = np.array([line.split()[3:] for line in lines[lines.index("MOTION") + 3 :]], float)
+        steps = np.abs((np.diff(turns, axis=0) + 180.0) % 360.0 - 180.0)
+        assert not len(steps) or steps.max() < 60.0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file-size limits are a POSIX affair")
+@pytest.mark.parametrize("suffix", list(FORMATS))
+def test_a_full_disk_leaves_the_old_file(suffix: str, take: Take, tmp_path: Path) -> None:
+    import resource
+
+    path = tmp_path / f"a{suffix}"
+    path.write_text("old")
+    exporter = create_exporter(path, overwrite=True, meta={"fps": 30.0, "image_size": [640, 360]})
+    for pose in take.poses:
+        exporter.add(pose)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, limits[1]))
+    try:
+        with pytest.raises(SinkError, match="disk has room"):
+            exporter.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["WALK.C3D", "12:30.c3d", "Größe 体.c3d", "A.TRC", "A.Glb"])
+def test_names_that_libraries_trip_over(name: str, take: Take, tmp_path: Path) -> None:
+    (path,) = export(tmp_path / name, take.poses[:30])
+    assert path.stat().st_size > 1000
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_one_persons_failure_spares_the_others(
+    two_people: list[Pose3D], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = FORMATS[".bvh"].write
+
+    def failing(path: Path, take: Take) -> None:
+        if 0 in take.people:
+            raise IndexError("out of bounds")
+        write(path, take)
+
+    monkeypatch.setitem(FORMATS, ".bvh", replace(FORMATS[".bvh"], write=failing))
+    with pytest.raises(IndexError):
+        export(tmp_path / "a.bvh", two_people)
+    assert [path.name for path in tmp_path.iterdir()] == ["a_person4.bvh"]
 
 
 @pytest.mark.parametrize("suffix", list(FORMATS))

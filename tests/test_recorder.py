@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -160,6 +161,19 @@ def test_frames_of_another_size_are_fitted(tmp_path: Path) -> None:
     assert len(frames) == 2
     assert frames[1][270, 20].mean() < 60  # bars beside the upright picture
     assert frames[1][270, 360].mean() > 180
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no colons in names")
+def test_a_time_of_day_in_the_name(
+    tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("12:30.mp4")  # which FFmpeg takes for a protocol
+    with Recorder(path, fps=FPS, image_size=(64, 48)) as recorder:
+        recorder.write(frame(0, flat(200)), [])
+    assert [file.name for file in tmp_path.iterdir()] == ["12:30.mp4"]
+    frames, _ = read(path.absolute())
+    assert len(frames) == 1
 
 
 def test_without_frames_there_is_no_file(tmp_path: Path, codec: str) -> None:

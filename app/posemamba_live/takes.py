@@ -188,7 +188,14 @@ def _motion(person: int, poses: Sequence[Pose3D], rate: float) -> Motion:
     out = (1.0 - share) * joints[before] + share * joints[after]
     lost = (gap > MAX_GAP_S + 0.5 / rate) & (share[:, 0, 0] > 0.0) & (share[:, 0, 0] < 1.0)
     out[lost] = np.nan
-    return Motion(person, rate, first, out)
+    if lost.all():  # glimpses only: one of them, in the row that is nearest to it
+        glimpse, row = np.unravel_index(
+            np.abs(wanted - times[:, None]).argmin(), (len(times), len(out))
+        )
+        lost[row], out[row] = False, joints[glimpse]
+    # Off the grid, the first or last pose may be alone beyond a long gap, between two rows.
+    kept = np.flatnonzero(~lost)
+    return Motion(person, rate, first + int(kept[0]), out[kept[0] : kept[-1] + 1])
 
 
 def _grid(times: Array, rate: float) -> NDArray[np.int64] | None:

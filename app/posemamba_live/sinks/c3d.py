@@ -7,9 +7,13 @@ the format has it: residual -1. Several people are in one file, with labels like
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import shutil
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
 import numpy as np
 
@@ -66,4 +70,23 @@ def write_c3d(path: Path, take: Take) -> None:
             field = file["parameters"]["TRIAL"][f"ACTUAL_{name}_FIELD"]
             field["type"], field["value"] = _INTEGER, words.astype(int)
         logger.warning("%s: some programs read no more than %d frames", take.name, _MAX_FRAME)
-    file.write(str(path))
+    _write(file, path, least=512 + 16 * points.shape[1] * frames)
+
+
+def _write(file: Any, path: Path, least: int) -> None:
+    """Let ezc3d write, which adds `.c3d` to a name that ends in `.C3D`, knows no names beyond
+    Windows' code page, and does not tell when the disk is full.
+
+    Args:
+        file: an ezc3d.c3d.
+        least: bytes that a whole file has at least: one block of header, and the points.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    with TemporaryDirectory(prefix="posemamba-") as folder:
+        plain = Path(folder) / "take.c3d"
+        file.write(str(plain))
+        if plain.stat().st_size < least:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        shutil.copyfile(plain, path)

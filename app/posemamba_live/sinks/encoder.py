@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 import subprocess
 import tempfile
@@ -169,7 +170,9 @@ class OpenCvEncoder:
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
         self._path = path
         fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-        self._writer = cv2.VideoWriter(str(path), cv2.CAP_ANY, fourcc, fps, size)
+        # An absolute path cannot be taken for one of FFmpeg's protocols ("12:30.mp4").
+        self._file = os.path.abspath(path)
+        self._writer = cv2.VideoWriter(self._file, cv2.CAP_ANY, fourcc, fps, size)
         if not self._writer.isOpened():
             raise SinkError(
                 f"cannot record to {path}",
@@ -183,7 +186,7 @@ class OpenCvEncoder:
     def close(self) -> None:
         self._writer.release()
         # OpenCV does not tell when the disk is full; a file without its index cannot be opened.
-        written = cv2.VideoCapture(str(self._path))
+        written = cv2.VideoCapture(self._file)
         playable = written.isOpened()
         written.release()
         if not playable:

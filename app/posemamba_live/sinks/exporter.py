@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,11 @@ class FileExporter:
             self._write(self._path, poses)
             return
         people = Take(poses, self._meta).people or {0: []}
-        for number, (person, own) in enumerate(people.items()):
-            self._write(self._beside(person) if number else self._path, own)
+        # A stack works from its top, and to its bottom whatever fails: it raises at the end.
+        with ExitStack() as stack:
+            for number, (person, own) in reversed(list(enumerate(people.items()))):
+                path = self._beside(person) if number else self._path
+                stack.callback(self._write, path, own)
 
     def _beside(self, person: int) -> Path:
         stem, suffix = self._path.stem, self._path.suffix
