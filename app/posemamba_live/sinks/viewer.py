@@ -199,9 +199,10 @@ class Viewer:
         now = time.monotonic()
         if self._notice and now >= self._notice_until:
             self._notice, self._dirty = "", True
-        if self._size() != self._drawn_size:
+        size = self._size()
+        if size != self._drawn_size:
             self._dirty = True
-        if self._dirty and now >= self._next_draw and self._drawable:
+        if self._dirty and now >= self._next_draw and _has_room(size):
             self._draw()
         open_ = bool(self._window.poll_events())
         return open_ and not self._quit
@@ -233,7 +234,7 @@ class Viewer:
         Raises:
             SinkError: the file cannot be written, or the window is minimised.
         """
-        if not self._drawable:
+        if not _has_room(self._size()):
             raise SinkError(f"cannot write {path}", why="the window is minimised", hint="show it")
         self._update_meshes()
         total: Array | None = None
@@ -418,11 +419,6 @@ class Viewer:
                 ribbons.append(trail_mesh(points[:, i], colors.joint(joint), eye))
         return ribbons
 
-    @property
-    def _drawable(self) -> bool:
-        """Whether there is something to draw on: minimised windows have no size on Windows."""
-        return min(self._size()) >= _LEAST_SIZE
-
     def _size(self) -> tuple[int, int]:
         """(W, H) of the drawing area in pixels, which differ from screen units on some displays."""
         view = self._window.get_view_control().convert_to_pinhole_camera_parameters()
@@ -594,6 +590,11 @@ class Viewer:
         if self._view is _View.CAMERA:
             self._view = _View.FRONT
         self._dirty = True
+
+
+def _has_room(size: tuple[int, int]) -> bool:
+    """Whether there is something to draw on: minimised windows have no size on Windows."""
+    return min(size) >= _LEAST_SIZE
 
 
 def _after(member: _Member) -> _Member:

@@ -234,14 +234,21 @@ def lift_causally(
 
 def mirrored(windows: Batch) -> Batch:
     """The same windows in a mirror: the keypoints and scores of the mirrored people."""
-    order = list(MIRROR)
-    keypoints = windows.keypoints[:, :, order].copy()
-    keypoints[..., 0] = windows.image_size[:, None, None, 0] - keypoints[..., 0]
-    scores = windows.scores[:, :, order]
+    width = windows.image_size[:, None, None, 0]
+    keypoints, scores = mirror_image(windows.keypoints, windows.scores, width)
     rays = ray_window(keypoints, scores, windows.image_size)
     return replace(
         windows, inputs=rays.inputs, keypoints=keypoints, scores=scores, rotation=rays.rotation
     )
+
+
+def mirror_image(keypoints: Float, scores: Float, width: NDArray[Any] | int) -> tuple[Float, Float]:
+    """Keypoints (n, T, 17, 2) and scores (n, T, 17) of the mirrored people in the mirrored
+    pictures, which are `width` pixels wide (or (n, 1, 1), each)."""
+    order = list(MIRROR)
+    flipped = keypoints[:, :, order].copy()
+    flipped[..., 0] = width - flipped[..., 0]
+    return flipped, scores[:, :, order]
 
 
 def reflected(joints: Float) -> Float:
@@ -459,9 +466,7 @@ def benchmark_predictor(
 
             out = causal(keypoints, scores)
             if flip:
-                other = keypoints[:, :, list(MIRROR)].copy()
-                other[..., 0] = size[0] - other[..., 0]
-                out = 0.5 * (out + reflected(causal(other, scores[:, :, list(MIRROR)])))
+                out = 0.5 * (out + reflected(causal(*mirror_image(keypoints, scores, size[0]))))
         else:
             out = Network(checkpoint, fov_deg=fov, mirrored=flip)(keypoints, scores, size)
         return np.asarray(1000.0 * height * out)
