@@ -508,9 +508,13 @@ def test_interrupted_runs_leave_complete_files(
         *PROGRAM, str(walk_clip), "--headless", "--export", "a.npz", "--record", "a.mp4",
         "--stats", "a.json", "--weights", str(tiny_weights), "--realtime", *more,
     ]  # fmt: skip
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
+    before = signal.signal(number, signal.SIG_DFL)  # tests under nohup would hand on its SIG_IGN
+    try:
+        process = subprocess.Popen(
+            command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+    finally:
+        signal.signal(number, before)
     deadline = time.monotonic() + 60.0
     while not list(tmp_path.glob(".a.*.mp4")):  # the recording has begun
         assert process.poll() is None
