@@ -415,9 +415,9 @@ def check_training(c: Context) -> str:
 
 def check_data(c: Context) -> str:
     """The trainer itself, which makes its windows beside: clips per second of whole steps."""
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT))
     try:
-        from motion_files import walking, write_motion
+        from tests.support.motion_files import walking, write_motion
 
         from posemamba.training.config import TrainConfig
         from posemamba.training.train import GPU_WORKERS, Trainer

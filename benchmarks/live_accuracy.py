@@ -21,11 +21,11 @@ import numpy as np
 from posemamba.checkpoint import load_checkpoint, shipped_weights
 from posemamba.training.metrics import score
 from posemamba_live.detectors import create_detector
-from posemamba_live.lifter_factory import MODES, lifter_factory
-from posemamba_live.network import use_threads
-from posemamba_live.scene import SceneTracker, solve_scene
+from posemamba_live.lifting.factory import MODES, lifter_factory
+from posemamba_live.lifting.network import use_threads
+from posemamba_live.scene.scene import SceneTracker, solve_scene
 from posemamba_live.sources import open_source
-from posemamba_live.tracking import Tracker
+from posemamba_live.tracking.people import Tracker
 from posemamba_live.types import LiftedPose, Pose2D
 
 HEIGHT_M = 1.70

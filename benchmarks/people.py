@@ -1,6 +1,6 @@
 """What a second person costs: finding, following and lifting two people against one.
 
-On the film of `tests/two_people.py`, in which two people cross, and on its clip of one,
+On the film of `tests/support/two_people.py`, in which two people cross, and on its clip of one,
 frame by frame in turns within one process: MediaPipe's landmarker as it is, for one person
 and for two, and the program's detector and tracker. Then the lifters, people one by one
 against all in one batch. Times are processor time of all threads, which other programs on
@@ -20,17 +20,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from posemamba.checkpoint import load_checkpoint
-from posemamba_live.batching import together
 from posemamba_live.detectors import DetectorSettings, Guided, create_detector
 from posemamba_live.detectors.mediapipe import MediaPipeDetector
-from posemamba_live.lifter import Lifter, LiveLifter
-from posemamba_live.network import Network, use_threads
-from posemamba_live.stream_lifter import StreamLifter
-from posemamba_live.tracking import Tracker
+from posemamba_live.lifting.batching import together
+from posemamba_live.lifting.causal import StreamLifter
+from posemamba_live.lifting.network import Network, use_threads
+from posemamba_live.lifting.window import Lifter, LiveLifter
+from posemamba_live.tracking.people import Tracker
 from posemamba_live.types import Frame, Pose2D
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from two_people import CROSSING, Actor, Scene, walks
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.support.two_people import CROSSING, Actor, Scene, walks
 
 ALONE = Scene([Actor(walks())], CROSSING.length)
 

@@ -20,9 +20,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT))
 
-from mjpeg_server import MjpegServer  # noqa: E402
+from tests.support.mjpeg_server import MjpegServer  # noqa: E402
 
 SETTLED_S = 60.0
 """By then caches are warm and the scene has settled."""

@@ -133,8 +133,8 @@ def main() -> None:
     url = camera.stdout.readline().strip()
 
     from posemamba_live import cli
-    from posemamba_live.assembly import Picture
-    from posemamba_live.pipeline import Run
+    from posemamba_live.run.assembly import Picture
+    from posemamba_live.run.pipeline import Run
 
     done: dict[float, float] = {}
     ages: list[float] = []

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from posemamba_live.angles import ANGLES, joint_angles
-from posemamba_live.armature import JOINT_NODES, NODES, forward_kinematics, rest_offsets
+from posemamba_live.takes.angles import ANGLES, joint_angles
+from posemamba_live.takes.armature import JOINT_NODES, NODES, forward_kinematics, rest_offsets
 
 Array = NDArray[np.float64]
 

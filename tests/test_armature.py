@@ -23,7 +23,7 @@ from posemamba.skeleton import (
     R_WRIST,
     THORAX,
 )
-from posemamba_live.armature import (
+from posemamba_live.takes.armature import (
     JOINT_NODES,
     NODE_INDEX,
     NODES,
@@ -33,7 +33,7 @@ from posemamba_live.armature import (
     forward_kinematics,
     rest_offsets,
 )
-from posemamba_live.rotations import angle_between
+from posemamba_live.takes.rotations import angle_between
 
 Array = NDArray[np.float64]
 
@@ -154,7 +154,7 @@ def test_an_upper_arm_turns_with_the_plane_of_its_elbow() -> None:
 
 def test_bones_come_back_exactly(truth: Array) -> None:
     """Real motion with constant bones: forward kinematics is within a tenth of a millimetre."""
-    from posemamba_live.body import rebuild
+    from posemamba_live.scene.body import rebuild
 
     lengths = bone_lengths(truth)
     poses = rebuild(truth - truth[:, :1], lengths) + truth[:, :1]

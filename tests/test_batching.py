@@ -7,19 +7,19 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from conftest import WINDOW, MakeTrack
 from numpy.typing import NDArray
 
 from posemamba.checkpoint import Checkpoint, CheckpointMeta
 from posemamba.model import PoseMamba, PoseMambaConfig
 from posemamba.scan import use_backend
-from posemamba_live.batching import alone, together
-from posemamba_live.lifter import FileLifter, Lifter, LiveLifter
-from posemamba_live.network import Network
-from posemamba_live.people import PeopleLifter
-from posemamba_live.rates import at_known_rate
-from posemamba_live.stream_lifter import StreamLifter
+from posemamba_live.lifting.batching import alone, together
+from posemamba_live.lifting.causal import StreamLifter
+from posemamba_live.lifting.network import Network
+from posemamba_live.lifting.people import PeopleLifter
+from posemamba_live.lifting.rates import at_known_rate
+from posemamba_live.lifting.window import FileLifter, Lifter, LiveLifter
 from posemamba_live.types import FloatArray, LiftedPose, Pose2D
+from tests.conftest import WINDOW, MakeTrack
 
 
 class Counting(Network):

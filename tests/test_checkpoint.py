@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hostile_files import HOSTILE, Marker
 from safetensors.torch import save_file
 
 from posemamba.checkpoint import (
@@ -25,6 +24,7 @@ from posemamba.checkpoint import (
     save_checkpoint,
 )
 from posemamba.model import PoseMamba, PoseMambaConfig
+from tests.support.hostile_files import HOSTILE, Marker
 
 OFFICIAL = PoseMambaConfig(dim=16, depth=1, frames=9)
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hostile_files import HOSTILE, Marker
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from posemamba.checkpoint import load_checkpoint
 from posemamba.convert import app
 from posemamba.model import PoseMamba, PoseMambaConfig
+from tests.support.hostile_files import HOSTILE, Marker
 
 PARITY = Path(__file__).resolve().parent.parent.parent / "shared" / "parity"
 

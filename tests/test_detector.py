@@ -18,8 +18,8 @@ from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS
 from posemamba_live.detectors import DetectorSettings, bundle, create_detector
 from posemamba_live.detectors.mediapipe import MediaPipeDetector
 from posemamba_live.detectors.native_log import without_native_log
+from posemamba_live.detectors.skeletons import blazepose_joints
 from posemamba_live.errors import DetectorError, UsageError
-from posemamba_live.skeleton import blazepose_joints
 from posemamba_live.sources import VideoFile
 from posemamba_live.types import Frame
 

@@ -60,7 +60,7 @@ def test_a_check_that_breaks_is_a_finding() -> None:
 
 
 def test_no_display_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("posemamba_live.sinks.display.display_available", lambda: False)
+    monkeypatch.setattr("posemamba_live.viewer.display.display_available", lambda: False)
     finding = doctor.check_window()
     assert finding.verdict is Verdict.NOTE
     assert "--headless" in finding.hint
@@ -77,7 +77,7 @@ def test_no_display_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_window_that_does_not_open(
     program: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("posemamba_live.sinks.display.display_available", lambda: True)
+    monkeypatch.setattr("posemamba_live.viewer.display.display_available", lambda: True)
     monkeypatch.setattr(doctor, "_OPEN_WINDOW", program)
     monkeypatch.setattr(doctor, "_WINDOW_TIMEOUT_S", 5.0)
     finding = doctor.check_window()

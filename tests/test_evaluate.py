@@ -11,16 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from motion_files import walking, write_motion
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from posemamba.checkpoint import Checkpoint, CheckpointMeta, load_checkpoint, save_checkpoint
 from posemamba.model import PoseMamba, PoseMambaConfig
 from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS, MIRROR
-from posemamba.training import benchmark_sets, clips, h36m_cameras
+from posemamba.training import benchmark_sets, h36m_cameras
 from posemamba.training.benchmark_sets import BenchmarkError, evaluate_sequences
-from posemamba.training.evaluate import (
+from posemamba.training.metrics import procrustes
+from posemamba.training.motion import load_motion
+from posemamba.training.synth import SynthConfig, evaluation_windows
+from posemamba_live.evaluation import clips
+from posemamba_live.evaluation.evaluate import (
     app,
     benchmark_predictor,
     evaluate_model,
@@ -28,12 +31,10 @@ from posemamba.training.evaluate import (
     mirrored,
     reflected,
 )
-from posemamba.training.metrics import procrustes
-from posemamba.training.motion import load_motion
-from posemamba.training.synth import SynthConfig, evaluation_windows
-from posemamba_live.network import Network
-from posemamba_live.stream_lifter import StreamLifter
+from posemamba_live.lifting.causal import StreamLifter
+from posemamba_live.lifting.network import Network
 from posemamba_live.types import Pose2D
+from tests.support.motion_files import walking, write_motion
 
 DEMO_VIDEOS = Path(__file__).resolve().parent.parent / "demo_videos"
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
-from two_people import CROSSING, FPS, Actor, Scene, walks
 
 from posemamba.skeleton import LIMB_JOINTS
 from posemamba_live.detectors import DetectorSettings, Guided, create_detector
-from posemamba_live.tracking import Tracker
+from posemamba_live.tracking.people import Tracker
 from posemamba_live.types import FloatArray
+from tests.support.two_people import CROSSING, FPS, Actor, Scene, walks
 
 Row = dict[int, int | None]
 """For each person_id of a frame whose it is: the number of an actor, None for nobody's."""

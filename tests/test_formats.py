@@ -41,10 +41,10 @@ from posemamba.skeleton import (
     R_SHOULDER,
     R_WRIST,
 )
-from posemamba_live.armature import NODES
 from posemamba_live.errors import SinkError, UsageError
 from posemamba_live.sinks import FORMATS, check_export, create_exporter
-from posemamba_live.takes import Take, read_take
+from posemamba_live.takes.armature import NODES
+from posemamba_live.takes.take import Take, read_take
 from posemamba_live.types import Pose3D
 
 Array = NDArray[np.float64]

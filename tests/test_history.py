@@ -10,7 +10,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from posemamba_live.history import History
+from posemamba_live.run.history import History
 from posemamba_live.types import ExtraPoints, LiftedPose, Pose2D
 
 NAMES = ("left_heel", "right_heel", "left_eye")

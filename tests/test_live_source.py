@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mjpeg_server import MjpegServer
 
 from posemamba_live.sources import LiveSource, Stream, VideoFile, open_source
 from posemamba_live.types import Frame
+from tests.support.mjpeg_server import MjpegServer
 
 WALK = Path(__file__).parents[1] / "demo_videos" / "walk_turn.mp4"
 PATIENCE_S = 20.0

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from posemamba.skeleton import BONES, HEAD, HIP, L_WRIST, NOSE, R_WRIST
-from posemamba_live.colors import BACKGROUND, GRID, person_colors
-from posemamba_live.mesh import (
+from posemamba_live.drawing.colours import BACKGROUND, GRID, person_colors
+from posemamba_live.drawing.mesh import (
     FLOOR_RADIUS,
     Body,
     Mesh,

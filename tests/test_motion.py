@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from posemamba_live.motion import Motion, person_size
+from posemamba_live.tracking.kalman import Motion, person_size
 from posemamba_live.types import Detection, FloatArray
 
 SHAPE = np.random.default_rng(2).uniform(-50.0, 50.0, (17, 2))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from posemamba_live.sinks.orbit import (
+from posemamba_live.viewer.orbit import (
     MAX_DISTANCE,
     MAX_ELEVATION,
     MIN_DISTANCE,

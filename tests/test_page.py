@@ -10,12 +10,12 @@ from contextlib import contextmanager
 import cv2
 import numpy as np
 import pytest
-from browser import Browser, find_browser
 from numpy.typing import NDArray
-from stream_poses import INFO, picture
 
 from posemamba_live.streams import StreamAddress
 from posemamba_live.streams.websocket import WebSocketStream
+from tests.support.browser import Browser, find_browser
+from tests.support.stream_poses import INFO, picture
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="needs the program chromium")
 

@@ -14,24 +14,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import WINDOW
 
 from posemamba.checkpoint import Checkpoint
-from posemamba_live.assembly import Assembler
-from posemamba_live.batching import Lifting
-from posemamba_live.channel import Channel
 from posemamba_live.errors import DetectorError, SinkError, SourceError
-from posemamba_live.lifter import FileLifter, Lifter, LiveLifter
-from posemamba_live.network import Network
-from posemamba_live.outputs import Outputs
-from posemamba_live.people import Lifted
-from posemamba_live.pipeline import Run, RunResult, SceneSettings
-from posemamba_live.sinks.hud import HudInfo
-from posemamba_live.sinks.keys import Action
+from posemamba_live.lifting.batching import Lifting
+from posemamba_live.lifting.network import Network
+from posemamba_live.lifting.people import Lifted
+from posemamba_live.lifting.window import FileLifter, Lifter, LiveLifter
+from posemamba_live.run.assembly import Assembler
+from posemamba_live.run.channel import Channel
+from posemamba_live.run.outputs import Outputs
+from posemamba_live.run.pipeline import Run, RunResult, SceneSettings
+from posemamba_live.run.statistics import Reservoir, RunStats
 from posemamba_live.sources import LiveSource, Source
-from posemamba_live.stats import Reservoir, RunStats
 from posemamba_live.streams import StreamFigures
 from posemamba_live.types import Detection, Expected, Frame, LiftedPose, Pose2D, Pose3D
+from posemamba_live.viewer.hud import HudInfo
+from posemamba_live.viewer.keys import Action
+from tests.conftest import WINDOW
 
 FPS = 30.0
 SIZE = (320, 240)
@@ -633,7 +633,7 @@ def test_results_that_come_all_at_once_took_as_long_as_their_frames(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     times = iter([100.0, 100.5, 101.0, 101.5, *[102.0] * 4])
-    monkeypatch.setattr("posemamba_live.stats.time.monotonic", lambda: next(times))
+    monkeypatch.setattr("posemamba_live.run.statistics.time.monotonic", lambda: next(times))
     stats = RunStats()
     assert stats.fps_out == 0.0
     for _ in range(4):

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from posemamba.training.evaluate import app
+from posemamba_live.evaluation.evaluate import app
 from posemamba_live.sinks import create_exporter
-from posemamba_live.takes import read_take
+from posemamba_live.takes.take import read_take
 
 
 def plot(*arguments: object) -> Result:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from motion_files import walking, write_motion
 
 from posemamba.training.config import TrainConfig
 from posemamba.training.prefetch import Arrays, MakeBatch, Prefetcher, Request, to_device
 from posemamba.training.train import Trainer
+from tests.support.motion_files import walking, write_motion
 
 
 def numbers() -> MakeBatch:

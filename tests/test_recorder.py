@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from posemamba.skeleton import L_WRIST, R_WRIST
-from posemamba_live.colors import PALETTE
-from posemamba_live.drawing import draw_overlay
+from posemamba_live.drawing.colours import PALETTE
+from posemamba_live.drawing.figure import SkeletonRenderer, ViewPoint
+from posemamba_live.drawing.overlay import draw_overlay
 from posemamba_live.errors import SinkError, UsageError
-from posemamba_live.render3d import SkeletonRenderer, ViewPoint
 from posemamba_live.sinks import encoder
 from posemamba_live.sinks.recorder import Composer, Recorder
 from posemamba_live.types import Frame, Image, Pose2D, Pose3D

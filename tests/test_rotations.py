@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from posemamba_live import rotations
+from posemamba_live.takes import rotations
 
 RNG = np.random.default_rng(5)
 

@@ -8,9 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
-import onnx_models
 import pytest
-from onnx_models import COLORS, draw_person
 
 from posemamba.skeleton import JOINT_NAMES
 from posemamba_live.detectors import DetectorSettings, create_detector
@@ -20,9 +18,11 @@ from posemamba_live.detectors.person import PersonDetector, keep, overlap
 from posemamba_live.detectors.placement import cut_out, letterbox, place_box, planes
 from posemamba_live.detectors.rtmo import RTMODetector
 from posemamba_live.detectors.rtmpose import RTMPoseDetector, decode_simcc
+from posemamba_live.detectors.skeletons import COCO_17, HALPE_26, WHOLEBODY_133, from_keypoints
 from posemamba_live.errors import DetectorError, UsageError
-from posemamba_live.skeleton import COCO_17, HALPE_26, WHOLEBODY_133, from_keypoints
 from posemamba_live.types import Detection, Frame
+from tests.support import onnx_models
+from tests.support.onnx_models import COLORS, draw_person
 
 BOX = (200.0, 40.0, 400.0, 330.0)
 SIZE = (640, 360)

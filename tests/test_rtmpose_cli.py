@@ -7,12 +7,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx_models
 import pytest
 
 from posemamba.skeleton import LIMB_JOINTS
 from posemamba_live import cli
-from posemamba_live.skeleton import HALPE_26, from_keypoints
+from posemamba_live.detectors.skeletons import HALPE_26, from_keypoints
+from tests.support import onnx_models
 
 pytestmark = pytest.mark.usefixtures("restored_logging")
 LIMBS = list(LIMB_JOINTS)

@@ -12,7 +12,7 @@ import pytest
 from scipy.optimize import least_squares
 
 from posemamba.skeleton import BONES, L_ANKLE, L_KNEE, MIRROR, R_ANKLE, R_KNEE
-from posemamba_live.body import (
+from posemamba_live.scene.body import (
     CHAIN_SHARE,
     measure_body,
     rebuild,
@@ -20,15 +20,15 @@ from posemamba_live.body import (
     segment_weights,
     weighted_median,
 )
-from posemamba_live.camera import Pinhole, fit_lateral, fit_translation
-from posemamba_live.ground import (
+from posemamba_live.scene.ground import (
     ANKLE_HEIGHT,
     PITCH_PRIOR,
     Ground,
     fit_ground,
     gather_evidence,
 )
-from posemamba_live.scene import SceneTracker, solve_scene
+from posemamba_live.scene.pinhole import Pinhole, fit_lateral, fit_translation
+from posemamba_live.scene.scene import SceneTracker, solve_scene
 from posemamba_live.types import LiftedPose, Pose2D, Pose3D
 
 DEMO = Path(__file__).parent.parent / "demo_videos"

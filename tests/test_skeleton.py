@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from posemamba.skeleton import JOINT_NAMES
-from posemamba_live.skeleton import (
+from posemamba_live.detectors.skeletons import (
     BLAZEPOSE_33,
     COCO_17,
     HALPE_26,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from posemamba_live.smoothing import (
+from posemamba_live.scene.smoothing import (
     DERIVATIVE_CUTOFF,
     MIN_CUTOFF,
     SPEED_COEFFICIENT,

@@ -13,12 +13,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from mp4_edit import set_pixel_aspect, set_rotation, slow_down
 
 from posemamba_live.errors import LiveError, SourceError, UsageError
 from posemamba_live.sources import ImageSequence, LiveSource, VideoFile, camera, open_source
 from posemamba_live.sources.base import fit, without_password
 from posemamba_live.sources.video import _Clock
+from tests.support.mp4_edit import set_pixel_aspect, set_rotation, slow_down
 
 WALK = Path(__file__).parents[1] / "demo_videos" / "walk_turn.mp4"
 

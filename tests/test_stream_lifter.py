@@ -11,7 +11,7 @@ import torch
 from posemamba.checkpoint import Checkpoint, CheckpointMeta
 from posemamba.model import PoseMamba, PoseMambaConfig
 from posemamba.normalize import RayStream, root_relative
-from posemamba_live.stream_lifter import StreamLifter
+from posemamba_live.lifting.causal import StreamLifter
 from posemamba_live.types import LiftedPose, Pose2D
 
 SIZE = (640, 480)

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stream_poses import INFO, STANDING, picture
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -28,6 +27,7 @@ from posemamba_live.streams import StreamAddress, open_stream, websocket
 from posemamba_live.streams.address import parse_address
 from posemamba_live.streams.base import DATAGRAM_LIMIT, is_loopback
 from posemamba_live.streams.websocket import BINARY, JSON, MAX_CLIENTS, WebSocketStream
+from tests.support.stream_poses import INFO, STANDING, picture
 
 LOOPBACK = "127.0.0.1"
 

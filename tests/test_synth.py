@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from motion_files import walking, write_motion
 
 from posemamba.normalize import ASSUMED_FOV_DEG
 from posemamba.skeleton import (
@@ -36,6 +35,7 @@ from posemamba.training.cameras import CameraConfig
 from posemamba.training.motion import MotionError, MotionSet, load_motion, stature
 from posemamba.training.noise import NoiseConfig
 from posemamba.training.synth import SynthConfig, WindowSampler, _vary_body, evaluation_windows
+from tests.support.motion_files import walking, write_motion
 
 LIMB_BONES = (
     (R_HIP, R_KNEE), (R_KNEE, R_ANKLE), (L_HIP, L_KNEE), (L_KNEE, L_ANKLE),

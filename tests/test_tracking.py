@@ -8,11 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from conftest import MakeTrack
 from numpy.typing import NDArray
 
-from posemamba_live.motion import person_size
-from posemamba_live.tracking import (
+from posemamba_live.tracking.kalman import person_size
+from posemamba_live.tracking.people import (
     REENTRY_S,
     GapFiller,
     Subject,
@@ -21,6 +20,7 @@ from posemamba_live.tracking import (
     without_duplicates,
 )
 from posemamba_live.types import Detection, Frame, Pose2D
+from tests.conftest import MakeTrack
 
 FPS = 30.0
 PICTURE = np.zeros((360, 640, 3), np.uint8)

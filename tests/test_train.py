@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from motion_files import walking, write_motion
 from typer.testing import CliRunner
 
 from posemamba.checkpoint import load_checkpoint, save_checkpoint
 from posemamba.normalize import RayStream
 from posemamba.skeleton import NUM_JOINTS
 from posemamba.training.config import TrainConfig, load_config
-from posemamba.training.evaluate import lift, predict
 from posemamba.training.loss import OTHER_JOINT_WEIGHT, pose_loss
 from posemamba.training.metrics import hip_aligned
 from posemamba.training.synth import WindowSampler, load_windows
 from posemamba.training.train import Trainer, app, parameter_groups, shortened, streamed
+from posemamba_live.evaluation.evaluate import lift, predict
+from tests.support.motion_files import walking, write_motion
 
 SMALL = {
     "name": "small",
@@ -287,7 +287,7 @@ def test_a_folder_without_motion_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_shipped_configs_can_be_read() -> None:
-    folder = Path(__file__).parent.parent / "weights"
+    folder = Path(__file__).parent.parent / "weights" / "recipes"
     paths = sorted(folder.glob("*.json"))
     assert paths
     for path in paths:

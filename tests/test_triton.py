@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from triton_interpreter import speed_up
 
 from posemamba.model import PoseMamba, PoseMambaConfig
 from posemamba.scan import ScanParameters, backends, reference, use_backend
 from posemamba.scan.interface import limb_matrix
+from tests.support.triton_interpreter import speed_up
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
@@ -237,7 +237,7 @@ def test_kernels_compile_for_a_gpu_with_the_steps_in_registers(tmp_path: Path) -
     Scans and sums over the steps, forwards and backwards, must not go through other lanes of
     the warp: that they do not depends on how Triton lays tiles out.
     """
-    script = Path(__file__).with_name("triton_compile.py")
+    script = Path(__file__).parent / "support" / "triton_compile.py"
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     environment["TRITON_CACHE_DIR"] = str(tmp_path)
     names = ("chunk_states", "chunk_outputs", "chunk_pulls", "carry")

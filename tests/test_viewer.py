@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from posemamba_live.colors import PALETTE, person_colors
+from posemamba_live.drawing.colours import PALETTE, person_colors
 from posemamba_live.errors import SinkError
-from posemamba_live.sinks.display import display_available
-from posemamba_live.sinks.hud import HudInfo, Panel, ViewInfo, panel_width, picture_place
-from posemamba_live.sinks.keys import KEY_BINDINGS, PIPELINE_ACTIONS, Action
-from posemamba_live.sinks.viewer import Viewer
 from posemamba_live.types import Frame, Image, Pose2D, Pose3D
+from posemamba_live.viewer.display import display_available
+from posemamba_live.viewer.hud import HudInfo, Panel, ViewInfo, panel_width, picture_place
+from posemamba_live.viewer.keys import KEY_BINDINGS, PIPELINE_ACTIONS, Action
+from posemamba_live.viewer.viewer import Viewer
 
 DEMO: Final = Path(__file__).parents[1] / "demo_videos"
 SIZE: Final = (640, 360)
@@ -560,7 +560,7 @@ def test_a_display_is_found(display: str) -> None:
 def test_a_display_that_refuses_us_is_a_message_too(tmp_path: Path) -> None:
     """In a process of its own, because GLFW holds on to the first display that it finds."""
     code = (
-        "import posemamba_live.sinks.viewer as v; v.display_available = lambda: True; "
+        "import posemamba_live.viewer.viewer as v; v.display_available = lambda: True; "
         "v.Viewer('nowhere')"
     )
     environment = {k: v for k, v in os.environ.items() if k != "WAYLAND_DISPLAY"}

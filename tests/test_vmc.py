@@ -17,12 +17,12 @@ import pytest
 from numpy.typing import NDArray
 from oscpy.parser import read_packet
 from scipy.spatial.transform import Rotation
-from stream_poses import INFO, STANDING, picture
 
 from posemamba_live.errors import UsageError
 from posemamba_live.options import Options
 from posemamba_live.streams import Stream, StreamAddress, open_stream
 from posemamba_live.types import Frame, Pose3D
+from tests.support.stream_poses import INFO, STANDING, picture
 
 PARENT = {
     "Hips": None, "Spine": "Hips", "Chest": "Spine", "Neck": "Chest", "Head": "Neck",

@@ -227,9 +227,9 @@ def test_without_a_network_it_is_said_where_to_put_the_file(monkeypatch):
 def test_a_named_detector_uses_what_lies_in_the_cache(cache, monkeypatch):
     """From the name to detections, with small models in place of the published ones."""
     import numpy as np
-    import onnx_models
 
     from posemamba_live.types import Frame
+    from tests.support import onnx_models
 
     cache.mkdir(parents=True)
     preset = {}

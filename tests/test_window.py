@@ -6,10 +6,17 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import MakeTrack
 from scipy.interpolate import interp1d
 
-from posemamba_live.window import Blender, blend_weights, breaks_track, interpolate, resample, stack
+from posemamba_live.lifting.blending import (
+    Blender,
+    blend_weights,
+    breaks_track,
+    interpolate,
+    resample,
+    stack,
+)
+from tests.conftest import MakeTrack
 
 
 def test_tracks_break_at_long_gaps_other_people_and_other_sizes(make_track: MakeTrack) -> None:

@@ -27,7 +27,7 @@ from posemamba_live.errors import (
 )
 from posemamba_live.options import MAX_PEOPLE, DeviceName, ModeName, Options, SubjectName
 from posemamba_live.sinks import FORMATS
-from posemamba_live.sinks.keys import KEY_BINDINGS
+from posemamba_live.viewer.keys import KEY_BINDINGS
 
 PROGRAM: Final = "posemamba-live"
 DEBUG_VARIABLE: Final = "POSEMAMBA_DEBUG"

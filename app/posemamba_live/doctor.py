@@ -92,7 +92,7 @@ def check_lifter() -> Finding:
 
     from posemamba.checkpoint import load_checkpoint
     from posemamba.runtime import LifterRuntime
-    from posemamba_live.network import use_threads
+    from posemamba_live.lifting.network import use_threads
     from posemamba_live.wiring import DEFAULT_WEIGHTS
 
     use_threads(1)
@@ -166,7 +166,7 @@ def check_gpu() -> Finding:
 
 def check_window() -> Finding:
     """Whether a window can be opened; in a process of its own, which drivers may end."""
-    from posemamba_live.sinks.display import display_available
+    from posemamba_live.viewer.display import display_available
 
     if not display_available():
         hint = "--headless works; watch in a browser with --stream ws://localhost:8765"

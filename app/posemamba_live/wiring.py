@@ -31,23 +31,23 @@ from posemamba_live.errors import (
     UsageError,
 )
 from posemamba_live.options import DeviceName, ModeName, Options
-from posemamba_live.progress import reporter, say, summary
+from posemamba_live.run.progress import reporter, say, summary
+from posemamba_live.run.statistics import RunStats
 from posemamba_live.sinks import check_export, check_output
-from posemamba_live.sinks.display import display_available
 from posemamba_live.sources import Source, open_source
 from posemamba_live.sources.base import without_password
-from posemamba_live.stats import RunStats
+from posemamba_live.viewer.display import display_available
 
 if TYPE_CHECKING:
     from posemamba.checkpoint import Checkpoint
     from posemamba.runtime import LifterRuntime
     from posemamba_live.detectors import Detector, DetectorSettings
-    from posemamba_live.lifter import Lifter
-    from posemamba_live.outputs import Outputs
-    from posemamba_live.pipeline import RunResult
+    from posemamba_live.lifting.window import Lifter
+    from posemamba_live.run.outputs import Outputs
+    from posemamba_live.run.pipeline import RunResult
     from posemamba_live.sinks import Sink
-    from posemamba_live.sinks.viewer import Viewer
     from posemamba_live.streams import Stream, StreamAddress
+    from posemamba_live.viewer.viewer import Viewer
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +83,8 @@ def execute(options: Options) -> int:
             source.close()  # was only tried: it plays from here on, not while loading
             source = stack.enter_context(_open(options, realtime=True))
 
-        from posemamba_live.pipeline import Run, SceneSettings
-        from posemamba_live.tracking import Subject
+        from posemamba_live.run.pipeline import Run, SceneSettings
+        from posemamba_live.tracking.people import Subject
 
         device = runtime.device.type
         stats = RunStats(device, runtime.backend)
@@ -260,9 +260,9 @@ def _lifters(
     options: Options, checkpoint: Checkpoint, source: Source, runtime: LifterRuntime
 ) -> Callable[[], Lifter]:
     """What makes a lifter for each person, warmed up."""
-    from posemamba_live.lifter import windows_at_once
-    from posemamba_live.lifter_factory import MODES, lifter_factory, window_frames
-    from posemamba_live.network import use_threads
+    from posemamba_live.lifting.factory import MODES, lifter_factory, window_frames
+    from posemamba_live.lifting.network import use_threads
+    from posemamba_live.lifting.window import windows_at_once
     from posemamba_live.types import Pose2D
 
     live = source.live or options.realtime
@@ -322,8 +322,8 @@ def _detector_threads(options: Options) -> int:
 def _outputs(
     options: Options, source: Source, checkpoint: Checkpoint, detector: Detector, *, on_gpu: bool
 ) -> Outputs:
-    from posemamba_live.lifter_factory import MODES, window_frames
-    from posemamba_live.outputs import Outputs
+    from posemamba_live.lifting.factory import MODES, window_frames
+    from posemamba_live.run.outputs import Outputs
     from posemamba_live.sinks.recorder import Recorder
 
     def open_recorder(path: Path) -> Sink:
@@ -375,7 +375,7 @@ def _shown(word: str) -> str:
 
 
 def _open_window(options: Options) -> Viewer:
-    from posemamba_live.sinks.viewer import Viewer
+    from posemamba_live.viewer.viewer import Viewer
 
     return Viewer("posemamba-live", mirror=options.mirror)
 

@@ -19,8 +19,8 @@ import numpy as np
 
 from posemamba.skeleton import BONES, HEAD, L_HIP, L_SHOULDER, NOSE, R_HIP, R_SHOULDER
 from posemamba_live.detectors.base import Detector
-from posemamba_live.motion import person_size
-from posemamba_live.tracking import inside, pose_distance, torso
+from posemamba_live.tracking.kalman import person_size
+from posemamba_live.tracking.people import inside, pose_distance, torso
 from posemamba_live.types import Detection, Expected, FloatArray, Frame, Image
 
 _IDLE_LOOK_S: Final = 0.5

@@ -18,8 +18,8 @@ from posemamba_live.detectors.base import Detector, DetectorSettings
 from posemamba_live.detectors.bundle import load_bundle
 from posemamba_live.detectors.following import FollowingDetector
 from posemamba_live.detectors.native_log import without_native_log
+from posemamba_live.detectors.skeletons import BLAZEPOSE_33, from_blazepose
 from posemamba_live.errors import DetectorError, UsageError
-from posemamba_live.skeleton import BLAZEPOSE_33, from_blazepose
 from posemamba_live.types import Detection, Frame
 
 logger = logging.getLogger(__name__)

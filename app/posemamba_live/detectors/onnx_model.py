@@ -18,8 +18,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from posemamba_live.detectors.skeletons import SKELETONS
 from posemamba_live.errors import DetectorError
-from posemamba_live.skeleton import SKELETONS
 from posemamba_live.types import FloatArray
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ import numpy as np
 from posemamba_live.detectors.onnx_model import OnnxModel
 from posemamba_live.detectors.person import keep
 from posemamba_live.detectors.placement import letterbox, planes
+from posemamba_live.detectors.skeletons import from_keypoints
 from posemamba_live.errors import DetectorError
-from posemamba_live.skeleton import from_keypoints
 from posemamba_live.types import Detection, Frame
 
 _MIN_SCORE: Final = 0.5

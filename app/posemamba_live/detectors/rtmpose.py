@@ -19,10 +19,10 @@ from posemamba_live.detectors.onnx_model import SIMCC_SPLIT, Kind, OnnxModel
 from posemamba_live.detectors.person import PersonDetector, overlap
 from posemamba_live.detectors.placement import cut_out, place_box, planes
 from posemamba_live.detectors.rtmo import RTMODetector
+from posemamba_live.detectors.skeletons import from_keypoints
 from posemamba_live.detectors.weights import PRESETS, fetch
 from posemamba_live.errors import DetectorError, UsageError
-from posemamba_live.skeleton import from_keypoints
-from posemamba_live.tracking import without_duplicates
+from posemamba_live.tracking.people import without_duplicates
 from posemamba_live.types import Detection, FloatArray, Frame, Image
 
 NO_PERSON_MODEL: Final = "none"

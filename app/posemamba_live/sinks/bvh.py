@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from posemamba_live.armature import NODES, ArmatureSolver, bone_lengths, rest_offsets
-from posemamba_live.rotations import slerp, to_matrix, to_y_up, zxy_angles
 from posemamba_live.sinks.exporter import NobodySeen
-from posemamba_live.takes import Motion, Take, fill_gaps
+from posemamba_live.takes.armature import NODES, ArmatureSolver, bone_lengths, rest_offsets
+from posemamba_live.takes.rotations import slerp, to_matrix, to_y_up, zxy_angles
+from posemamba_live.takes.take import Motion, Take, fill_gaps
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ import numpy as np
 from posemamba.skeleton import JOINT_NAMES, NUM_JOINTS
 from posemamba_live import __version__
 from posemamba_live.sinks.exporter import NobodySeen
-from posemamba_live.takes import Take
+from posemamba_live.takes.take import Take
 
 logger = logging.getLogger(__name__)
 

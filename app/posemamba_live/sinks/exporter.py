@@ -11,7 +11,7 @@ from typing import Any
 
 from posemamba_live.errors import SinkError
 from posemamba_live.sinks.base import partial_path
-from posemamba_live.takes import Take
+from posemamba_live.takes.take import Take
 from posemamba_live.types import Pose3D
 
 

@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posemamba_live import __version__
-from posemamba_live.armature import NODES, ArmatureSolver, bone_lengths, rest_offsets
-from posemamba_live.colors import BONE_JOINT, PersonColors, Rgb, person_colors
-from posemamba_live.rotations import to_y_up
+from posemamba_live.drawing.colours import BONE_JOINT, PersonColors, Rgb, person_colors
+from posemamba_live.lifting.blending import MAX_GAP_S
 from posemamba_live.sinks.exporter import NobodySeen
-from posemamba_live.takes import Take, joints_and_times
+from posemamba_live.takes.armature import NODES, ArmatureSolver, bone_lengths, rest_offsets
+from posemamba_live.takes.rotations import to_y_up
+from posemamba_live.takes.take import Take, joints_and_times
 from posemamba_live.types import Pose3D
-from posemamba_live.window import MAX_GAP_S
 
 Array = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posemamba.skeleton import JOINT_NAMES, PARENTS
-from posemamba_live.takes import Take
+from posemamba_live.takes.take import Take
 from posemamba_live.types import Pose3D
 
 _METRES, _PIXELS, _SCORE = 5, 2, 3

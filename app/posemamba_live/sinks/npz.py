@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from posemamba.skeleton import JOINT_NAMES, NUM_JOINTS, PARENTS
-from posemamba_live.takes import Take
+from posemamba_live.takes.take import Take
 from posemamba_live.types import ExtraPoints
 
 

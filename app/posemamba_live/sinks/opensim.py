@@ -17,11 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posemamba.skeleton import JOINT_NAMES
-from posemamba_live.angles import TO_SEGMENT, posture_angles
-from posemamba_live.armature import ArmatureSolver
-from posemamba_live.rotations import from_matrix, inverse, multiply, to_matrix, to_y_up, zxy_angles
 from posemamba_live.sinks.exporter import NobodySeen
-from posemamba_live.takes import Motion, Take, fill_gaps
+from posemamba_live.takes.angles import TO_SEGMENT, posture_angles
+from posemamba_live.takes.armature import ArmatureSolver
+from posemamba_live.takes.rotations import (
+    from_matrix,
+    inverse,
+    multiply,
+    to_matrix,
+    to_y_up,
+    zxy_angles,
+)
+from posemamba_live.takes.take import Motion, Take, fill_gaps
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from typing import Final
 import cv2
 import numpy as np
 
-from posemamba_live.colors import BACKGROUND, MUTED, TEXT, person_colors, to_bgr8
-from posemamba_live.drawing import draw_numbers, draw_overlay, put_text, text_width
+from posemamba_live.drawing.colours import BACKGROUND, MUTED, TEXT, person_colors, to_bgr8
+from posemamba_live.drawing.figure import SkeletonRenderer, ViewPoint
+from posemamba_live.drawing.overlay import draw_numbers, draw_overlay, put_text, text_width
 from posemamba_live.errors import SinkError
-from posemamba_live.render3d import SkeletonRenderer, ViewPoint
 from posemamba_live.sinks.base import check_output, partial_path
 from posemamba_live.sinks.encoder import Encoder, open_encoder
 from posemamba_live.types import Frame, Image, Pose3D

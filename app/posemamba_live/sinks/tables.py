@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from posemamba.skeleton import JOINT_NAMES
-from posemamba_live.angles import ANGLES, joint_angles
-from posemamba_live.takes import Take, joints_and_times
+from posemamba_live.takes.angles import ANGLES, joint_angles
+from posemamba_live.takes.take import Take, joints_and_times
 from posemamba_live.types import Pose3D
 
 _KEYS: Final = ("frame_index", "timestamp", "person_id", "predicted")

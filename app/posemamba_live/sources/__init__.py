@@ -8,12 +8,12 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from posemamba_live.errors import UsageError
-from posemamba_live.sources import images, stream, video
+from posemamba_live.sources import images, network, video
 from posemamba_live.sources.base import Source, without_password
 from posemamba_live.sources.camera import Camera
 from posemamba_live.sources.images import ImageSequence
 from posemamba_live.sources.live import LiveSource
-from posemamba_live.sources.stream import Stream
+from posemamba_live.sources.network import Stream
 from posemamba_live.sources.video import VideoFile
 
 __all__ = [
@@ -107,10 +107,10 @@ def _scheme(source: str) -> str:
     scheme, separator, _ = source.partition("://")
     if not separator or Path(source).exists():
         return ""
-    if scheme.lower() not in stream.SCHEMES:
+    if scheme.lower() not in network.SCHEMES:
         raise UsageError(
             f"Cannot open {without_password(source)}", why=f"{scheme}:// is not supported",
-            hint=f"a file, or one of {', '.join(f'{name}://' for name in stream.SCHEMES)}",
+            hint=f"a file, or one of {', '.join(f'{name}://' for name in network.SCHEMES)}",
         )  # fmt: skip
     return scheme.lower()
 

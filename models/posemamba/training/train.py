@@ -28,11 +28,11 @@ from posemamba.model import PoseMamba
 from posemamba.normalize import RAY_INPUTS, RayStream, ray_window, root_relative
 from posemamba.skeleton import NUM_JOINTS
 from posemamba.training.config import TrainConfig, load_config
-from posemamba.training.evaluate import evaluate_model
 from posemamba.training.loss import pose_loss
 from posemamba.training.motion import MotionError, load_motion
 from posemamba.training.prefetch import Arrays, MakeBatch, Prefetcher, Request, to_device
 from posemamba.training.synth import Batch, SynthConfig, WindowSampler, load_windows
+from posemamba_live.evaluation.evaluate import evaluate_model
 
 GPU_WORKERS = 4
 """One makes more than 500 windows of 243 frames a second."""

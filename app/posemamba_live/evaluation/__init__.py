@@ -1,0 +1,1 @@
+"""Scores against ground truth: clips, synthetic and published test sets."""

@@ -1,0 +1,110 @@
+"""From identified 2D poses to poses in body heights: gaps, and a lifter for each person."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from posemamba_live.lifting.batching import Lifting, together
+from posemamba_live.lifting.blending import bridged
+from posemamba_live.lifting.window import Lifter
+from posemamba_live.tracking.people import GapFiller
+from posemamba_live.types import Frame, LiftedPose, Pose2D
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """What one frame brought: poses of this frame and of earlier ones that are now final."""
+
+    frame: Frame | None
+    """None after the last frame."""
+    poses: Sequence[LiftedPose]
+    settled: float
+    """Index of the last frame for which no more poses will come; infinity after the end."""
+
+
+class People:
+    """Fills gaps and lifts.
+
+    Args:
+        make_lifter: for each person.
+        fill_gaps: bridge short gaps, which makes results wait for their end (files).
+    """
+
+    def __init__(self, make_lifter: Callable[[], Lifter], *, fill_gaps: bool) -> None:
+        self._filler = GapFiller() if fill_gaps else None
+        self._lifter = PeopleLifter(make_lifter)
+
+    def push(self, frame: Frame, poses: Sequence[Pose2D]) -> Lifted:
+        """Take the next frame and everybody in it."""
+        undecided = None
+        if self._filler is not None:
+            poses = self._filler.push(frame.index, frame.timestamp, poses)
+            undecided = self._filler.first_undecided(frame.index, frame.timestamp)
+        lifted = self._lifter.push(poses, frame.timestamp)
+        waiting = [i for i in (undecided, self._lifter.first_waiting) if i is not None]
+        return Lifted(frame, lifted, min(waiting) - 1 if waiting else frame.index)
+
+    def flush(self) -> Lifted:
+        """After the last frame: everything that was still waiting."""
+        return Lifted(None, self._lifter.flush(), float("inf"))
+
+
+class PeopleLifter:
+    """One lifter per person, all of a frame's in one batch; who is gone is forgotten."""
+
+    def __init__(self, make: Callable[[], Lifter]) -> None:
+        self._make = make
+        self._people: dict[int, _Person] = {}
+
+    @property
+    def first_waiting(self) -> int | None:
+        """Index of the first frame in which somebody still waits to be lifted."""
+        heads = [person.waiting[0] for person in self._people.values() if person.waiting]
+        return min(heads, default=None)
+
+    def push(self, poses: Sequence[Pose2D], timestamp: float) -> list[LiftedPose]:
+        """Take all poses of one frame (and those filled in before it).
+
+        Args:
+            timestamp: the frame's, seconds; by it people are found to be gone.
+
+        Returns:
+            The poses that are now final: in order for each person, people one after another.
+        """
+        news: dict[int, list[Pose2D]] = {}
+        for pose in poses:
+            if pose.person_id not in self._people:
+                self._people[pose.person_id] = _Person(self._make())
+            news.setdefault(pose.person_id, []).append(pose)
+        works = [self._people[person_id].pushing(own) for person_id, own in news.items()]
+        for person_id, person in list(self._people.items()):
+            if person_id not in news and not bridged(timestamp - person.seen_at):
+                del self._people[person_id]
+                works.append(person.lifter.flushing())
+        return [lifted for done in together(works) for lifted in done]
+
+    def flush(self) -> list[LiftedPose]:
+        """End of everything: the poses that were still waiting."""
+        works = [person.lifter.flushing() for person in self._people.values()]
+        self._people.clear()
+        return [lifted for done in together(works) for lifted in done]
+
+
+@dataclass(slots=True)
+class _Person:
+    lifter: Lifter
+    waiting: deque[int] = field(default_factory=deque)
+    """Frame indices that were pushed and have not come back."""
+    seen_at: float = 0.0
+
+    def pushing(self, poses: Sequence[Pose2D]) -> Lifting:
+        done: list[LiftedPose] = []
+        for pose in poses:
+            self.waiting.append(pose.frame_index)
+            self.seen_at = pose.timestamp
+            done += yield from self.lifter.pushing(pose)
+        for _ in done:
+            self.waiting.popleft()
+        return done

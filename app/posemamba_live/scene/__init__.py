@@ -1,0 +1,1 @@
+"""From body heights to metres: camera, floor, filters."""

@@ -1,0 +1,350 @@
+"""From the lifter's body heights to metres in a room.
+
+Per person: one scale and constant bone lengths (body.py). Per frame: where the hip stands,
+from the camera model (camera.py). For the camera: gravity and floor (ground.py). Both entry
+points do the same, one with the whole recording at hand, one frame by frame:
+
+* `solve_scene` for files: medians over everything, filters without lag;
+* `SceneTracker` for live use: the same estimates while they form. They move fast in the
+  first two seconds, slowly afterwards, and never jump.
+
+A person's sideways position is seen directly; the distance is only inferred, from how big
+the body looks and from where the standing foot meets the floor. So distance is filtered,
+and sideways position then follows from it exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posemamba.normalize import ASSUMED_FOV_DEG
+from posemamba.skeleton import HIP, L_ANKLE, LIMB_JOINTS, NUM_JOINTS, R_ANKLE
+from posemamba_live.scene.body import (
+    Body,
+    measure_body,
+    rebuild,
+    segment_lengths,
+    segment_weights,
+)
+from posemamba_live.scene.ground import (
+    ANKLE_HEIGHT,
+    DEPTH_ERROR,
+    LEVEL,
+    Ground,
+    GroundEvidence,
+    fit_ground,
+    gather_evidence,
+)
+from posemamba_live.scene.pinhole import MIN_DEPTH, Pinhole, fit_lateral, fit_translation
+from posemamba_live.scene.smoothing import (
+    MAX_GAP,
+    DepthFilter,
+    OneEuroFilter,
+    smooth_depth,
+    smooth_zero_phase,
+)
+from posemamba_live.types import LiftedPose, Pose3D
+
+Array = NDArray[np.float64]
+
+DEFAULT_HEIGHT_M: Final = 1.70
+_SAMPLE_SPACING: Final = 0.1
+"""Seconds between the poses that body and ground are estimated from: more are not independent."""
+_MAX_SAMPLES: Final = 600
+"""Poses kept for the running estimates: a minute of one person."""
+_SOLVE_EVERY: Final = 0.5
+"""Seconds between new running estimates."""
+_SETTLED: Final = 2.0
+"""Seconds in which the running estimates may move fast."""
+_REMEMBERED: Final = 60.0
+"""Seconds after which somebody who left is measured anew."""
+_CORRELATED: Final = 6.0
+"""Frames over which the error of a measured distance stays alike (at 30 a second, 0.2 s)."""
+_FLOOR_CONTACT_ERROR: Final = 0.03
+"""Metres, of the ankle across its view ray when the floor tells its distance."""
+_DERIVED_WEIGHT: Final = 0.3
+"""Of joints that are computed from others, where limb joints count 1."""
+
+
+def solve_scene(
+    track: Sequence[LiftedPose],
+    height_m: float = DEFAULT_HEIGHT_M,
+    fov_deg: float = ASSUMED_FOV_DEG,
+    *,
+    smooth: float = 1.0,
+) -> list[Pose3D]:
+    """Solve a whole recording of a camera that does not move.
+
+    Args:
+        track: poses of any number of people in any order.
+        height_m: standing height of every person, metres.
+        fov_deg: field of view across the picture's longer side, degrees.
+        smooth: strength of the zero-phase One Euro filter, 0 for none.
+
+    Returns:
+        One Pose3D for each LiftedPose, in the order of `track`.
+    """
+    _check(height_m, fov_deg, smooth)
+    people: dict[int, list[int]] = {}
+    for i, pose in enumerate(track):
+        people.setdefault(pose.pose2d.person_id, []).append(i)
+    solved = []
+    evidence = []
+    for indices in people.values():
+        indices.sort(key=lambda i: track[i].pose2d.timestamp)
+        person = _Recording.of([track[i] for i in indices], fov_deg)
+        person.place(height_m, smooth)
+        evidence.append(person.evidence())
+        solved.append((indices, person))
+    ground = fit_ground(GroundEvidence.concatenate(evidence)) if evidence else LEVEL
+    out: list[Pose3D | None] = [None] * len(track)
+    for indices, person in solved:
+        person.settle(ground)
+        for row, i in enumerate(indices):
+            out[i] = _pose3d(track[i], person.joints[row], person.root[row], ground)
+    return [pose for pose in out if pose is not None]
+
+
+class SceneTracker:
+    """Solve poses as they come: camera and floor shared, one body estimate per person.
+
+    Args:
+        height_m: standing height of every person, metres.
+        fov_deg: field of view across the picture's longer side, degrees.
+        smooth: strength of the One Euro filter, 0 for none.
+    """
+
+    def __init__(
+        self,
+        height_m: float = DEFAULT_HEIGHT_M,
+        fov_deg: float = ASSUMED_FOV_DEG,
+        *,
+        smooth: float = 1.0,
+    ) -> None:
+        _check(height_m, fov_deg, smooth)
+        self._height_m = height_m
+        self._fov_deg = fov_deg
+        self._smooth = smooth
+        self._people: dict[int, _Person] = {}
+        self._ground = LEVEL
+        self._ground_target = LEVEL
+        self._evidence: deque[GroundEvidence] = deque(maxlen=_MAX_SAMPLES)
+        self._first_time = math.inf
+        self._time = -math.inf
+        self._solved_at = -math.inf
+
+    @property
+    def ground(self) -> Ground:
+        """Pose of the camera above the floor, as now estimated."""
+        return self._ground
+
+    def update(self, lifted: LiftedPose) -> Pose3D:
+        """Place one pose. Poses of one person must come in the order of time."""
+        pose2d = lifted.pose2d
+        now = pose2d.timestamp
+        person = self._people.get(pose2d.person_id)
+        if person is None:
+            self._forget_the_absent(now)
+            person = self._people[pose2d.person_id] = _Person(OneEuroFilter(self._smooth))
+        scores = np.asarray(pose2d.scores, np.float64)[None]
+        units = np.asarray(lifted.joints - lifted.joints[HIP], np.float64)[None]
+
+        body = person.measure(units, scores, now, self._height_m)
+        # Bone lengths come last: filtering joints one by one would bend them again.
+        filtered = person.one_euro(body.scale * units[0], now)
+        joints = rebuild(filtered, body.lengths)[None]
+        weights = _joint_weights(scores)
+        rays = Pinhole.from_fov(pose2d.image_size, self._fov_deg).rays(pose2d.keypoints)[None]
+        raw = fit_translation(joints, rays, weights)
+
+        if now - person.sampled_for_ground >= _SAMPLE_SPACING:
+            spacing = min(now - person.sampled_for_ground, 2 * _SAMPLE_SPACING)
+            person.sampled_for_ground = now
+            self._evidence.append(gather_evidence(joints, raw, scores, spacing))
+        self._follow_ground(now)
+
+        z, variance = _fuse_floor(joints, raw, rays, scores, self._ground)
+        depth = max(person.depth(float(z[0]), float(variance[0]), now), MIN_DEPTH)
+        root = fit_lateral(joints, rays, weights, np.array([depth]))
+        return _pose3d(lifted, joints[0], root[0], self._ground)
+
+    def _forget_the_absent(self, now: float) -> None:
+        """Keep memory bounded where people come and go for hours."""
+        for person_id in [k for k, p in self._people.items() if now - p.time > _REMEMBERED]:
+            del self._people[person_id]
+
+    def _follow_ground(self, now: float) -> None:
+        """Solve for the ground now and then, and let the one in use drift there."""
+        first = not math.isfinite(self._first_time)
+        if first or now < self._time:  # a source that starts again keeps its floor
+            self._first_time = self._solved_at = self._time = now
+        age, dt = now - self._first_time, now - self._time
+        self._time = now
+        if first or now - self._solved_at >= (_SOLVE_EVERY if age > _SETTLED else _SAMPLE_SPACING):
+            self._solved_at = now
+            evidence = GroundEvidence.concatenate(list(self._evidence))
+            self._ground_target = fit_ground(evidence, self._ground_target)
+        if first:
+            self._ground = self._ground_target
+        self._ground = self._ground.towards(self._ground_target, _share(dt, age))
+
+
+@dataclass(slots=True)
+class _Person:
+    """What SceneTracker remembers of one person."""
+
+    one_euro: OneEuroFilter
+    depth: DepthFilter = field(default_factory=DepthFilter)
+    body: Body | None = None
+    target: Body | None = None
+    segments: deque[Array] = field(default_factory=lambda: deque(maxlen=_MAX_SAMPLES))
+    weights: deque[Array] = field(default_factory=lambda: deque(maxlen=_MAX_SAMPLES))
+    seen_for: float = 0.0
+    time: float = -math.inf
+    sampled: float = -math.inf
+    measured: float = -math.inf
+    sampled_for_ground: float = -math.inf
+
+    def measure(self, units: Array, scores: Array, now: float, height_m: float) -> Body:
+        """Running measures of the body: new medians now and then, approached smoothly."""
+        dt = min(max(now - self.time, 0.0), MAX_GAP) if self.body is not None else 0.0
+        self.time = now
+        self.seen_for += dt
+        if self.body is None or abs(now - self.sampled) >= _SAMPLE_SPACING:
+            self.sampled = now
+            self.segments.append(segment_lengths(units)[0])
+            self.weights.append(segment_weights(scores)[0])
+        due = _SOLVE_EVERY if self.seen_for > _SETTLED else _SAMPLE_SPACING
+        if self.target is None or abs(now - self.measured) >= due:
+            self.measured = now
+            self.target = measure_body(np.array(self.segments), np.array(self.weights), height_m)
+        if self.body is None:
+            self.body = self.target
+        share = _share(dt, self.seen_for)
+        self.body = Body(
+            self.body.scale + share * (self.target.scale - self.body.scale),
+            self.body.lengths + share * (self.target.lengths - self.body.lengths),
+        )
+        return self.body
+
+
+@dataclass(slots=True)
+class _Recording:
+    """All poses of one person, in the order of time, on the way through `solve_scene`."""
+
+    units: Array
+    """(N, 17, 3) root-relative, network units."""
+    scores: Array
+    """(N, 17)"""
+    rays: Array
+    """(N, 17, 2)"""
+    times: Array
+    """(N,) seconds."""
+    joints: Array = field(default_factory=lambda: np.empty((0, NUM_JOINTS, 3)))
+    """(N, 17, 3) metres, once placed."""
+    raw: Array = field(default_factory=lambda: np.empty((0, 3)))
+    """(N, 3) root of each frame by itself."""
+    root: Array = field(default_factory=lambda: np.empty((0, 3)))
+    """(N, 3) root, once settled."""
+
+    @classmethod
+    def of(cls, track: list[LiftedPose], fov_deg: float) -> _Recording:
+        units = np.array([p.joints - p.joints[HIP] for p in track], np.float64)
+        scores = np.array([p.pose2d.scores for p in track], np.float64)
+        rays = np.array(
+            [Pinhole.from_fov(p.pose2d.image_size, fov_deg).rays(p.pose2d.keypoints) for p in track]
+        )
+        return cls(units, scores, rays, np.array([p.pose2d.timestamp for p in track]))
+
+    def place(self, height_m: float, smooth: float) -> None:
+        """Metres, constant bones, and the root of each frame by itself."""
+        body = measure_body(segment_lengths(self.units), segment_weights(self.scores), height_m)
+        filtered = smooth_zero_phase(body.scale * self.units, self.times, smooth)
+        self.joints = rebuild(filtered, body.lengths)
+        self.raw = fit_translation(self.joints, self.rays, _joint_weights(self.scores))
+
+    def evidence(self) -> GroundEvidence:
+        """What this person says of the ground, from about ten poses a second at most."""
+        variance = (DEPTH_ERROR * self.raw[:, 2]) ** 2 * _CORRELATED
+        depth = smooth_depth(self.raw[:, 2], variance, self.times)
+        root = fit_lateral(self.joints, self.rays, _joint_weights(self.scores), depth)
+        step = float(np.median(np.diff(self.times))) if len(self.times) > 1 else _SAMPLE_SPACING
+        stride = max(1, round(_SAMPLE_SPACING / max(step, 1e-3)), len(self.times) // 3000)
+        rows = slice(None, None, stride)
+        return gather_evidence(self.joints[rows], root[rows], self.scores[rows], stride * step)
+
+    def settle(self, ground: Ground) -> None:
+        """Final root: distance from size and floor contact, without lag."""
+        z, variance = _fuse_floor(self.joints, self.raw, self.rays, self.scores, ground)
+        depth = np.maximum(smooth_depth(z, variance, self.times), MIN_DEPTH)
+        self.root = fit_lateral(self.joints, self.rays, _joint_weights(self.scores), depth)
+
+
+def _fuse_floor(
+    joints: Array, raw: Array, rays: Array, scores: Array, ground: Ground
+) -> tuple[Array, Array]:
+    """Distance of the hip from two witnesses: how big the body looks, and the lower foot.
+
+    The view ray of a standing ankle meets the plane ANKLE_HEIGHT above the floor at one
+    depth. The witness is worth much when the camera is high above the floor, nothing when
+    it looks along it, and is not heard where it contradicts the other (a jump, a chair).
+
+    Args:
+        joints: (N, 17, 3) metres, raw: (N, 3) metres, rays: (N, 17, 2), scores: (N, 17).
+
+    Returns:
+        (N,) metres and (N,) variance in square metres.
+    """
+    z1 = raw[:, 2]
+    v1 = (DEPTH_ERROR * z1) ** 2
+    up = ground.up
+    rows = np.arange(len(joints))
+    ankles = np.array([R_ANKLE, L_ANKLE])
+    lower = ankles[((joints[:, ankles] + raw[:, None]) @ up).argmin(1)]
+    drop = rays[rows, lower] @ up[:2] + up[2]  # change of height per metre of depth
+    clearance = ground.height - ANKLE_HEIGHT
+    z2 = -clearance / np.minimum(drop, -1e-3) - joints[rows, lower, 2]
+    sigma2 = _FLOOR_CONTACT_ERROR * z1 / max(clearance, 1e-3)
+    v2 = sigma2**2 / np.maximum(scores[rows, lower], 0.05) ** 2
+    gap = (z2 - z1) ** 2 / (v1 + v2)
+    share = np.where((clearance > 0.2) & (drop < 0.0), 1.0 / (1.0 + (gap / 4.0) ** 2), 0.0)
+    w1, w2 = 1.0 / v1, share / v2
+    return (w1 * z1 + w2 * z2) / (w1 + w2), _CORRELATED / (w1 + w2)
+
+
+def _joint_weights(scores: Array) -> Array:
+    """(N, 17) confidence to (N, 17) weights for fitting joints to keypoints."""
+    weights = np.full(NUM_JOINTS, _DERIVED_WEIGHT)
+    weights[list(LIMB_JOINTS)] = 1.0
+    return np.asarray(weights * (scores**2 + 1e-4), np.float64)
+
+
+def _share(dt: float, age: float) -> float:
+    """How far a running estimate moves in `dt` seconds: fast when new, slowly once settled."""
+    return 1.0 - math.exp(-dt / (0.4 + 0.4 * min(age, 6.0)))
+
+
+def _pose3d(lifted: LiftedPose, joints: Array, root: Array, ground: Ground) -> Pose3D:
+    return Pose3D(
+        pose2d=lifted.pose2d,
+        joints=joints.astype(np.float32),
+        root=root.astype(np.float32),
+        joints_world=ground.to_world(joints + root).astype(np.float32),
+        look_ahead=lifted.look_ahead,
+    )
+
+
+def _check(height_m: float, fov_deg: float, smooth: float) -> None:
+    if not 0.3 <= height_m <= 3.0:
+        raise ValueError(f"height must be 0.3 to 3 m, not {height_m}")
+    if not 5.0 <= fov_deg <= 150.0:
+        raise ValueError(f"field of view must be 5 to 150 degrees, not {fov_deg}")
+    if not (math.isfinite(smooth) and smooth >= 0.0):
+        raise ValueError(f"smoothing strength must be at least 0, not {smooth}")

@@ -1,0 +1,218 @@
+"""A take: all poses of one run, and each person's motion at a constant rate.
+
+Formats of motion capture know rows at a constant rate, one for every frame. Videos mostly
+have that; cameras do not quite, and people come and go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posemamba.skeleton import NUM_JOINTS
+from posemamba_live.errors import LiveError, UsageError
+from posemamba_live.lifting.blending import MAX_GAP_S
+from posemamba_live.types import ExtraPoints, Pose2D, Pose3D
+
+Array = NDArray[np.float64]
+
+SCHEMA_VERSION: Final = 1
+_RECORDED_PACKAGES: Final = ("posemamba-live", "torch", "numpy", "mediapipe", "onnxruntime")
+_ON_GRID: Final = 0.25
+"""Of a frame: what times may be off a constant rate and still count as that frame's."""
+_RATE_ERROR: Final = 0.1
+"""What the source's rate may be wrong by, relatively; cameras claim rates in bad light."""
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """One person at a constant rate, from the first pose to the last."""
+
+    person_id: int
+    rate: float
+    """Rows per second."""
+    first: int
+    """Row i is at (first + i) / rate seconds of the source."""
+    joints: Array
+    """(T, 17, 3) metres, world frame; NaN where the person was not seen."""
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """(T,) whether there is a pose. First and last row always have one."""
+        return np.asarray(~np.isnan(self.joints[:, 0, 0]))
+
+    @property
+    def times(self) -> Array:
+        """(T,) seconds of the source."""
+        return np.asarray((self.first + np.arange(len(self.joints))) / self.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """What a run has found, and what it says about itself."""
+
+    poses: Sequence[Pose3D]
+    """Sorted by frame, then person."""
+    meta: Mapping[str, Any]
+    """JSON values, with `fps` and `image_size` (W, H)."""
+    name: str = ""
+    """Of the file that it is written to, for formats and messages that say it."""
+
+    def described(self) -> dict[str, Any]:
+        """What a file says of the run that made it: `meta` and versions, JSON values."""
+        return {"schema_version": SCHEMA_VERSION, "versions": _versions(), **self.meta}
+
+    @property
+    def people(self) -> dict[int, list[Pose3D]]:
+        """Each person's poses in the order of time; whoever was seen most comes first."""
+        found: dict[int, list[Pose3D]] = {}
+        for pose in self.poses:
+            found.setdefault(pose.person_id, []).append(pose)
+        return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
+
+    @property
+    def rate(self) -> float:
+        """Rows per second for formats that want a constant rate: the source's, if it is kept."""
+        fps = float(self.meta["fps"])
+        times = np.unique([pose.pose2d.timestamp for pose in self.poses])
+        if len(times) < 2:
+            return fps if _sane(fps) else 30.0
+        measured = 1.0 / float(np.median(np.diff(times)))
+        if not _sane(fps):
+            return round(measured, 2)
+        if _grid(times, fps) is not None or abs(measured / fps - 1.0) < _RATE_ERROR:
+            return fps
+        return round(measured, 2)
+
+    def motions(self) -> list[Motion]:
+        """One for each person, all at `rate`; whoever was seen most comes first.
+
+        Where times do not fit the rate, and in gaps of up to MAX_GAP_S, joints are
+        interpolated between the poses before and after.
+        """
+        rate = self.rate
+        return [_motion(person, poses, rate) for person, poses in self.people.items()]
+
+
+def read_take(path: Path) -> Take:
+    """Poses and meta of a `poses.npz`.
+
+    Raises:
+        LiveError: the file cannot be read, or is not such a file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            data = {key: file[key] for key in file.files}
+        meta = json.loads(str(data["meta"]))
+        width, height = (int(v) for v in data["image_size"])
+        meta |= {"fps": float(data["fps"]), "image_size": [width, height]}
+        poses = [
+            Pose3D(
+                pose2d=Pose2D(
+                    frame_index=int(data["frame_index"][i]),
+                    timestamp=float(data["timestamp"][i]),
+                    person_id=int(data["person_id"][i]),
+                    keypoints=data["joints_2d"][i],
+                    scores=data["scores_2d"][i],
+                    image_size=(width, height),
+                    predicted=bool(data["predicted"][i]),
+                    extra=_extra(data, i),
+                ),
+                joints=data["joints_3d"][i],
+                root=data["root_3d"][i],
+                joints_world=data["joints_world"][i],
+                look_ahead=int(meta.get("look_ahead", 0)),
+            )
+            for i in range(len(data["frame_index"]))
+        ]
+        if any(pose.joints_world.shape != (NUM_JOINTS, 3) for pose in poses):
+            raise ValueError(f"joints_world is {data['joints_world'].shape}")
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no file {path}", hint="the .npz that --export wrote") from error
+    except Exception as error:  # NumPy tells damaged files in half a dozen ways
+        missing = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise LiveError(
+            f"{path} cannot be read", why=missing, hint="it takes the .npz that --export wrote"
+        ) from error
+    return Take(poses, meta, path.name)
+
+
+def _extra(data: Mapping[str, Any], row: int) -> ExtraPoints | None:
+    """What the detector saw beyond the 17 joints in a row of a `poses.npz`."""
+    if "extra_names" not in data or np.isnan(data["extra_2d"][row]).all():
+        return None
+    names = tuple(str(name) for name in data["extra_names"])
+    return ExtraPoints(names, data["extra_2d"][row], data["extra_scores"][row])
+
+
+def joints_and_times(poses: Sequence[Pose3D]) -> tuple[Array, Array]:
+    """(N, 17, 3) metres, world frame, and (N,) seconds of one person's poses, in order of time."""
+    joints = np.array([pose.joints_world for pose in poses], np.float64)
+    times = np.array([pose.pose2d.timestamp for pose in poses], np.float64)
+    times, order = np.unique(times, return_index=True)
+    return joints.reshape(-1, NUM_JOINTS, 3)[order], times
+
+
+def fill_gaps(values: Array, seen: NDArray[np.bool_]) -> Array:
+    """(T, K) with straight lines over the rows that were not seen; the first and last were."""
+    rows = np.arange(len(values))
+    columns = [np.interp(rows, rows[seen], column[seen]) for column in values.T]
+    return np.stack(columns, -1)
+
+
+def _motion(person: int, poses: Sequence[Pose3D], rate: float) -> Motion:
+    joints, times = joints_and_times(poses)
+    grid = _grid(times, rate)
+    if grid is not None:
+        times = grid / rate
+        first, last = int(grid[0]), int(grid[-1])
+    else:
+        first = math.ceil(times[0] * rate - 1e-6)
+        last = max(math.floor(times[-1] * rate + 1e-6), first)
+    wanted = np.clip(np.arange(first, last + 1) / rate, times[0], times[-1])
+    # A row that falls on a pose takes it as it is.
+    after = np.clip(np.searchsorted(times, wanted - 1e-9), 1 if len(times) > 1 else 0, None)
+    before = np.maximum(after - 1, 0)
+    gap = times[after] - times[before]
+    share = np.where(gap > 0.0, (wanted - times[before]) / np.where(gap > 0.0, gap, 1.0), 1.0)
+    share = np.where(np.abs(share - share.round()) < 1e-6, share.round(), share)[:, None, None]
+    out = (1.0 - share) * joints[before] + share * joints[after]
+    lost = (gap > MAX_GAP_S + 0.5 / rate) & (share[:, 0, 0] > 0.0) & (share[:, 0, 0] < 1.0)
+    out[lost] = np.nan
+    if lost.all():  # glimpses only: one of them, in the row that is nearest to it
+        glimpse, row = np.unravel_index(
+            np.abs(wanted - times[:, None]).argmin(), (len(times), len(out))
+        )
+        lost[row], out[row] = False, joints[glimpse]
+    # Off the grid, the first or last pose may be alone beyond a long gap, between two rows.
+    kept = np.flatnonzero(~lost)
+    return Motion(person, rate, first + int(kept[0]), out[kept[0] : kept[-1] + 1])
+
+
+def _grid(times: Array, rate: float) -> NDArray[np.int64] | None:
+    """Which row each time is, if all are near enough to one of their own."""
+    rows = np.round(times * rate)
+    fits = np.abs(times * rate - rows).max() < _ON_GRID and bool((np.diff(rows) > 0).all())
+    return rows.astype(np.int64) if fits else None
+
+
+def _sane(fps: float) -> bool:
+    return math.isfinite(fps) and 0.1 <= fps <= 1000.0
+
+
+def _versions() -> dict[str, str]:
+    """Version of each recorded package that is installed."""
+    found = {}
+    for name in _RECORDED_PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found

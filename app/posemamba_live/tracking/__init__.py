@@ -1,0 +1,1 @@
+"""Who is who: identities of people from frame to frame."""

@@ -1,0 +1,1 @@
+"""The Open3D window, its keys and its head-up display."""

@@ -1,0 +1,1 @@
+"""What several tests and benchmarks share: servers, stand-ins, files that are made."""
