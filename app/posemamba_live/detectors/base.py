@@ -7,12 +7,15 @@ where to look; models answer for the picture that they are given and for nothing
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
-from posemamba_live.types import Detection, Expected, FloatArray, Frame, Image
+import numpy as np
+
+from posemamba_live.types import Detection, FloatArray, Frame, Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,19 @@ class Region:
     """How sure it is that somebody is there, 0 to 1."""
 
     @classmethod
-    def of_box(cls, box: FloatArray, score: float = 1.0) -> Region:
+    def of_box(cls, box: Sequence[float] | FloatArray, score: float = 1.0) -> Region:
         """Of a (4,) box: left, top, right, bottom in pixels."""
         left, top, right, bottom = (float(edge) for edge in box)
         centre = 0.5 * (left + right), 0.5 * (top + bottom)
         return cls(centre, right - left, bottom - top, score=score)
+
+    def box(self) -> FloatArray:
+        """(4,) left, top, right, bottom of the upright box around it, pixels."""
+        x, y = abs(math.cos(self.rotation)), abs(math.sin(self.rotation))
+        across = 0.5 * (x * self.width + y * self.height)
+        down = 0.5 * (y * self.width + x * self.height)
+        left, top = self.centre[0] - across, self.centre[1] - down
+        return np.array([left, top, left + 2.0 * across, top + 2.0 * down], np.float32)
 
     def moved(self, x: float, y: float) -> Region:
         """The same in a picture of which this one is the part that begins at x, y."""
@@ -172,6 +183,7 @@ class OneStage:
 
 
 Models = TopDown | OneStage
+"""What a detector is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,38 +203,3 @@ class DetectorSettings:
     device: str = "auto"
     threads: int = 1
     """CPU threads for one frame."""
-
-
-class Detector(Protocol):
-    """Finds people in one frame after the other of one source.
-
-    Detectors may use the frames before to follow people, so frames come in order. They are
-    called from one thread at a time.
-    """
-
-    name: str
-
-    def detect(self, frame: Frame) -> list[Detection]:
-        """Return the people in the picture; an empty list says that there is nobody.
-
-        Raises:
-            DetectorError: the detector cannot go on.
-        """
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """What runs and on what, as JSON values, for statistics and exports."""
-        ...
-
-    def close(self) -> None:
-        """Free what the detector holds; a second call does nothing."""
-        ...
-
-
-@runtime_checkable
-class Guided(Protocol):
-    """A detector that looks for people where the tracker expects them."""
-
-    def expect(self, people: Sequence[Expected]) -> None:
-        """Where people should be in the frame that is detected next."""
-        ...

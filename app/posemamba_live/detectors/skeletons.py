@@ -9,13 +9,28 @@ is the plain mean, however unsure one of them is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS, NUM_JOINTS, assemble, assemble_scores
+from posemamba.skeleton import (
+    HEAD,
+    HIP,
+    JOINT_NAMES,
+    L_HIP,
+    L_SHOULDER,
+    LIMB_JOINTS,
+    NOSE,
+    NUM_JOINTS,
+    R_HIP,
+    R_SHOULDER,
+    SPINE,
+    THORAX,
+    assemble,
+    assemble_scores,
+)
 from posemamba_live.types import Detection, ExtraPoints, FloatArray
 
 BLAZEPOSE_33: Final = (
@@ -93,7 +108,7 @@ class _Adapter:
     def detection(
         self, points: NDArray[np.floating[Any]], scores: NDArray[np.floating[Any]]
     ) -> Detection:
-        """(N, 2) pixels and (N,) confidence of the detector to a detection."""
+        """(N, 2) pixels and (N,) confidence of the detector, 0 to 1, to a detection."""
         extra = ExtraPoints(
             self.extra_names,
             np.asarray(points, np.float32)[self.extra],
@@ -115,6 +130,24 @@ class _Adapter:
         limbs[list(LIMB_JOINTS)] = scores[self.limbs]
         return assemble_scores(limbs, scores[self.nose], scores[self.ears].min(0))
 
+    def sources(self, scores: FloatArray) -> list[int]:
+        """For each of the 17 joints the point that its score comes from.
+
+        A derived joint is as sure as the least sure point that it is made of: this one.
+        """
+        least = np.zeros(NUM_JOINTS, np.intp)
+        least[list(LIMB_JOINTS)] = self.limbs
+        least[NOSE] = self.nose
+
+        def less_sure(a: int, b: int) -> int:
+            return a if scores[a] <= scores[b] else b
+
+        least[HIP] = less_sure(least[R_HIP], least[L_HIP])
+        least[THORAX] = less_sure(least[R_SHOULDER], least[L_SHOULDER])
+        least[SPINE] = less_sure(least[HIP], least[THORAX])
+        least[HEAD] = less_sure(least[THORAX], less_sure(*self.ears))
+        return [int(point) for point in least]
+
 
 _BLAZEPOSE: Final = _Adapter.of(BLAZEPOSE_33)
 _BY_COUNT: Final = {count: _Adapter.of(names) for count, names in SKELETONS.items()}
@@ -130,6 +163,28 @@ def from_blazepose(
         visibility: (33,) 0 to 1.
     """
     return _BLAZEPOSE.detection(landmarks_px, visibility)
+
+
+def from_blazepose_parts(
+    landmarks_px: NDArray[np.floating[Any]],
+    visibility: NDArray[np.floating[Any]],
+    peak: NDArray[np.floating[Any]],
+) -> Detection:
+    """Make a detection whose scores are visibility times peak, both parts kept.
+
+    The parts of a derived joint are those of the point that its score comes from, so that
+    the scores of all joints are the products of their parts.
+
+    Args:
+        landmarks_px: (33, 2) pixels.
+        visibility: (33,) 0 to 1: not hidden.
+        peak: (33,) 0 to 1: clearly localised.
+    """
+    visibility, peak = np.asarray(visibility, np.float32), np.asarray(peak, np.float32)
+    scores = visibility * peak
+    sources = _BLAZEPOSE.sources(scores)
+    detection = _BLAZEPOSE.detection(landmarks_px, scores)
+    return replace(detection, visibility=visibility[sources], peak=peak[sources])
 
 
 def blazepose_joints(landmarks: NDArray[np.floating[Any]]) -> FloatArray:
