@@ -182,12 +182,11 @@ def placed(region: Region) -> NDArray[np.float64]:
 
 def _cut_out(image: Image, to_picture: NDArray[np.float64], out: FloatArray) -> None:
     """Fill the input (SIDE, SIDE, 3) RGB, 0 to 1; the picture's edge goes on outside of it."""
-    # picture index + 1/2 = turn (input index + 1/2) + middle
-    shifted = to_picture.copy()
-    shifted[:, 2] += 0.5 * to_picture[:, :2].sum(1) - 0.5
+    # As the network knows it from MediaPipe: the centre of the input's first pixel is in the
+    # region's corner. Half a pixel of the input is three of the picture for half a body.
     crop = cv2.warpAffine(
         image,
-        shifted,
+        to_picture,
         (SIDE, SIDE),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from posemamba_live.detectors.base import Region
 from posemamba_live.tracking.kalman import Array, Motion
+from posemamba_live.tracking.steady import SteadyRegion
 from posemamba_live.tracking.sight import Sight, torso, visible_box
 from posemamba_live.types import Detection, Frame
 
@@ -33,6 +34,10 @@ _REACH: Final = 0.1
 """Person sizes around a person that a click may miss by."""
 
 
+_STEADY_S: Final = 0.2
+"""Seconds without a sight after which regions are not smoothed together."""
+
+
 class Subject(str, Enum):
     """Who takes a free place, of the people then in the picture; it is kept from there on."""
 
@@ -53,6 +58,7 @@ class Track:
     began: float
     """Seconds, source time, like all times."""
     seen_at: float
+    steady: SteadyRegion = field(default_factory=SteadyRegion)
     followed: float = 0.0
     """Seconds for which the person was seen, gaps not counted."""
     doubtful: bool = False
@@ -78,7 +84,10 @@ class Track:
         else:
             self.motion.update(sight.place, sight.size, now)
         self.followed += min(now - self.seen_at, HOLD_S)
-        self.sight, self.region, self.seen_at = sight, sight.found.next_region, now
+        if afresh or now - self.seen_at > _STEADY_S:
+            self.steady = SteadyRegion()
+        self.region = self.steady(sight.found.next_region, now)
+        self.sight, self.seen_at = sight, now
 
     def continue_as(self, other: Track) -> None:
         """Take over what is known of a newcomer who turned out to be the same person."""
