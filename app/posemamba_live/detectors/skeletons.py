@@ -9,7 +9,7 @@ is the plain mean, however unsure one of them is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -135,21 +135,21 @@ class _Adapter:
 
         A derived joint is as sure as the least sure point that it is made of: this one.
         """
-        least = np.zeros(NUM_JOINTS, np.intp)
-        least[list(LIMB_JOINTS)] = self.limbs
+        score = scores.tolist()
+        least = [0] * NUM_JOINTS
+        for joint, point in zip(LIMB_JOINTS, self.limbs, strict=True):
+            least[joint] = point
         least[NOSE] = self.nose
-
-        def less_sure(a: int, b: int) -> int:
-            return a if scores[a] <= scores[b] else b
-
-        least[HIP] = less_sure(least[R_HIP], least[L_HIP])
-        least[THORAX] = less_sure(least[R_SHOULDER], least[L_SHOULDER])
-        least[SPINE] = less_sure(least[HIP], least[THORAX])
-        least[HEAD] = less_sure(least[THORAX], less_sure(*self.ears))
-        return [int(point) for point in least]
+        least[HIP] = min(least[R_HIP], least[L_HIP], key=score.__getitem__)
+        least[THORAX] = min(least[R_SHOULDER], least[L_SHOULDER], key=score.__getitem__)
+        least[SPINE] = min(least[HIP], least[THORAX], key=score.__getitem__)
+        least[HEAD] = min(least[THORAX], *self.ears, key=score.__getitem__)
+        return least
 
 
 _BLAZEPOSE: Final = _Adapter.of(BLAZEPOSE_33)
+_BLAZEPOSE_RULE: Final = _BLAZEPOSE.points(np.eye(len(BLAZEPOSE_33)))
+"""(17, 33): the rule for points is linear."""
 _BY_COUNT: Final = {count: _Adapter.of(names) for count, names in SKELETONS.items()}
 
 
@@ -181,10 +181,15 @@ def from_blazepose_parts(
         peak: (33,) 0 to 1: clearly localised.
     """
     visibility, peak = np.asarray(visibility, np.float32), np.asarray(peak, np.float32)
-    scores = visibility * peak
-    sources = _BLAZEPOSE.sources(scores)
-    detection = _BLAZEPOSE.detection(landmarks_px, scores)
-    return replace(detection, visibility=visibility[sources], peak=peak[sources])
+    points, scores = np.asarray(landmarks_px, np.float32), visibility * peak
+    joints, extra = _BLAZEPOSE.sources(scores), _BLAZEPOSE.extra
+    return Detection(
+        _BLAZEPOSE_RULE @ points,
+        scores[joints],
+        ExtraPoints(_BLAZEPOSE.extra_names, points[extra], scores[extra]),
+        visibility[joints],
+        peak[joints],
+    )
 
 
 def blazepose_joints(landmarks: NDArray[np.floating[Any]]) -> FloatArray:
