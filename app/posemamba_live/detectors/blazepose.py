@@ -181,12 +181,11 @@ def placed(region: Region) -> NDArray[np.float64]:
 
 def _cut_out(image: Image, to_picture: NDArray[np.float64], out: FloatArray) -> None:
     """Fill the input (SIDE, SIDE, 3) RGB, 0 to 1; the picture's edge goes on outside of it."""
-    # picture index + 1/2 = turn (input index + 1/2) + middle
-    shifted = to_picture.copy()
-    shifted[:, 2] += 0.5 * to_picture[:, :2].sum(1) - 0.5
+    # Indices, not centres of pixels, as in MediaPipe: with the half pixels put right, four of
+    # five clips with ground truth are 0.02 to 0.13 pixels worse and one is 0.05 better.
     crop = cv2.warpAffine(
         image,
-        shifted,
+        to_picture,
         (SIDE, SIDE),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
