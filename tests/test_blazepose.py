@@ -353,11 +353,7 @@ def test_it_is_the_default_and_says_what_runs(detector):
             "model": "blazepose-full.onnx",
             "provider": "CPUExecutionProvider",
             "threads": 1,
-            "person_model": {
-                "model": "blazepose-detector.onnx",
-                "provider": "CPUExecutionProvider",
-                "threads": 1,
-            },
+            "person_model": "blazepose-detector.onnx",
             "detect_every": None,
         }
         or about["provider"] != "CPUExecutionProvider"

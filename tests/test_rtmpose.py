@@ -437,11 +437,7 @@ def test_given_models_are_used_and_described(models):
         "model": "halpe.onnx",
         "provider": "CPUExecutionProvider",
         "threads": 1,
-        "person_model": {
-            "model": "rtmdet.onnx",
-            "provider": "CPUExecutionProvider",
-            "threads": 1,
-        },
+        "person_model": "rtmdet.onnx",
         "detect_every": 4,
     }
     image = picture((BOX, layout(BOX, 26)))
@@ -516,7 +512,7 @@ def test_inputs_that_are_no_pictures_are_refused(tmp_path, shape):
 @pytest.mark.parametrize(("across", "down"), [(np.nan, 0.5), (np.inf, np.inf), (np.inf, np.nan)])
 def test_answers_that_are_no_numbers_are_nobody(tmp_path, across, down):
     x, y = np.full((1, 17, 384), 0.5, np.float32), np.full((1, 17, 512), 0.5, np.float32)
-    x[0, 3, 7], y[0, 5] = across, down
+    x[0, 3, 7], y[0, 3] = across, down
     pose = OnnxModel.open(onnx_models.fixed_pose_model(tmp_path / "odd.onnx", x, y))
     (found,) = RTMPose(pose).locate(picture((BOX, layout(BOX))), [Region.of_box(BOX)])
     assert found.presence == 0.0

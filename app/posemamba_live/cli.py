@@ -160,17 +160,18 @@ def command(
     detector: Annotated[
         str,
         typer.Option(
-            help="What finds the 2D keypoints: mediapipe, rtmpose, rtmpose-m (larger), "
-            "rtmpose-wholebody (hands, feet, face) or rtmo.",
+            help="What finds the 2D keypoints: blazepose, rtmpose, rtmpose-m (larger), "
+            "rtmpose-wholebody (hands, feet, face), rtmo, or mediapipe (Google's own graph, an "
+            "extra to install).",
             metavar="NAME",
             rich_help_panel=_LIFTING,
         ),
-    ] = "mediapipe",
+    ] = "blazepose",
     detector_model: Annotated[
         Path | None,
         typer.Option(
             help="A model file for the detector instead of its own: .task for mediapipe, .onnx "
-            "(RTMPose or RTMO) for the others.",
+            "for the others.",
             metavar="PATH",
             show_default=False,
             rich_help_panel=_LIFTING,
@@ -179,8 +180,8 @@ def command(
     person_model: Annotated[
         str | None,
         typer.Option(
-            help="RTMPose: a YOLOX or RTMDet .onnx that finds people, instead of its own; none "
-            "begins with the whole picture.",
+            help="BlazePose, RTMPose: a YOLOX or RTMDet .onnx that finds people, instead of the "
+            "detector's own; none begins with the whole picture.",
             metavar="PATH|none",
             show_default=False,
             rich_help_panel=_LIFTING,
@@ -189,8 +190,8 @@ def command(
     detect_every: Annotated[
         int | None,
         typer.Option(
-            help="RTMPose: look for people in every Nth frame and follow them in between; by "
-            "default 10 live, 1 for files.",
+            help="BlazePose, RTMPose: look for people in every Nth frame and follow them in "
+            "between; by default twice a second, and at once when somebody is missing.",
             metavar="N",
             show_default=False,
             rich_help_panel=_LIFTING,
@@ -216,7 +217,9 @@ def command(
     device: Annotated[
         DeviceName,
         typer.Option(
-            help="Where the networks run; MediaPipe stays on the CPU.", rich_help_panel=_LIFTING
+            help="Where the networks run; coreml and directml are for the detector, MediaPipe "
+            "stays on the CPU.",
+            rich_help_panel=_LIFTING,
         ),
     ] = DeviceName.AUTO,
     threads: Annotated[

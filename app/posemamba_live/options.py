@@ -32,11 +32,18 @@ class SubjectName(str, Enum):
 
 
 class DeviceName(str, Enum):
-    """Where the network runs."""
+    """Where the networks run; the last two are for the detector alone."""
 
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+    COREML = "coreml"
+    DIRECTML = "directml"
+
+    @property
+    def of_lifter(self) -> DeviceName:
+        """The lifter's device, which is PyTorch's."""
+        return self if self in (DeviceName.CPU, DeviceName.CUDA) else DeviceName.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ class Options:
     mode: ModeName = ModeName.BALANCED
     window: int | None = None
     delay: int = 0
-    detector: str = "mediapipe"
+    detector: str = "blazepose"
     detector_model: Path | None = None
     person_model: str | None = None
     detect_every: int | None = None

@@ -240,7 +240,7 @@ def _load_weights(options: Options) -> Checkpoint:
 def _runtime(options: Options, checkpoint: Checkpoint) -> LifterRuntime:
     from posemamba.runtime import DeviceError, LifterRuntime
 
-    device = options.device.value
+    device = options.device.of_lifter.value
     if checkpoint.meta.input_kind == "stream" and options.device is not DeviceName.CPU:
         # A frame at a time is too little work for a GPU to be faster with.
         if options.device is DeviceName.CUDA:
