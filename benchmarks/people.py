@@ -20,11 +20,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from posemamba.checkpoint import load_checkpoint
+from posemamba.network import Network, use_threads
 from posemamba_live.detectors import DetectorSettings, Guided, create_detector
 from posemamba_live.detectors.mediapipe import MediaPipeDetector
 from posemamba_live.lifting.batching import together
 from posemamba_live.lifting.causal import StreamLifter
-from posemamba_live.lifting.network import Network, use_threads
 from posemamba_live.lifting.window import Lifter, LiveLifter
 from posemamba_live.tracking.people import Tracker
 from posemamba_live.types import Frame, Pose2D
