@@ -43,7 +43,7 @@ def keypoints(clip: Path) -> list[Pose2D]:
 def modes() -> Iterator[tuple[str, str, bool, int]]:
     """Name, weights, live, delay."""
     for name in sorted(shipped_weights()):
-        if name.startswith("stream"):
+        if name.startswith("causal"):
             yield f"{name}, live", name, True, 0
         else:
             for delay in (0, 2, 5, 13):
