@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-MODELS = Path(__file__).parent.parent / "models"
+ROOT = Path(__file__).parent.parent
+MODELS = ROOT / "models"
+DISTRIBUTIONS = {"cv2": "opencv-python", "pythonosc": "python-osc", "open3d": "open3d-cpu"}
+"""Of modules that are not called like what brings them."""
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -61,3 +65,12 @@ def test_nothing_is_imported_before_its_time(statement: str, absent: tuple[str, 
     program = f"import sys; {statement}; print(*(m for m in {absent} if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_everything_imported_is_declared() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    declared = set(re.findall(r'"([a-z0-9-]+)[<>=]', text))
+    own = {"posemamba", "posemamba_live", *sys.stdlib_module_names}
+    for path in [*MODELS.rglob("*.py"), *(ROOT / "app").rglob("*.py")]:
+        for name in {name.split(".")[0] for name in imported(path)} - own:
+            assert DISTRIBUTIONS.get(name, name.replace("_", "-")) in declared, f"{path}: {name}"

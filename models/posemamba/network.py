@@ -193,7 +193,7 @@ class Lifter:
         size = _checked_size(image_size)
         if not (math.isfinite(fps) and fps > 0.0):
             raise ValueError(f"fps is {fps}, not a positive number")
-        if np.ptp(keypoints.reshape(-1, 2), axis=0).max() < _LEAST_EXTENT < min(size):
+        if keypoints.size and _extent(keypoints) < _LEAST_EXTENT < min(size):
             raise ValueError("keypoints are all within two pixels: are they fractions, not pixels?")
         single = keypoints.ndim == 3
         if single:
@@ -254,6 +254,10 @@ def _checked(
         )
     if not points.shape[-3]:
         raise ValueError("keypoints hold no frame")
+    if not np.isfinite(points).all():
+        raise ValueError(
+            "keypoints are not all finite: fill gaps first, or give them any place and score 0"
+        )
     if scores is None:
         return points, np.ones(points.shape[:-1], np.float32)
     trust = np.asarray(scores, np.float32)
@@ -263,11 +267,12 @@ def _checked(
         )
     if not (trust >= 0.0).all() or not (trust <= 1.0).all():
         raise ValueError("scores are not all within 0 to 1")
-    if not np.isfinite(points).all():
-        raise ValueError(
-            "keypoints are not all finite: fill gaps first, or give them any place and score 0"
-        )
     return points, trust
+
+
+def _extent(keypoints: Float) -> float:
+    """Largest distance between any of (..., 2) points, across or down."""
+    return float(np.ptp(keypoints.reshape(-1, 2), axis=0).max())
 
 
 def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
