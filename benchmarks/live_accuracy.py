@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from posemamba.checkpoint import load_checkpoint, shipped_weights
+from posemamba.network import use_threads
 from posemamba.training.metrics import score
 from posemamba_live.detectors import create_detector
 from posemamba_live.lifting.factory import MODES, lifter_factory
-from posemamba_live.lifting.network import use_threads
 from posemamba_live.scene.scene import SceneTracker, solve_scene
 from posemamba_live.sources import open_source
 from posemamba_live.tracking.people import Tracker
@@ -43,7 +43,7 @@ def keypoints(clip: Path) -> list[Pose2D]:
 def modes() -> Iterator[tuple[str, str, bool, int]]:
     """Name, weights, live, delay."""
     for name in sorted(shipped_weights()):
-        if name.startswith("stream"):
+        if name.startswith("causal"):
             yield f"{name}, live", name, True, 0
         else:
             for delay in (0, 2, 5, 13):

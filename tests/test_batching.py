@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from posemamba.checkpoint import Checkpoint, CheckpointMeta
 from posemamba.model import PoseMamba, PoseMambaConfig
+from posemamba.network import Network
 from posemamba.scan import use_backend
 from posemamba_live.lifting.batching import alone, together
 from posemamba_live.lifting.causal import StreamLifter
-from posemamba_live.lifting.network import Network
 from posemamba_live.lifting.people import PeopleLifter
 from posemamba_live.lifting.rates import at_known_rate
 from posemamba_live.lifting.window import FileLifter, Lifter, LiveLifter

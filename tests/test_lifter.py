@@ -12,15 +12,14 @@ import torch
 
 from posemamba.checkpoint import Checkpoint, CheckpointMeta
 from posemamba.model import PoseMamba, PoseMambaConfig
+from posemamba.network import Network, from_image_units
 from posemamba.normalize import RayWindow, ray_window
-from posemamba.skeleton import MIRROR, PARENTS
+from posemamba.skeleton import CHAIN_SHARE, MIRROR, PARENTS
 from posemamba_live.lifting.blending import stack
 from posemamba_live.lifting.factory import MODES, lifter_factory, window_frames
-from posemamba_live.lifting.network import Network, from_image_units
 from posemamba_live.lifting.people import PeopleLifter
 from posemamba_live.lifting.rates import InterleavedLifter, UpsampledLifter
 from posemamba_live.lifting.window import FileLifter, Lifter, LiveLifter
-from posemamba_live.scene.body import CHAIN_SHARE
 from posemamba_live.types import FloatArray, LiftedPose, Pose2D
 from tests.conftest import WINDOW, MakeTrack
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from posemamba.checkpoint import Checkpoint
+from posemamba.network import Network
 from posemamba_live.errors import DetectorError, SinkError, SourceError
 from posemamba_live.lifting.batching import Lifting
-from posemamba_live.lifting.network import Network
 from posemamba_live.lifting.people import Lifted
 from posemamba_live.lifting.window import FileLifter, Lifter, LiveLifter
 from posemamba_live.run.assembly import Assembler

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from scipy.interpolate import interp1d
 
+from posemamba.blending import Blender, blend_weights
 from posemamba_live.lifting.blending import (
-    Blender,
-    blend_weights,
     breaks_track,
     interpolate,
     resample,

@@ -16,7 +16,7 @@ import numpy as np
 from posemamba_live.types import FloatArray, LiftedPose
 
 if TYPE_CHECKING:
-    from posemamba_live.lifting.network import Network
+    from posemamba.network import Network
 
 
 class Question(Protocol):

@@ -37,7 +37,7 @@ class StreamLifter(Lifter):
     """
 
     def __init__(self, checkpoint: Checkpoint, *, fov_deg: float) -> None:
-        if checkpoint.meta.input_kind != "stream":
+        if not checkpoint.meta.causal:
             raise ValueError(f"{checkpoint.meta.name} is not a causal network")
         self._model = checkpoint.model
         self._channels = checkpoint.meta.config.in_channels

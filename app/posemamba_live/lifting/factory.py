@@ -8,9 +8,9 @@ from functools import partial
 from typing import Final
 
 from posemamba.checkpoint import Checkpoint
+from posemamba.network import Network
 from posemamba.runtime import LifterRuntime
 from posemamba_live.lifting.causal import StreamLifter
-from posemamba_live.lifting.network import Network
 from posemamba_live.lifting.rates import at_known_rate
 from posemamba_live.lifting.window import FileLifter, Lifter, LiveLifter
 
@@ -58,7 +58,7 @@ def window_frames(
         on_gpu: where a longer window costs next to nothing.
     """
     built_for = checkpoint.meta.frames
-    if checkpoint.meta.input_kind == "stream":
+    if checkpoint.meta.causal:
         return 1
     if frames is not None:
         return frames
@@ -94,7 +94,7 @@ def lifter_factory(
     Raises:
         ValueError: a window that the weights do not take, or a delay outside of it.
     """
-    if checkpoint.meta.input_kind == "stream":
+    if checkpoint.meta.causal:
         if delay:
             raise ValueError("these weights see no later frames, so that a delay is of no use")
         if frames is not None:
