@@ -24,7 +24,7 @@ from posemamba.network import Network, use_threads
 from posemamba_live.detectors import DetectorSettings, Guided, create_detector
 from posemamba_live.detectors.mediapipe import MediaPipeDetector
 from posemamba_live.lifting.batching import together
-from posemamba_live.lifting.causal import StreamLifter
+from posemamba_live.lifting.causal import CausalLifter
 from posemamba_live.lifting.window import Lifter, LiveLifter
 from posemamba_live.tracking.people import Tracker
 from posemamba_live.types import Frame, Pose2D
@@ -117,7 +117,7 @@ def main() -> None:
     causal = load_checkpoint("causal-m3")
     for people in (1, 2, 4, 8):
         lifting("window-m3", lambda: LiveLifter(network), track, people)
-        lifting("causal-m3", lambda: StreamLifter(causal, fov_deg=60.0), track, people)
+        lifting("causal-m3", lambda: CausalLifter(causal, fov_deg=60.0), track, people)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from posemamba_live.evaluation import clips
 from posemamba_live.evaluation.benchmarks import benchmark_predictor
 from posemamba_live.evaluation.evaluate import app
 from posemamba_live.evaluation.synthetic import lift, mirrored
-from posemamba_live.lifting.causal import StreamLifter
+from posemamba_live.lifting.causal import CausalLifter
 from posemamba_live.types import Pose2D
 from tests.support.motion_files import walking, write_motion
 
@@ -444,7 +444,7 @@ def test_causal_weights_are_scored_as_the_application_lifts(
         if mirror:
             keypoints, scores = keypoints[:, order].copy(), scores[:, order]
             keypoints[..., 0] = sequence.image_size[0] - keypoints[..., 0]
-        lifter = StreamLifter(checkpoint, fov_deg=fov)
+        lifter = CausalLifter(checkpoint, fov_deg=fov)
         poses = [
             Pose2D(t, 0.02 * t, 0, keypoints[t], scores[t], sequence.image_size) for t in range(20)
         ]

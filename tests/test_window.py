@@ -9,12 +9,8 @@ import pytest
 from scipy.interpolate import interp1d
 
 from posemamba.blending import Blender, blend_weights
-from posemamba_live.lifting.blending import (
-    breaks_track,
-    interpolate,
-    resample,
-    stack,
-)
+from posemamba_live.keypoints import breaks_track, interpolate
+from posemamba_live.lifting.blending import resample, stack
 from tests.conftest import MakeTrack
 
 

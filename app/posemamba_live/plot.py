@@ -57,7 +57,7 @@ def plot_file(
     Raises:
         LiveError: with what is wrong and what to try.
     """
-    from posemamba_live.sinks.base import check_output, partial_path
+    from posemamba_live.files import check_output, partial_path
     from posemamba_live.takes.plot import SUFFIXES, plot_take
     from posemamba_live.takes.take import read_take
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from posemamba.blending import Blender, window_starts, windows_at_once
 from posemamba.network import Network
+from posemamba_live.keypoints import breaks_track
 from posemamba_live.lifting.batching import Lifting, Windows, Work, alone
-from posemamba_live.lifting.blending import NETWORK_FPS, breaks_track, resample, stack
+from posemamba_live.lifting.blending import NETWORK_FPS, resample, stack
 from posemamba_live.types import LiftedPose, Pose2D
 
 __all__ = ["FileLifter", "Lifter", "LiveLifter", "windows_at_once"]
