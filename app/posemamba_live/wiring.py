@@ -278,7 +278,7 @@ def _lifters(
         raise UsageError("--window or --delay does not suit the weights", why=str(error)) from error
     make = lifter_factory(checkpoint, lifting, runtime=runtime)
     use_threads(plan.lifter_threads)
-    with _note("compiling the network's kernels for this machine: once, up to a minute"):
+    with _note("compiling the network's kernels for this machine: once, up to a minute", plan):
         if on_gpu:
             windows = 1 if plan.live else windows_at_once(lifting.window)
             runtime.warm_up(windows * (1 + lifting.mirrored), lifting.window)
@@ -290,8 +290,11 @@ def _lifters(
 
 
 @contextmanager
-def _note(text: str) -> Iterator[None]:
+def _note(text: str, plan: RunPlan) -> Iterator[None]:
     """Say what is going on, if it takes long."""
+    if plan.quiet:
+        yield
+        return
     timer = threading.Timer(_NOTE_AFTER_S, say, (f"{text}...",))
     timer.daemon = True
     timer.start()

@@ -68,7 +68,7 @@ class CausalLifter(Lifter):
     def flushing(self) -> Lifting:
         self.reset()
         return []
-        yield  # a work without questions
+        yield  # a coroutine without requests
 
     def _step(self, pose: Pose2D, elapsed: float) -> Work[FloatArray]:
         """(17, 3) root-relative, camera axes, body heights."""

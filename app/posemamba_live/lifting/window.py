@@ -26,8 +26,8 @@ __all__ = ["FileLifter", "Lifter", "LiveLifter", "windows_at_once"]
 class Lifter(ABC):
     """Lifts the 2D poses of one person, given in the order of time.
 
-    `pushing` and `flushing` are works (see `batching`), which several people's lifters can
-    do side by side; `push` and `flush` do them alone.
+    `pushing` and `flushing` are coroutines that yield network requests, which are batched
+    across people (see `batching`); `push` and `flush` drive them alone.
     """
 
     @abstractmethod
