@@ -148,7 +148,7 @@ def test_streams_of_different_ages_share_a_step(
             )
 
 
-def test_works_without_questions_and_no_works() -> None:
+def test_coroutines_without_requests_and_no_coroutines() -> None:
     assert together([]) == []
 
     def silent() -> object:
