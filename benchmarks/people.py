@@ -20,11 +20,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from posemamba.checkpoint import load_checkpoint
+from posemamba.network import Network, use_threads
 from posemamba_live.detectors import DetectorSettings, Guided, create_detector
 from posemamba_live.detectors.mediapipe import MediaPipeDetector
 from posemamba_live.lifting.batching import together
-from posemamba_live.lifting.causal import StreamLifter
-from posemamba_live.lifting.network import Network, use_threads
+from posemamba_live.lifting.causal import CausalLifter
 from posemamba_live.lifting.window import Lifter, LiveLifter
 from posemamba_live.tracking.people import Tracker
 from posemamba_live.types import Frame, Pose2D
@@ -114,10 +114,10 @@ def main() -> None:
     print("lifting, live")
     use_threads(1)
     network = Network(load_checkpoint("window-m3"), fov_deg=60.0)
-    causal = load_checkpoint("stream-m3")
+    causal = load_checkpoint("causal-m3")
     for people in (1, 2, 4, 8):
         lifting("window-m3", lambda: LiveLifter(network), track, people)
-        lifting("stream-m3", lambda: StreamLifter(causal, fov_deg=60.0), track, people)
+        lifting("causal-m3", lambda: CausalLifter(causal, fov_deg=60.0), track, people)
 
 
 if __name__ == "__main__":

@@ -9,23 +9,28 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from posemamba.checkpoint import Checkpoint
+from posemamba.network import Network
 from posemamba_live.errors import DetectorError, SinkError, SourceError
 from posemamba_live.lifting.batching import Lifting
-from posemamba_live.lifting.network import Network
 from posemamba_live.lifting.people import Lifted
 from posemamba_live.lifting.window import FileLifter, Lifter, LiveLifter
+from posemamba_live.options import Options
+from posemamba_live.plan import RunPlan, plan_run
 from posemamba_live.run.assembly import Assembler
 from posemamba_live.run.channel import Channel
 from posemamba_live.run.outputs import Outputs
-from posemamba_live.run.pipeline import Run, RunResult, SceneSettings
+from posemamba_live.run.pipeline import Run, RunResult, SceneSettings, idle
 from posemamba_live.run.statistics import Reservoir, RunStats
+from posemamba_live.run.watch import Watch
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.streams import StreamFigures
 from posemamba_live.types import Detection, Expected, Frame, LiftedPose, Pose2D, Pose3D
@@ -130,13 +135,27 @@ def outputs(folder: Path, tape: Tape | None = None, name: str = "poses.npz") -> 
     )
 
 
+def plan(source: Source, out: Outputs, **changes: Any) -> RunPlan:
+    made = plan_run(Options(height=1.7), source)
+    return replace(made, exports=out.exports, record=out.record, **changes)
+
+
 def run(
-    source: Source, detector: Finder, make: Callable[[], Lifter], out: Outputs, **options: object
+    source: Source,
+    detector: Finder,
+    make: Callable[[], Lifter],
+    out: Outputs,
+    *,
+    window: FakeWindow | None = None,
+    streams: Sequence[Antenna] = (),
+    **plan_changes: Any,
 ) -> tuple[RunResult, RunStats]:
     stats = RunStats("cpu", "test")
-    scene = SceneSettings(1.7, 60.0, 1.0)
-    result = Run(source, detector, make, scene, out, stats, **options).run()  # type: ignore[arg-type]
-    return result, stats
+    made = plan(source, out, **plan_changes)
+    watch = Watch(window, made) if window is not None else None
+    screen = watch.screen if watch is not None else None
+    run = Run(made, source, detector, make, out, stats, streams=streams, screen=screen)
+    return run.run(watch or idle), stats
 
 
 def rows(folder: Path, key: str = "frame_index") -> list[int]:
@@ -262,8 +281,7 @@ def test_interrupting_completes_what_was_read(
 
     out = outputs(tmp_path, tape)
     finder = Finder(on_frame=watch)
-    scene = SceneSettings(1.7, 60.0, 1.0)
-    runs.append(Run(film, finder, file_lifter, scene, out, RunStats()))
+    runs.append(Run(plan(film, out), film, finder, file_lifter, out, RunStats()))
     result = runs[0].run()
     assert result.interrupted
     assert rows(tmp_path) == tape.frames == list(range(film.read))
@@ -328,7 +346,7 @@ def test_a_live_run_can_be_interrupted_while_the_camera_is_silent(
 
     with LiveSource(lambda: Silent(100)) as camera:
         stats, out = RunStats(), outputs(tmp_path)
-        live = Run(camera, Finder(), live_lifter, SceneSettings(1.7, 60.0, 1.0), out, stats)
+        live = Run(plan(camera, out), camera, Finder(), live_lifter, out, stats)
         threading.Timer(1.0, live.interrupt).start()
         result = live.run()
         silent.set()
@@ -542,9 +560,10 @@ def test_a_stream_that_hangs_slows_nobody(
             freed.set()
 
     with LiveSource(lambda: Camera(100_000)) as camera:
+        out = outputs(tmp_path, tape)
         live = Run(
-            camera, Finder(on_frame=watch), live_lifter, SceneSettings(1.7, 60.0, 1.0),
-            outputs(tmp_path, tape), RunStats(), streams=[hanging, sound],
+            plan(camera, out), camera, Finder(on_frame=watch), live_lifter, out, RunStats(),
+            streams=[hanging, sound],
         )  # fmt: skip
         threading.Thread(target=lambda: (freed.wait(240.0), live.stop())).start()
         result = live.run()

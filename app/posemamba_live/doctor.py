@@ -91,9 +91,9 @@ def check_lifter() -> Finding:
     import numpy as np
 
     from posemamba.checkpoint import load_checkpoint
+    from posemamba.network import use_threads
     from posemamba.runtime import LifterRuntime
-    from posemamba_live.lifting.network import use_threads
-    from posemamba_live.wiring import DEFAULT_WEIGHTS
+    from posemamba_live.plan import DEFAULT_WEIGHTS
 
     use_threads(1)
     checkpoint = load_checkpoint(DEFAULT_WEIGHTS)

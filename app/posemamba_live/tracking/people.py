@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from posemamba_live.lifting.blending import bridged, interpolate
+from posemamba_live.keypoints import bridged, interpolate
 from posemamba_live.tracking.kalman import Motion, person_size
 from posemamba_live.types import Detection, Expected, FloatArray, Frame, Pose2D
 
