@@ -191,7 +191,7 @@ def check_convolution(c: Context) -> str:
         dy = torch.randn_like(values)
         results = []
         ours = backends._load("triton").conv_silu
-        for conv, dtype in ((backends.conv_silu, torch.float64), (ours, torch.float32)):
+        for conv, dtype in ((reference.conv_silu, torch.float64), (ours, torch.float32)):
             x, weight, bias = (t.detach().to(dtype).requires_grad_() for t in leaves)
             y = conv(x, weight, bias, causal)
             y.backward(dy.to(dtype))

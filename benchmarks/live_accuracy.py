@@ -19,13 +19,14 @@ from pathlib import Path
 import numpy as np
 
 from posemamba.checkpoint import load_checkpoint, shipped_weights
+from posemamba.network import use_threads
 from posemamba.training.metrics import score
 from posemamba_live.detectors import create_detector
-from posemamba_live.lifting.factory import MODES, lifter_factory
-from posemamba_live.lifting.network import use_threads
+from posemamba_live.lifting.factory import lifter_factory
+from posemamba_live.plan import plan_lifting
 from posemamba_live.scene.scene import SceneTracker, solve_scene
 from posemamba_live.sources import open_source
-from posemamba_live.tracking.people import Tracker
+from posemamba_live.tracking.people import PeopleTracker
 from posemamba_live.types import LiftedPose, Pose2D
 
 HEIGHT_M = 1.70
@@ -33,9 +34,10 @@ HEIGHT_M = 1.70
 
 def keypoints(clip: Path) -> list[Pose2D]:
     """Tracked 2D poses of a clip's subject."""
-    detector, tracker = create_detector("mediapipe"), Tracker(1)
+    detector = create_detector()
+    tracker = PeopleTracker(detector)
     with open_source(str(clip)) as source:
-        poses = [p for frame in source for p in tracker.update(frame, detector.detect(frame))]
+        poses = [pose for frame in source for pose in tracker(frame)]
     detector.close()
     return poses
 
@@ -43,7 +45,7 @@ def keypoints(clip: Path) -> list[Pose2D]:
 def modes() -> Iterator[tuple[str, str, bool, int]]:
     """Name, weights, live, delay."""
     for name in sorted(shipped_weights()):
-        if name.startswith("stream"):
+        if name.startswith("causal"):
             yield f"{name}, live", name, True, 0
         else:
             for delay in (0, 2, 5, 13):
@@ -72,10 +74,9 @@ def main() -> None:
         poses = keypoints(clip)
         print(f"\n{clip.name:36s}{'lifter  N / PA / accel':>24s}{'shown':>24s}")
         for name, weights, live, delay in modes():
-            lifter = lifter_factory(
-                load_checkpoint(weights), mode=MODES["balanced"], fov_deg=60.0, fps=30.0,
-                live=live, delay=delay,
-            )()  # fmt: skip
+            checkpoint = load_checkpoint(weights)
+            plan = plan_lifting(checkpoint.meta, live=live, fps=30.0, fov_deg=60.0, delay=delay)
+            lifter = lifter_factory(checkpoint, plan)()
             lifted: list[LiftedPose] = [done for pose in poses for done in lifter.push(pose)]
             lifted += lifter.flush()
             raw = {p.pose2d.frame_index: HEIGHT_M * p.joints for p in lifted}

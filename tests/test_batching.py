@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from posemamba.checkpoint import Checkpoint, CheckpointMeta
 from posemamba.model import PoseMamba, PoseMambaConfig
+from posemamba.network import Network
 from posemamba.scan import use_backend
 from posemamba_live.lifting.batching import alone, together
-from posemamba_live.lifting.causal import StreamLifter
-from posemamba_live.lifting.network import Network
+from posemamba_live.lifting.causal import CausalLifter
 from posemamba_live.lifting.people import PeopleLifter
 from posemamba_live.lifting.rates import at_known_rate
 from posemamba_live.lifting.window import FileLifter, Lifter, LiveLifter
@@ -96,7 +96,7 @@ def test_side_by_side_is_one_by_one(
         "delayed": lambda: LiveLifter(network, 2),
         "slow": at_known_rate(lambda: FileLifter(network), 10.0),
         "fast": at_known_rate(lambda: FileLifter(network), 120.0),
-        "stream": lambda: StreamLifter(causal, fov_deg=60.0),
+        "stream": lambda: CausalLifter(causal, fov_deg=60.0),
     }[kind]
     people = tracks(make_track)
     expected, got = one_by_one(make, people), side_by_side(make, people)
@@ -135,8 +135,8 @@ def test_streams_of_different_ages_share_a_step(
 ) -> None:
     """Also with somebody whose state has not begun, in every backend's layout."""
     with use_backend(backend):
-        old, new = StreamLifter(causal, fov_deg=60.0), StreamLifter(causal, fov_deg=60.0)
-        apart = [StreamLifter(causal, fov_deg=60.0) for _ in range(2)]
+        old, new = CausalLifter(causal, fov_deg=60.0), CausalLifter(causal, fov_deg=60.0)
+        apart = [CausalLifter(causal, fov_deg=60.0) for _ in range(2)]
         first, second = make_track(20), make_track(20, person_id=1)
         for pose in first[:10]:
             np.testing.assert_array_equal(old.push(pose)[0].joints, apart[0].push(pose)[0].joints)
@@ -148,7 +148,7 @@ def test_streams_of_different_ages_share_a_step(
             )
 
 
-def test_works_without_questions_and_no_works() -> None:
+def test_coroutines_without_requests_and_no_coroutines() -> None:
     assert together([]) == []
 
     def silent() -> object:

@@ -20,6 +20,7 @@ from posemamba.checkpoint import (
     Checkpoint,
     CheckpointError,
     CheckpointMeta,
+    find_weights,
     load_checkpoint,
     save_checkpoint,
 )
@@ -302,3 +303,11 @@ def test_checkpoints_of_other_networks_are_refused(tmp_path: Path) -> None:
     torch.save({"model_pos": torch.nn.Linear(3, 4).state_dict()}, tmp_path / "other.bin")
     with pytest.raises(CheckpointError, match="not a PoseMamba"):
         load_checkpoint(tmp_path / "other.bin")
+
+
+def test_a_name_that_weights_had_before_is_told_and_taken(caplog: pytest.LogCaptureFixture) -> None:
+    assert find_weights("stream-m3") == find_weights("causal-m3")
+    assert "stream-m3 are called causal-m3 now" in caplog.text
+    meta = load_checkpoint("causal-m3").meta
+    assert (meta.name, meta.causal) == ("causal-m3", True)
+    assert not load_checkpoint("window-m3").meta.causal

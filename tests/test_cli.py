@@ -257,7 +257,7 @@ def test_bad_weights(
     elif kind == "too-long":
         path, extra = tiny_weights, ["--window", "99"]
     elif kind == "no-window":
-        path, extra = Path("stream-m3"), ["--window", "20"]
+        path, extra = Path("causal-m3"), ["--window", "20"]
     export = tmp_path / "poses.npz"
     code, err = refuse(
         capsys, [walk_clip, "--headless", "--export", export, "--weights", path, *extra]

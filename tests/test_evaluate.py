@@ -16,23 +16,20 @@ from typer.testing import CliRunner
 
 from posemamba.checkpoint import Checkpoint, CheckpointMeta, load_checkpoint, save_checkpoint
 from posemamba.model import PoseMamba, PoseMambaConfig
+from posemamba.network import Network
+from posemamba.normalize import reflected
 from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS, MIRROR
 from posemamba.training import benchmark_sets, h36m_cameras
 from posemamba.training.benchmark_sets import BenchmarkError, evaluate_sequences
 from posemamba.training.metrics import procrustes
 from posemamba.training.motion import load_motion
+from posemamba.training.scoring import evaluate_model
 from posemamba.training.synth import SynthConfig, evaluation_windows
 from posemamba_live.evaluation import clips
-from posemamba_live.evaluation.evaluate import (
-    app,
-    benchmark_predictor,
-    evaluate_model,
-    lift,
-    mirrored,
-    reflected,
-)
-from posemamba_live.lifting.causal import StreamLifter
-from posemamba_live.lifting.network import Network
+from posemamba_live.evaluation.benchmarks import benchmark_predictor
+from posemamba_live.evaluation.evaluate import app
+from posemamba_live.evaluation.synthetic import lift, mirrored
+from posemamba_live.lifting.causal import CausalLifter
 from posemamba_live.types import Pose2D
 from tests.support.motion_files import walking, write_motion
 
@@ -447,7 +444,7 @@ def test_causal_weights_are_scored_as_the_application_lifts(
         if mirror:
             keypoints, scores = keypoints[:, order].copy(), scores[:, order]
             keypoints[..., 0] = sequence.image_size[0] - keypoints[..., 0]
-        lifter = StreamLifter(checkpoint, fov_deg=fov)
+        lifter = CausalLifter(checkpoint, fov_deg=fov)
         poses = [
             Pose2D(t, 0.02 * t, 0, keypoints[t], scores[t], sequence.image_size) for t in range(20)
         ]

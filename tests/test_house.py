@@ -23,7 +23,7 @@ def test_tools_are_content(tool: tuple[str, ...]) -> None:
 def test_the_program_in_the_readme_runs() -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(blocks) == 1
-    program = blocks[0] + "assert poses.shape == (1, 27, 17, 3)\n"
+    program = blocks[0] + "assert joints.shape == (167, 17, 3)\n"
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

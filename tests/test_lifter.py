@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,15 +13,15 @@ import torch
 
 from posemamba.checkpoint import Checkpoint, CheckpointMeta
 from posemamba.model import PoseMamba, PoseMambaConfig
+from posemamba.network import Network, from_image_units
 from posemamba.normalize import RayWindow, ray_window
-from posemamba.skeleton import MIRROR, PARENTS
+from posemamba.skeleton import CHAIN_SHARE, MIRROR, PARENTS
 from posemamba_live.lifting.blending import stack
-from posemamba_live.lifting.factory import MODES, lifter_factory, window_frames
-from posemamba_live.lifting.network import Network, from_image_units
+from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.lifting.people import PeopleLifter
 from posemamba_live.lifting.rates import InterleavedLifter, UpsampledLifter
 from posemamba_live.lifting.window import FileLifter, Lifter, LiveLifter
-from posemamba_live.scene.body import CHAIN_SHARE
+from posemamba_live.plan import plan_lifting
 from posemamba_live.types import FloatArray, LiftedPose, Pose2D
 from tests.conftest import WINDOW, MakeTrack
 
@@ -254,7 +255,8 @@ def test_slow_recordings_give_only_their_own_frames(
 def test_factory_makes_a_lifter_for_every_rate(
     tiny_checkpoint: Checkpoint, make_track: MakeTrack, fps: float
 ) -> None:
-    make = lifter_factory(tiny_checkpoint, mode=MODES["fast"], fov_deg=60.0, fps=fps, live=False)
+    plan = plan_lifting(tiny_checkpoint.meta, mode="fast", fov_deg=60.0, fps=fps, live=False)
+    make = lifter_factory(tiny_checkpoint, plan)
     lifted = lift_all(make(), make_track(25, fps=fps))
     assert [p.pose2d.frame_index for p in lifted] == list(range(25))
 
@@ -299,10 +301,8 @@ def test_live_use_is_mirrored_only_where_asked_for(tiny_checkpoint: Checkpoint) 
         ("fast", False, 1), ("balanced", False, 2), ("balanced", True, 1), ("accurate", True, 2),
     ):  # fmt: skip
         seen.clear()
-        lifter = lifter_factory(
-            tiny_checkpoint, mode=MODES[mode], fov_deg=60.0, fps=30.0, live=live,
-            runtime=cast(Any, Counting()),
-        )()  # fmt: skip
+        plan = plan_lifting(tiny_checkpoint.meta, mode=mode, fov_deg=60.0, fps=30.0, live=live)
+        lifter = lifter_factory(tiny_checkpoint, plan, runtime=cast(Any, Counting()))()
         for pose in track[: 1 if live else WINDOW]:
             lifter.push(pose)
         lifter.flush()
@@ -327,13 +327,13 @@ def test_live_windows_on_a_cpu_leave_out_what_tells_little(
     config = PoseMambaConfig(dim=16, depth=1, frames=27, in_channels=5)
     meta = CheckpointMeta("some", config, "rays", "body_height")
     checkpoint = Checkpoint(PoseMamba(config), meta)
-    own = MODES[mode]
-    assert window_frames(checkpoint, own, live=live, delay=delay, frames=asked) == expected
+    plan = partial(plan_lifting, mode=mode, live=live, delay=delay, fps=30.0, fov_deg=60.0)
+    own = plan(meta, window=asked)
+    assert own.window == expected
+    assert own.look_ahead == (delay if live else expected - 1)
     if asked is None:
-        on_gpu = window_frames(checkpoint, own, live=live, delay=delay, on_gpu=True)
         published = dataclasses.replace(meta, input_kind="image", output_unit="image")
-        other = dataclasses.replace(checkpoint, meta=published)
-        assert on_gpu == window_frames(other, own, live=live, delay=delay) == 27
+        assert plan(meta, on_gpu=True).window == plan(published).window == 27
 
     seen: list[int] = []
 
@@ -344,10 +344,7 @@ def test_live_windows_on_a_cpu_leave_out_what_tells_little(
             seen.append(inputs.shape[1])
             return np.zeros((*inputs.shape[:3], 3), np.float32)
 
-    lifter = lifter_factory(
-        checkpoint, mode=own, fov_deg=60.0, fps=30.0, live=live, delay=delay, frames=asked,
-        runtime=cast(Any, Watching()),
-    )()  # fmt: skip
+    lifter = lifter_factory(checkpoint, own, runtime=cast(Any, Watching()))()
     for i in range(60):
         points = np.random.default_rng(i).uniform(0, 30, (17, 2)).astype(np.float32)
         lifter.push(Pose2D(i, i / 30, 0, points, np.ones(17, "f4"), (64, 36)))

@@ -1,4 +1,4 @@
-"""`posemamba-eval plot`: a page with something on it, or one clear message."""
+"""`posemamba-plot`: a page with something on it, or one clear message."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from posemamba_live.evaluation.evaluate import app
+from posemamba_live.plot import app
 from posemamba_live.sinks import create_exporter
 from posemamba_live.takes.take import read_take
 
 
 def plot(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["plot", *map(str, arguments)])
+    return CliRunner().invoke(app, list(map(str, arguments)))
 
 
 @pytest.fixture
@@ -121,24 +121,3 @@ def test_what_cannot_be_drawn_is_told(
         assert fragment in done.stderr
     assert Path("mine.png").read_text() == "mine"
     assert not list(Path().glob(".*part*"))
-
-
-def test_a_recording_in_other_formats_is_what_the_run_itself_would_write(
-    walk_exports: Path, poses: Path, tmp_path: Path
-) -> None:
-    arguments = [str(poses), str(tmp_path / "later.trc"), str(tmp_path / "later.csv")]
-    done = CliRunner().invoke(app, ["export", *arguments])
-    assert done.exit_code == 0, done.output
-    assert done.stdout.split() == arguments[1:]
-    for suffix in (".trc", ".csv"):
-        own = (walk_exports / f"walk{suffix}").read_text().replace("walk.trc", "later.trc")
-        assert (tmp_path / f"later{suffix}").read_text() == own
-    again = CliRunner().invoke(app, ["export", *arguments])
-    assert again.exit_code == 2
-    assert "exists" in again.stderr
-    damaged = tmp_path / "damaged.npz"
-    damaged.write_bytes(poses.read_bytes()[:2000])
-    broken = CliRunner().invoke(app, ["export", str(damaged), str(tmp_path / "x.csv")])
-    assert broken.exit_code == 1
-    assert "damaged.npz cannot be read" in broken.stderr
-    assert not (tmp_path / "x.csv").exists()

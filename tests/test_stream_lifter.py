@@ -11,7 +11,7 @@ import torch
 from posemamba.checkpoint import Checkpoint, CheckpointMeta
 from posemamba.model import PoseMamba, PoseMambaConfig
 from posemamba.normalize import RayStream, root_relative
-from posemamba_live.lifting.causal import StreamLifter
+from posemamba_live.lifting.causal import CausalLifter
 from posemamba_live.types import LiftedPose, Pose2D
 
 SIZE = (640, 480)
@@ -47,7 +47,7 @@ def walk(count: int, fps: float = 30.0, person_id: int = 0) -> list[Pose2D]:
 
 
 def lift(checkpoint: Checkpoint, poses: list[Pose2D]) -> list[LiftedPose]:
-    lifter = StreamLifter(checkpoint, fov_deg=60.0)
+    lifter = CausalLifter(checkpoint, fov_deg=60.0)
     return [lifted for pose in poses for lifted in lifter.push(pose)]
 
 
@@ -88,4 +88,4 @@ def test_a_long_gap_and_another_person_start_anew(checkpoint: Checkpoint) -> Non
 def test_a_window_network_is_refused(checkpoint: Checkpoint) -> None:
     window = Checkpoint(checkpoint.model, dataclasses.replace(checkpoint.meta, input_kind="rays"))
     with pytest.raises(ValueError, match="not a causal network"):
-        StreamLifter(window, fov_deg=60.0)
+        CausalLifter(window, fov_deg=60.0)

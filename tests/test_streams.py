@@ -22,9 +22,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from posemamba.skeleton import JOINT_NAMES, PARENTS
+from posemamba_live.address import parse_address
 from posemamba_live.errors import SinkError, UsageError
 from posemamba_live.streams import StreamAddress, open_stream, websocket
-from posemamba_live.streams.address import parse_address
 from posemamba_live.streams.base import DATAGRAM_LIMIT, is_loopback
 from posemamba_live.streams.websocket import BINARY, JSON, MAX_CLIENTS, WebSocketStream
 from tests.support.stream_poses import INFO, STANDING, picture

@@ -18,9 +18,10 @@ from posemamba.skeleton import NUM_JOINTS
 from posemamba.training.config import TrainConfig, load_config
 from posemamba.training.loss import OTHER_JOINT_WEIGHT, pose_loss
 from posemamba.training.metrics import hip_aligned
+from posemamba.training.scoring import predict
 from posemamba.training.synth import WindowSampler, load_windows
 from posemamba.training.train import Trainer, app, parameter_groups, shortened, streamed
-from posemamba_live.evaluation.evaluate import lift, predict
+from posemamba_live.evaluation.synthetic import lift
 from tests.support.motion_files import walking, write_motion
 
 SMALL = {

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from posemamba.model import PoseMamba, PoseMambaConfig
-from posemamba.scan import ScanParameters, backends, reference, use_backend
+from posemamba.scan import ScanParameters, reference, use_backend
 from posemamba.scan.interface import limb_matrix
 from tests.support.triton_interpreter import speed_up
 
@@ -158,7 +158,7 @@ def test_convolution_and_gradients_match_pytorch(causal: bool, strided: bool) ->
     bias = torch.randn(16, device=DEVICE).requires_grad_()
     dy = torch.randn(2, 5, 17, 16, device=DEVICE)
     results = []
-    for conv in (backends.conv_silu, triton_backend.conv_silu):
+    for conv in (reference.conv_silu, triton_backend.conv_silu):
         leaf = wide.clone().requires_grad_()
         values = leaf[..., :16] if strided else leaf[..., :16].contiguous()
         weight.grad = bias.grad = None

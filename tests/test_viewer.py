@@ -462,7 +462,7 @@ def test_a_window_without_room_waits_for_some(
             time.sleep(0.02)
 
     resize(*small)
-    assert viewer._size() == small
+    assert viewer._canvas.size == small
     if min(small) < 16:
         with pytest.raises(SinkError, match="minimised"):
             viewer.screenshot(tmp_path / "small.png")

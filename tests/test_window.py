@@ -8,14 +8,9 @@ import numpy as np
 import pytest
 from scipy.interpolate import interp1d
 
-from posemamba_live.lifting.blending import (
-    Blender,
-    blend_weights,
-    breaks_track,
-    interpolate,
-    resample,
-    stack,
-)
+from posemamba.blending import Blender, blend_weights
+from posemamba_live.keypoints import breaks_track, interpolate
+from posemamba_live.lifting.blending import resample, stack
 from tests.conftest import MakeTrack
 
 

@@ -12,8 +12,10 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from dataclasses import fields
+from inspect import Parameter, Signature
+from types import GenericAlias
+from typing import Annotated, Any, Final, NoReturn, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -25,14 +27,12 @@ from posemamba_live.errors import (
     EXIT_USAGE,
     LiveError,
 )
-from posemamba_live.options import MAX_PEOPLE, DeviceName, ModeName, Options, SubjectName
+from posemamba_live.options import DECLARED, Declared, Options, Panel
 from posemamba_live.sinks import FORMATS
 from posemamba_live.viewer.keys import KEY_BINDINGS
 
 PROGRAM: Final = "posemamba-live"
 DEBUG_VARIABLE: Final = "POSEMAMBA_DEBUG"
-_INPUT, _OUTPUT, _LIFTING = "Source", "Results", "Pose estimation"
-_BODY, _EXTENT, _RUNNING = "Body, camera and view", "How much", "Running"
 
 _FORMATS: Final = ", ".join(f"{suffix} ({format_.text})" for suffix, format_ in FORMATS.items())
 _EPILOG: Final = "Keys in the window: " + ", ".join(
@@ -48,315 +48,77 @@ def _version(asked: bool) -> None:
         raise typer.Exit()
 
 
-@app.command(epilog=_EPILOG)
-def command(
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            help="A video file, a folder or pattern of pictures (shots/%04d.png), or a stream "
-            "(rtsp://, http://).",
-            show_default=False,
-        ),
-    ] = None,
-    camera: Annotated[
-        str | None,
-        typer.Option(
-            help="A camera instead: its number, from 0, or its device path.",
-            metavar="N",
-            show_default=False,
-            rich_help_panel=_INPUT,
-        ),
-    ] = None,
-    realtime: Annotated[
-        bool,
-        typer.Option(
-            "--realtime",
-            help="Play a file at its own rate, as if it were a camera: the newest frame wins.",
-            rich_help_panel=_INPUT,
-        ),
-    ] = False,
-    export: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help=f"Write the poses to PATH; the suffix says how: {_FORMATS}. Can be repeated.",
-            metavar="PATH",
-            show_default=False,
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    record: Annotated[
-        Path | None,
-        typer.Option(
-            help="Record a video (.mp4): the picture with keypoints beside the 3D skeleton.",
-            metavar="PATH",
-            show_default=False,
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    stream: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Send poses while they are made: ws://localhost:8765 (also a page for the "
-            "browser), osc://HOST (VMC protocol), udp://HOST:PORT. Can be repeated.",
-            metavar="URL",
-            show_default=False,
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    stats: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write rates, latencies and memory of the run as JSON.",
-            metavar="PATH",
-            show_default=False,
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace existing files.", rich_help_panel=_OUTPUT),
-    ] = False,
-    headless: Annotated[
-        bool,
-        typer.Option("--headless", help="Open no window.", rich_help_panel=_OUTPUT),
-    ] = False,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            help="The lifter: a name of shipped weights, or a file (.safetensors, or a published "
-            "PoseMamba checkpoint).",
-            metavar="NAME|PATH",
-            show_default=False,
-            rich_help_panel=_LIFTING,
-        ),
-    ] = None,
-    mode: Annotated[
-        ModeName,
-        typer.Option(
-            help="Speed against accuracy: whether the mirrored person is lifted as well (balanced: "
-            "in files; accurate: live too), how much the windows of a file overlap, and how many "
-            "frames a live window has on a CPU (13, 18, all).",
-            rich_help_panel=_LIFTING,
-        ),
-    ] = ModeName.BALANCED,
-    window: Annotated[
-        int | None,
-        typer.Option(
-            help="Frames that the lifter sees together, at most what the weights were made for; "
-            "by default all, and live on a CPU what --mode says.",
-            metavar="T",
-            show_default=False,
-            rich_help_panel=_LIFTING,
-        ),
-    ] = None,
-    delay: Annotated[
-        int,
-        typer.Option(
-            help="Live: show the pose of K frames ago, which is steadier; 0 is now.",
-            metavar="K",
-            rich_help_panel=_LIFTING,
-        ),
-    ] = 0,
-    detector: Annotated[
-        str,
-        typer.Option(
-            help="What finds the 2D keypoints: mediapipe, rtmpose, rtmpose-m (larger), "
-            "rtmpose-wholebody (hands, feet, face) or rtmo.",
-            metavar="NAME",
-            rich_help_panel=_LIFTING,
-        ),
-    ] = "mediapipe",
-    detector_model: Annotated[
-        Path | None,
-        typer.Option(
-            help="A model file for the detector instead of its own: .task for mediapipe, .onnx "
-            "(RTMPose or RTMO) for the others.",
-            metavar="PATH",
-            show_default=False,
-            rich_help_panel=_LIFTING,
-        ),
-    ] = None,
-    person_model: Annotated[
-        str | None,
-        typer.Option(
-            help="RTMPose: a YOLOX or RTMDet .onnx that finds people, instead of its own; none "
-            "begins with the whole picture.",
-            metavar="PATH|none",
-            show_default=False,
-            rich_help_panel=_LIFTING,
-        ),
-    ] = None,
-    detect_every: Annotated[
-        int | None,
-        typer.Option(
-            help="RTMPose: look for people in every Nth frame and follow them in between; by "
-            "default 10 live, 1 for files.",
-            metavar="N",
-            show_default=False,
-            rich_help_panel=_LIFTING,
-        ),
-    ] = None,
-    people: Annotated[
-        int,
-        typer.Option(
-            help=f"How many people to follow, up to {MAX_PEOPLE}.",
-            metavar="N",
-            rich_help_panel=_LIFTING,
-        ),
-    ] = 1,
-    subject: Annotated[
-        SubjectName,
-        typer.Option(
-            help="Whom to follow where there are more people than --people: who came first, "
-            "stands largest, or nearest to the centre. They are then kept; a click in the "
-            "window chooses somebody else.",
-            rich_help_panel=_LIFTING,
-        ),
-    ] = SubjectName.FIRST,
-    device: Annotated[
-        DeviceName,
-        typer.Option(
-            help="Where the networks run; MediaPipe stays on the CPU.", rich_help_panel=_LIFTING
-        ),
-    ] = DeviceName.AUTO,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            help="CPU threads of the lifter; by default all cores but one, at most 4.",
-            metavar="N",
-            show_default=False,
-            rich_help_panel=_LIFTING,
-        ),
-    ] = None,
-    height: Annotated[
-        float,
-        typer.Option(
-            help="Standing height of the person, metres: sets the scale of everything.",
-            metavar="M",
-            rich_help_panel=_BODY,
-        ),
-    ] = 1.70,
-    fov: Annotated[
-        float,
-        typer.Option(
-            help="Field of view across the picture's longer side, degrees.",
-            metavar="DEG",
-            rich_help_panel=_BODY,
-        ),
-    ] = 60.0,
-    smooth: Annotated[
-        float,
-        typer.Option(
-            help="Strength of the smoothing over time; 0 is off.",
-            metavar="S",
-            rich_help_panel=_BODY,
-        ),
-    ] = 1.0,
-    mirror: Annotated[
-        bool,
-        typer.Option("--mirror", help="Show the window as a mirror.", rich_help_panel=_BODY),
-    ] = False,
-    start: Annotated[
-        float,
-        typer.Option(help="Begin at this second of a file.", metavar="S", rich_help_panel=_EXTENT),
-    ] = 0.0,
-    end: Annotated[
-        float | None,
-        typer.Option(
-            help="End at this second of a file.",
-            metavar="S",
-            show_default=False,
-            rich_help_panel=_EXTENT,
-        ),
-    ] = None,
-    max_frames: Annotated[
-        int | None,
-        typer.Option(
-            help="Process so many frames at most.",
-            metavar="N",
-            show_default=False,
-            rich_help_panel=_EXTENT,
-        ),
-    ] = None,
-    duration: Annotated[
-        float | None,
-        typer.Option(
-            help="End after so many seconds.",
-            metavar="S",
-            show_default=False,
-            rich_help_panel=_EXTENT,
-        ),
-    ] = None,
-    verbose: Annotated[
-        int,
-        typer.Option(
-            "-v",
-            "--verbose",
-            count=True,
-            show_default=False,
-            help="Say more; -vv everything.",
-            rich_help_panel=_RUNNING,
-        ),
-    ] = 0,
-    quiet: Annotated[
-        bool,
-        typer.Option("-q", "--quiet", help="Say only errors.", rich_help_panel=_RUNNING),
-    ] = False,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            callback=_version,
-            is_eager=True,
-            help="Show the version and exit.",
-            rich_help_panel=_RUNNING,
-        ),
-    ] = False,
-) -> int:
+def command(version: bool = False, **given: Any) -> int:
     """Real-time 3D human pose from a camera, a stream or a video.
 
     A camera or stream opens a window with the live skeleton.
     A file is processed frame by frame; add --export, --record and --headless as you like.
     """
-    _set_up_logging(-1 if quiet else verbose)
-    options = Options(
-        source=source,
-        camera=camera,
-        realtime=realtime,
-        exports=export or (),
-        record=record,
-        streams=stream or (),
-        stats=stats,
-        overwrite=overwrite,
-        headless=headless,
-        weights=weights,
-        mode=mode,
-        window=window,
-        delay=delay,
-        detector=detector,
-        detector_model=detector_model,
-        person_model=person_model,
-        detect_every=detect_every,
-        people=people,
-        subject=subject,
-        device=device,
-        threads=threads,
-        height=height,
-        fov=fov,
-        smooth=smooth,
-        mirror=mirror,
-        start=start,
-        end=end,
-        max_frames=max_frames,
-        duration=duration,
-        verbosity=-1 if quiet else verbose,
-        command_line=_arguments,
-    )
+    # An option that is repeated and was not given is None.
+    values = {name: value for name, value in given.items() if value is not None}
+    options = Options(**values, command_line=_arguments)
+    _set_up_logging(options.verbosity)
     options.check()
     from posemamba_live.wiring import execute
 
     return execute(options)
 
+
+def _signature() -> Signature:
+    """The parameters of `command` as Typer reads them: those that `Options` declares."""
+    types = get_type_hints(Options)
+    parameters = []
+    for field in fields(Options):
+        declared = field.metadata.get(DECLARED)
+        if declared is not None:
+            type_, default = _on_the_command_line(types[field.name], field.default)
+            how = _typer_declaration(field.name, declared, default)
+            parameters.append((field.name, Annotated[type_, how], default))
+    version = typer.Option(
+        "--version",
+        callback=_version,
+        is_eager=True,
+        help="Show the version and exit.",
+        rich_help_panel=Panel.RUNNING.value,
+    )
+    parameters.append(("version", Annotated[bool, version], False))
+    return Signature(
+        [
+            Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
+            for name, annotation, default in parameters
+        ],
+        return_annotation=int,
+    )
+
+
+def _on_the_command_line(type_: Any, default: Any) -> tuple[Any, Any]:
+    """Type and default of a field for Typer, which knows sequences as optional lists."""
+    if get_origin(type_) is Sequence:
+        return GenericAlias(list, get_args(type_)) | None, None
+    return type_, default
+
+
+def _typer_declaration(name: str, declared: Declared, default: Any) -> Any:
+    text = declared.help.replace("{formats}", _FORMATS)
+    if declared.panel is None:
+        return typer.Argument(help=text, metavar=declared.metavar, show_default=False)
+    return typer.Option(
+        *(declared.flags or (f"--{name.replace('_', '-')}",)),
+        help=text,
+        metavar=declared.metavar,
+        rich_help_panel=declared.panel.value,
+        count=declared.counted,
+        show_default=default is not None and not declared.counted,
+    )
+
+
+def _declare(signature: Signature) -> None:
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+    app.command(epilog=_EPILOG)(command)
+
+
+_declare(_signature())
 
 _arguments: Sequence[str] = ()
 

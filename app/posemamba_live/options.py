@@ -1,4 +1,8 @@
-"""What a run is asked to do, and the checks that need nothing loaded."""
+"""What a run is asked to do: every option of the command, declared once, and the checks that
+need nothing loaded.
+
+The command line is built from this declaration (`cli`), so that a new option is one more field.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
+from posemamba_live.address import MAX_PORT, StreamAddress, parse_address
 from posemamba_live.errors import UsageError
-from posemamba_live.streams.address import MAX_PORT, StreamAddress, parse_address
 
 MAX_PEOPLE: Final = 8
+DECLARED: Final = "declared"
+"""Key of a field's metadata under which its `Declared` is."""
+
+T = TypeVar("T")
 
 
 class ModeName(str, Enum):
-    """How much work goes into lifting; lifter_factory.MODES says what each one does."""
+    """How much work goes into lifting; plan.MODES says what each one does."""
 
     FAST = "fast"
     BALANCED = "balanced"
@@ -32,50 +40,203 @@ class SubjectName(str, Enum):
 
 
 class DeviceName(str, Enum):
-    """Where the network runs."""
+    """Where the networks run; the last two are for the detector alone."""
 
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+    COREML = "coreml"
+    DIRECTML = "directml"
+
+    @property
+    def of_lifter(self) -> DeviceName:
+        """The lifter's device, which is PyTorch's."""
+        return self if self in (DeviceName.CPU, DeviceName.CUDA) else DeviceName.AUTO
+
+
+class Panel(str, Enum):
+    """The groups that `--help` shows options in."""
+
+    SOURCE = "Source"
+    OUTPUT = "Results"
+    LIFTING = "Pose estimation"
+    BODY = "Body, camera and view"
+    EXTENT = "How much"
+    RUNNING = "Running"
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """How an option is given on the command line."""
+
+    help: str
+    """May hold {formats}, the list of export formats."""
+    panel: Panel | None = None
+    """None for what is given without a name."""
+    metavar: str | None = None
+    flags: tuple[str, ...] = ()
+    """By default the field's name, with dashes."""
+    counted: bool = False
+    """How often it is given is its value."""
+
+
+def option(
+    default: T,
+    help: str,
+    panel: Panel | None = None,
+    metavar: str | None = None,
+    *,
+    flags: tuple[str, ...] = (),
+    counted: bool = False,
+) -> T:
+    """A field of `Options` that is an option of the command, with its default."""
+    declared = Declared(help, panel, metavar, flags, counted)
+    made: Any = field(default=default, metadata={DECLARED: declared})
+    return made  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """One field per option of the command; None where it was not given."""
 
-    source: str | None = None
-    camera: str | None = None
-    realtime: bool = False
-    exports: Sequence[Path] = ()
-    record: Path | None = None
-    streams: Sequence[str] = ()
-    stats: Path | None = None
-    overwrite: bool = False
-    headless: bool = False
-    weights: str | None = None
-    mode: ModeName = ModeName.BALANCED
-    window: int | None = None
-    delay: int = 0
-    detector: str = "mediapipe"
-    detector_model: Path | None = None
-    person_model: str | None = None
-    detect_every: int | None = None
-    people: int = 1
-    subject: SubjectName = SubjectName.FIRST
-    device: DeviceName = DeviceName.AUTO
-    threads: int | None = None
-    height: float = 1.70
-    fov: float = 60.0
-    smooth: float = 1.0
-    mirror: bool = False
-    start: float = 0.0
-    end: float | None = None
-    max_frames: int | None = None
-    duration: float | None = None
-    verbosity: int = 0
-    """-1 quiet, 0 normal, 1 informative, 2 everything."""
-    command_line: Sequence[str] = field(default_factory=tuple)
+    source: str | None = option(
+        None,
+        "A video file, a folder or pattern of pictures (shots/%04d.png), or a stream "
+        "(rtsp://, http://).",
+    )
+    camera: str | None = option(
+        None, "A camera instead: its number, from 0, or its device path.", Panel.SOURCE, "N"
+    )
+    realtime: bool = option(
+        False,
+        "Play a file at its own rate, as if it were a camera: the newest frame wins.",
+        Panel.SOURCE,
+    )
+    exports: Sequence[Path] = option(
+        (),
+        "Write the poses to PATH; the suffix says how: {formats}. Can be repeated.",
+        Panel.OUTPUT,
+        "PATH",
+        flags=("--export",),
+    )
+    record: Path | None = option(
+        None,
+        "Record a video (.mp4): the picture with keypoints beside the 3D skeleton.",
+        Panel.OUTPUT,
+        "PATH",
+    )
+    streams: Sequence[str] = option(
+        (),
+        "Send poses while they are made: ws://localhost:8765 (also a page for the "
+        "browser), osc://HOST (VMC protocol), udp://HOST:PORT. Can be repeated.",
+        Panel.OUTPUT,
+        "URL",
+        flags=("--stream",),
+    )
+    stats: Path | None = option(
+        None, "Write rates, latencies and memory of the run as JSON.", Panel.OUTPUT, "PATH"
+    )
+    overwrite: bool = option(False, "Replace existing files.", Panel.OUTPUT)
+    headless: bool = option(False, "Open no window.", Panel.OUTPUT)
+    weights: str | None = option(
+        None,
+        "The lifter: a name of shipped weights, or a file (.safetensors, or a published "
+        "PoseMamba checkpoint).",
+        Panel.LIFTING,
+        "NAME|PATH",
+    )
+    mode: ModeName = option(
+        ModeName.BALANCED,
+        "Speed against accuracy: whether the mirrored person is lifted as well (balanced: "
+        "in files; accurate: live too), how much the windows of a file overlap, and how many "
+        "frames a live window has on a CPU (13, 18, all).",
+        Panel.LIFTING,
+    )
+    window: int | None = option(
+        None,
+        "Frames that the lifter sees together, at most what the weights were made for; "
+        "by default all, and live on a CPU what --mode says.",
+        Panel.LIFTING,
+        "T",
+    )
+    delay: int = option(
+        0, "Live: show the pose of K frames ago, which is steadier; 0 is now.", Panel.LIFTING, "K"
+    )
+    detector: str = option(
+        "blazepose",
+        "What finds the 2D keypoints: blazepose, rtmpose, rtmpose-m (larger), "
+        "rtmpose-wholebody (hands, feet, face), rtmo, or mediapipe (Google's own graph, an "
+        "extra to install).",
+        Panel.LIFTING,
+        "NAME",
+    )
+    detector_model: Path | None = option(
+        None,
+        "A model file for the detector instead of its own: .task for mediapipe, .onnx "
+        "for the others.",
+        Panel.LIFTING,
+        "PATH",
+    )
+    person_model: str | None = option(
+        None,
+        "BlazePose, RTMPose: a YOLOX or RTMDet .onnx that finds people, instead of the "
+        "detector's own; none begins with the whole picture.",
+        Panel.LIFTING,
+        "PATH|none",
+    )
+    detect_every: int | None = option(
+        None,
+        "BlazePose, RTMPose: look for people in every Nth frame and follow them in between; by "
+        "default twice a second, and at once when somebody is missing.",
+        Panel.LIFTING,
+        "N",
+    )
+    people: int = option(1, f"How many people to follow, up to {MAX_PEOPLE}.", Panel.LIFTING, "N")
+    subject: SubjectName = option(
+        SubjectName.FIRST,
+        "Whom to follow where there are more people than --people: who came first, "
+        "stands largest, or nearest to the centre. They are then kept; a click in the "
+        "window chooses somebody else.",
+        Panel.LIFTING,
+    )
+    device: DeviceName = option(
+        DeviceName.AUTO,
+        "Where the networks run; coreml and directml are for the detector, MediaPipe stays on "
+        "the CPU.",
+        Panel.LIFTING,
+    )
+    threads: int | None = option(
+        None,
+        "CPU threads of the lifter; by default all cores but one, at most 4.",
+        Panel.LIFTING,
+        "N",
+    )
+    height: float = option(
+        1.70,
+        "Standing height of the person, metres: sets the scale of everything.",
+        Panel.BODY,
+        "M",
+    )
+    fov: float = option(
+        60.0, "Field of view across the picture's longer side, degrees.", Panel.BODY, "DEG"
+    )
+    smooth: float = option(1.0, "Strength of the smoothing over time; 0 is off.", Panel.BODY, "S")
+    mirror: bool = option(False, "Show the window as a mirror.", Panel.BODY)
+    start: float = option(0.0, "Begin at this second of a file.", Panel.EXTENT, "S")
+    end: float | None = option(None, "End at this second of a file.", Panel.EXTENT, "S")
+    max_frames: int | None = option(None, "Process so many frames at most.", Panel.EXTENT, "N")
+    duration: float | None = option(None, "End after so many seconds.", Panel.EXTENT, "S")
+    verbose: int = option(
+        0, "Say more; -vv everything.", Panel.RUNNING, flags=("-v", "--verbose"), counted=True
+    )
+    quiet: bool = option(False, "Say only errors.", Panel.RUNNING, flags=("-q", "--quiet"))
+    command_line: Sequence[str] = ()
     """As given, for the exports' metadata."""
+
+    @property
+    def verbosity(self) -> int:
+        """-1 quiet, 0 normal, 1 informative, 2 and more everything."""
+        return -1 if self.quiet else self.verbose
 
     @property
     def outputs(self) -> list[Path]:

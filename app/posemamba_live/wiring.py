@@ -7,21 +7,21 @@ that need none of them.
 from __future__ import annotations
 
 import logging
-import math
-import os
 import shlex
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from posemamba.skeleton import NUM_JOINTS
 from posemamba_live import __version__
+from posemamba_live.address import StreamAddress
 from posemamba_live.errors import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
@@ -31,27 +31,27 @@ from posemamba_live.errors import (
     UsageError,
 )
 from posemamba_live.options import DeviceName, ModeName, Options
-from posemamba_live.run.progress import reporter, say, summary
+from posemamba_live.plan import DEFAULT_WEIGHTS, LiftingPlan, RunPlan, plan_lifting, plan_run
+from posemamba_live.run.progress import reporter, summary
 from posemamba_live.run.statistics import RunStats
 from posemamba_live.sinks import check_export, check_output
 from posemamba_live.sources import Source, open_source
 from posemamba_live.sources.base import without_password
+from posemamba_live.terminal import say
 from posemamba_live.viewer.display import display_available
 
 if TYPE_CHECKING:
     from posemamba.checkpoint import Checkpoint
     from posemamba.runtime import LifterRuntime
-    from posemamba_live.detectors import Detector, DetectorSettings
+    from posemamba_live.detectors import DetectorSettings, Models
     from posemamba_live.lifting.window import Lifter
-    from posemamba_live.run.outputs import Outputs
     from posemamba_live.run.pipeline import RunResult
     from posemamba_live.sinks import Sink
-    from posemamba_live.streams import Stream, StreamAddress
+    from posemamba_live.streams import Stream
     from posemamba_live.viewer.viewer import Viewer
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_WEIGHTS: Final = "window-m3"
 _NOTE_AFTER_S: Final = 2.0
 """Start-up steps that take longer than this say what they do."""
 
@@ -70,53 +70,54 @@ def execute(options: Options) -> int:
     with ExitStack() as stack:
         # A source that cannot be opened should say so before seconds are spent on loading.
         source = stack.enter_context(_open(options, realtime=False))
-        streams = [_open_stream(options, address, source, stack) for address in options.addresses]
-        checkpoint, detector = _load(options, live=source.live or options.realtime)
+        plan = plan_run(options, source)
+        streams = [_open_stream(address, plan, stack) for address in options.addresses]
+        checkpoint, detector = _load(options, plan)
         stack.callback(detector.close)
-        runtime = _runtime(options, checkpoint)
-        make_lifter = _lifters(options, checkpoint, source, runtime)
+        runtime = _runtime(plan, checkpoint)
+        lifting, make_lifter = _lifters(options, plan, checkpoint, runtime)
         window = None
-        if not options.headless:
+        if plan.watched:
             window = _open_window(options)
             stack.callback(window.close)
-        if options.realtime and not source.live:
+        if plan.replayed:
             source.close()  # was only tried: it plays from here on, not while loading
             source = stack.enter_context(_open(options, realtime=True))
 
-        from posemamba_live.run.pipeline import Run, SceneSettings
-        from posemamba_live.tracking.people import Subject
+        from posemamba_live.run.outputs import Outputs
+        from posemamba_live.run.pipeline import Run, idle
+        from posemamba_live.run.watch import Watch
 
-        device = runtime.device.type
-        stats = RunStats(device, runtime.backend)
+        stats = RunStats(runtime.device.type, runtime.backend)
         stats.detector = detector.describe()
-        outputs = _outputs(options, source, checkpoint, detector, on_gpu=device != "cpu")
+        outputs = Outputs(
+            plan.exports,
+            plan.record,
+            partial(_open_recorder, plan, source),
+            _metadata(options, plan, lifting, checkpoint, stats.detector),
+            plan.overwrite,
+        )
+        title = f"{plan.source}   {checkpoint.meta.name}   {runtime.device.type}"
+        watch = Watch(window, plan, title) if window is not None else None
         run = Run(
+            plan,
             source,
             detector,
             make_lifter,
-            SceneSettings(options.height, options.fov, options.smooth),
             outputs,
             stats,
-            people=options.people,
-            subject=Subject(options.subject.value),
-            duration=options.duration,
-            threads=_threads(options),
-            window=window,
-            title=f"{source.name}   {checkpoint.meta.name}   {device}",
             streams=streams,
+            screen=watch.screen if watch is not None else None,
         )
-        quiet = options.verbosity < 0
-        frames = _expected_frames(options, source)
-        with reporter(source.name, live=source.live, frames=frames, quiet=quiet) as report:
-            result = run.run(report)
+        with reporter(plan) as report:
+            result = run.run(watch or idle, report)
         stats.device, stats.backend = runtime.device.type, runtime.backend  # a GPU may have failed
-        live = source.live
     stats.streams = [stream.figures for stream in streams]
-    return _tell(options, result, stats, outputs.written, live=live)
+    return _tell(options, plan, result, stats, outputs.written)
 
 
 def _tell(
-    options: Options, result: RunResult, stats: RunStats, written: Sequence[Path], *, live: bool
+    options: Options, plan: RunPlan, result: RunResult, stats: RunStats, written: Sequence[Path]
 ) -> int:
     """Write the statistics, say how it went, and choose the exit code."""
     errors, written = list(result.errors), list(written)
@@ -126,8 +127,8 @@ def _tell(
             written.append(options.stats)
         except SinkError as error:
             errors.append(error)
-    if options.verbosity >= 0:
-        print(summary(result, stats, written, live=live), flush=True)
+    if not plan.quiet:
+        print(summary(result, stats, written, live=plan.live), flush=True)
     for failure in errors:
         say(f"error: {failure if isinstance(failure, LiveError) else describe(failure)}")
     if result.interrupted:
@@ -173,35 +174,27 @@ def _open(options: Options, *, realtime: bool) -> Source:
     return source
 
 
-def _open_stream(
-    options: Options, address: StreamAddress, source: Source, stack: ExitStack
-) -> Stream:
+def _open_stream(address: StreamAddress, plan: RunPlan, stack: ExitStack) -> Stream:
     from posemamba_live.streams import StreamInfo, open_stream
 
-    live = source.live or options.realtime
-    stream = open_stream(address, StreamInfo(source.name, live, source.fps), people=options.people)
+    info = StreamInfo(plan.source, plan.live, plan.fps)
+    stream = open_stream(address, info, people=plan.people)
     stack.callback(stream.close)
-    if options.verbosity >= 0:
+    if not plan.quiet:
         if address.scheme == "ws":
             say(f"watch at {address.page}")
-        if not live:
+        if not plan.live:
             say(f"{address}: as fast as the file is processed; --realtime plays it at its own rate")
     return stream
 
 
-def _expected_frames(options: Options, source: Source) -> int | None:
-    if source.frame_count is None or options.duration is None:
-        return source.frame_count
-    return min(source.frame_count, math.ceil(options.duration * source.fps))
-
-
-def _load(options: Options, *, live: bool) -> tuple[Checkpoint, Detector]:
+def _load(options: Options, plan: RunPlan) -> tuple[Checkpoint, Models]:
     """Load network and detector at the same time; each takes seconds, mostly of importing."""
     from posemamba_live.detectors import create_detector
 
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(_load_weights, options)
-        detector = create_detector(options.detector, _detector_settings(options, live=live))
+        detector = create_detector(options.detector, _detector_settings(options, plan))
         try:
             return loading.result(), detector
         except BaseException:
@@ -209,17 +202,17 @@ def _load(options: Options, *, live: bool) -> tuple[Checkpoint, Detector]:
             raise
 
 
-def _detector_settings(options: Options, *, live: bool) -> DetectorSettings:
+def _detector_settings(options: Options, plan: RunPlan) -> DetectorSettings:
     from posemamba_live.detectors import DetectorSettings
 
     return DetectorSettings(
         model=options.detector_model,
-        people=options.people,
+        people=plan.people,
         person_model=options.person_model,
         detect_every=options.detect_every,
-        live=live,
-        device=options.device.value,
-        threads=_detector_threads(options),
+        live=plan.live,
+        device=plan.device.value,
+        threads=plan.detector_threads,
     )
 
 
@@ -237,13 +230,13 @@ def _load_weights(options: Options) -> Checkpoint:
         ) from error
 
 
-def _runtime(options: Options, checkpoint: Checkpoint) -> LifterRuntime:
+def _runtime(plan: RunPlan, checkpoint: Checkpoint) -> LifterRuntime:
     from posemamba.runtime import DeviceError, LifterRuntime
 
-    device = options.device.value
-    if checkpoint.meta.input_kind == "stream" and options.device is not DeviceName.CPU:
+    device = plan.device.of_lifter.value
+    if checkpoint.meta.causal and plan.device is not DeviceName.CPU:
         # A frame at a time is too little work for a GPU to be faster with.
-        if options.device is DeviceName.CUDA:
+        if plan.device is DeviceName.CUDA:
             logger.warning("--device cuda is for window weights; these run on the CPU")
         device = "cpu"
     try:
@@ -257,49 +250,51 @@ def _runtime(options: Options, checkpoint: Checkpoint) -> LifterRuntime:
 
 
 def _lifters(
-    options: Options, checkpoint: Checkpoint, source: Source, runtime: LifterRuntime
-) -> Callable[[], Lifter]:
-    """What makes a lifter for each person, warmed up."""
-    from posemamba_live.lifting.factory import MODES, lifter_factory, window_frames
-    from posemamba_live.lifting.network import use_threads
+    options: Options, plan: RunPlan, checkpoint: Checkpoint, runtime: LifterRuntime
+) -> tuple[LiftingPlan, Callable[[], Lifter]]:
+    """How people are lifted, and what makes a lifter for each of them, warmed up."""
+    from posemamba.network import use_threads
+    from posemamba_live.lifting.factory import lifter_factory
     from posemamba_live.lifting.window import windows_at_once
     from posemamba_live.types import Pose2D
 
-    live = source.live or options.realtime
-    if options.delay and not live:
+    if options.delay and not plan.live:
         logger.warning("--delay is for live sources; a file is lifted with whole windows")
-    if checkpoint.meta.input_kind == "stream" and options.mode is not ModeName.BALANCED:
+    if checkpoint.meta.causal and options.mode is not ModeName.BALANCED:
         logger.warning("--mode is for window weights; these do the same work in each")
+    on_gpu = runtime.device.type != "cpu"
     try:
-        make = lifter_factory(
-            checkpoint,
-            mode=MODES[options.mode.value],
-            fov_deg=options.fov,
-            fps=source.fps,
-            live=live,
-            frames=options.window,
-            delay=options.delay if live else 0,
-            runtime=runtime,
+        lifting = plan_lifting(
+            checkpoint.meta,
+            live=plan.live,
+            fps=plan.fps,
+            fov_deg=plan.fov_deg,
+            mode=options.mode.value,
+            window=options.window,
+            delay=options.delay,
+            on_gpu=on_gpu,
         )
     except ValueError as error:
         raise UsageError("--window or --delay does not suit the weights", why=str(error)) from error
-    use_threads(_threads(options))
-    with _note("compiling the network's kernels for this machine: once, up to a minute"):
-        if runtime.device.type != "cpu":
-            mode = MODES[options.mode.value]
-            window = window_frames(checkpoint, mode, live=live, frames=options.window, on_gpu=True)
-            windows = 1 if live else windows_at_once(window)
-            runtime.warm_up(windows * (1 + mode.mirrored(live)), window)
+    make = lifter_factory(checkpoint, lifting, runtime=runtime)
+    use_threads(plan.lifter_threads)
+    with _note("compiling the network's kernels for this machine: once, up to a minute", plan):
+        if on_gpu:
+            windows = 1 if plan.live else windows_at_once(lifting.window)
+            runtime.warm_up(windows * (1 + lifting.mirrored), lifting.window)
         still = np.linspace(100.0, 300.0, 2 * NUM_JOINTS, dtype=np.float32).reshape(-1, 2)
         lifter = make()
         lifter.push(Pose2D(0, 0.0, 0, still, np.ones(NUM_JOINTS, np.float32), (640, 480)))
         lifter.flush()
-    return make
+    return lifting, make
 
 
 @contextmanager
-def _note(text: str) -> Iterator[None]:
+def _note(text: str, plan: RunPlan) -> Iterator[None]:
     """Say what is going on, if it takes long."""
+    if plan.quiet:
+        yield
+        return
     timer = threading.Timer(_NOTE_AFTER_S, say, (f"{text}...",))
     timer.daemon = True
     timer.start()
@@ -309,64 +304,48 @@ def _note(text: str) -> Iterator[None]:
         timer.cancel()
 
 
-def _threads(options: Options) -> int:
-    """CPU threads of the network: one core is the detector's."""
-    return options.threads or max(1, min(4, (os.cpu_count() or 2) - 1))
-
-
-def _detector_threads(options: Options) -> int:
-    """CPU threads of the detector: the cores that the network leaves."""
-    return max(1, min(4, (os.cpu_count() or 2) - _threads(options)))
-
-
-def _outputs(
-    options: Options, source: Source, checkpoint: Checkpoint, detector: Detector, *, on_gpu: bool
-) -> Outputs:
-    from posemamba_live.lifting.factory import MODES, window_frames
-    from posemamba_live.run.outputs import Outputs
+def _open_recorder(plan: RunPlan, source: Source, path: Path) -> Sink:
     from posemamba_live.sinks.recorder import Recorder
 
-    def open_recorder(path: Path) -> Sink:
-        return Recorder(
-            path,
-            fps=source.fps,
-            image_size=source.size,
-            overwrite=options.overwrite,
-            realtime=source.live,
-        )
-
-    causal = checkpoint.meta.input_kind == "stream"
-    window = window_frames(
-        checkpoint,
-        MODES[options.mode.value],
-        live=source.live,
-        delay=options.delay,
-        frames=options.window,
-        on_gpu=on_gpu,
+    return Recorder(
+        path,
+        fps=source.fps,  # a camera's as it is by now
+        image_size=plan.image_size,
+        overwrite=plan.overwrite,
+        realtime=plan.live,
     )
-    meta = {
+
+
+def _metadata(
+    options: Options,
+    plan: RunPlan,
+    lifting: LiftingPlan,
+    checkpoint: Checkpoint,
+    detector: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What exports say of the run."""
+    return {
         "app_version": __version__,
-        "source": source.name,
-        "fps": source.fps,
-        "image_size": source.size,
+        "source": plan.source,
+        "fps": plan.fps,
+        "image_size": plan.image_size,
         "weights": checkpoint.meta.name,
         "weights_sha256": checkpoint.meta.sha256,
         "detector": options.detector,
         "detector_model": str(options.detector_model) if options.detector_model else None,
-        "detector_info": detector.describe(),
-        "lifter": "stream" if causal else "window",
+        "detector_info": detector,
+        "lifter": "causal" if lifting.causal else "window",
         "mode": options.mode.value,
-        "window": window,
-        "look_ahead": options.delay if source.live or causal else window - 1,
-        "live": source.live,
-        "height_m": options.height,
-        "fov_deg": options.fov,
-        "smooth": options.smooth,
-        "people": options.people,
-        "subject": options.subject.value,
+        "window": lifting.window,
+        "look_ahead": lifting.look_ahead,
+        "live": plan.live,
+        "height_m": plan.height_m,
+        "fov_deg": plan.fov_deg,
+        "smooth": plan.smooth,
+        "people": plan.people,
+        "subject": plan.subject.value,
         "command_line": shlex.join(("posemamba-live", *map(_shown, options.command_line))),
     }
-    return Outputs(options.exports, options.record, open_recorder, meta, options.overwrite)
 
 
 def _shown(word: str) -> str:

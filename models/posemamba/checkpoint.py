@@ -8,6 +8,7 @@ executed, and sizes are checked before memory is taken for them.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -38,6 +39,10 @@ __all__ = [
 
 SUFFIX: Final = ".safetensors"
 _HEADER: Final = "posemamba"
+_RENAMED: Final = {"stream-m3": "causal-m3"}
+"""Names that shipped weights had before, which go on to work."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +77,12 @@ def find_weights(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.is_file():
         return path
-    shipped = shipped_weights()
-    if str(name_or_path) in shipped:
-        return shipped[str(name_or_path)]
+    shipped, name = shipped_weights(), str(name_or_path)
+    if name in _RENAMED and name not in shipped:
+        _log.warning("the weights %s are called %s now", name, _RENAMED[name])
+        name = _RENAMED[name]
+    if name in shipped:
+        return shipped[name]
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder, not a weight file")
     names = ", ".join(sorted(shipped)) or "none"

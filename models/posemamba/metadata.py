@@ -58,6 +58,11 @@ class CheckpointMeta:
         """Longest window."""
         return self.config.frames
 
+    @property
+    def causal(self) -> bool:
+        """Whether the network goes from frame to frame ("stream" input) and has no window."""
+        return self.input_kind == "stream"
+
     def to_json(self) -> str:
         values = asdict(self)
         del values["sha256"]

@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from posemamba.skeleton import HIP, L_SHOULDER, LIMB_JOINTS, NOSE, R_SHOULDER
+from posemamba.skeleton import HIP, L_SHOULDER, LIMB_JOINTS, MIRROR, NOSE, R_SHOULDER
 
 Float = NDArray[np.float32]
 
@@ -210,3 +210,21 @@ def image_window(keypoints: Float, image_size: tuple[int, int]) -> Float:
 def root_relative(joints: Float) -> Float:
     """(..., 17, 3) with Hip moved to the origin."""
     return np.asarray(joints - joints[..., HIP : HIP + 1, :], np.float32)
+
+
+def mirror_image(keypoints: Float, scores: Float, width: NDArray[Any] | int) -> tuple[Float, Float]:
+    """Keypoints and scores of the mirrored people in the mirrored pictures.
+
+    Args:
+        keypoints: (B, T, 17, 2) pixels, scores: (B, T, 17).
+        width: of all pictures in pixels, or (B, 1, 1), of each one's.
+    """
+    order = list(MIRROR)
+    flipped = keypoints[:, :, order].copy()
+    flipped[..., 0] = width - flipped[..., 0]
+    return flipped, scores[:, :, order]
+
+
+def reflected(joints: Float) -> Float:
+    """Poses (..., 17, 3) of mirrored people as poses of the people themselves."""
+    return np.asarray(joints[..., list(MIRROR), :] * np.array([-1.0, 1.0, 1.0], np.float32))

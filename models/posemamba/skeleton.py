@@ -34,6 +34,9 @@ LIMB_JOINTS: Final = tuple(sorted(LEFT + RIGHT))
 
 HEAD_EXTENSION: Final = 1.6
 """Head = Thorax + 1.6 (mid-ears - Thorax): takes the ears to about the crown."""
+CHAIN_SHARE: Final = 0.961
+"""Length of the chain ankle - knee - hip - spine - thorax - crown over standing height, nearly
+the same for all adults (Drillis and Contini 1966: 0.246 + 0.245 + 0.288 + 0.182)."""
 
 
 def assemble(

@@ -91,7 +91,7 @@ class PersonDetector(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What runs and on what, as JSON values."""
+        """What runs and on what, as JSON values; `model` is the file's name."""
         ...
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ class TopDown:
         return {
             "name": self.name,
             **self.keypoints.describe(),
-            "person_model": self.person.describe(),
+            "person_model": self.person.describe()["model"],
             "detect_every": self.detect_every,
         }
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from posemamba.checkpoint import weights_folders
@@ -36,6 +37,7 @@ _CELLS: Final = 64
 """Columns and rows of a heatmap."""
 _REACH: Final = 4
 """Cells on each side of a landmark of which the mean is taken."""
+_WIDTH: Final = 2 * _REACH + 1
 _MIN_PEAK: Final = 0.5
 """Highest value among those from which the mean is trusted more than the regression."""
 
@@ -149,26 +151,23 @@ def refine(points: FloatArray, heatmaps: FloatArray) -> tuple[FloatArray, FloatA
     batch, count = points.shape[:2]
     cells = np.clip(np.nan_to_num(points) * (_CELLS / SIDE), -1e6, 1e6).astype(np.intp)
     outside = ((cells < 0) | (cells >= _CELLS)).any(-1)
-    around = cells[..., None] + np.arange(-_REACH, _REACH + 1)  # (B, K, 2, 9): columns, rows
-    there = (around >= 0) & (around < _CELLS)
-    columns, rows = np.moveaxis(np.clip(around, 0, _CELLS - 1), 2, 0)
+    cells = np.clip(cells, 0, _CELLS - 1)
+    first = np.clip(cells - _REACH, 0, _CELLS - _WIDTH)  # at an edge the window moves inwards,
+    along = first[..., None] + np.arange(_WIDTH)
+    near = np.abs(along - cells[..., None]) <= _REACH  # and what is too far does not count
+    windows = sliding_window_view(sliding_window_view(heatmaps, _WIDTH, 1), _WIDTH, 2)
     values = _sigmoid(
-        heatmaps[
-            np.arange(batch)[:, None, None, None],
-            rows[..., :, None],
-            columns[..., None, :],
-            np.arange(count)[:, None, None],
-        ]
-    )
-    values *= there[..., 1, :, None] & there[..., 0, None, :]
-    peaks = np.where(outside, 0.0, values.max((-1, -2)))
-    total = np.maximum(values.sum((-1, -2)), 1e-6)
-    middle = np.stack(
-        [(values.sum(-2) * columns).sum(-1) / total, (values.sum(-1) * rows).sum(-1) / total], -1
-    )
-    clear = peaks >= _MIN_PEAK
-    moved = np.where(clear[..., None], middle * (SIDE / _CELLS), points)
-    return moved.astype(np.float32), peaks.astype(np.float32)
+        windows[np.arange(batch)[:, None], first[..., 1], first[..., 0], np.arange(count)]
+    )  # (B, K, 9 rows, 9 columns)
+    if not near.all():
+        values *= near[..., 1, :, None] & near[..., 0, None, :]
+    peaks = values.max((-1, -2))
+    peaks[outside] = 0.0
+    sums = np.stack([values.sum(-2), values.sum(-1)], -2)  # along columns, along rows
+    total = np.maximum(sums[..., 0, :].sum(-1), 1e-6)
+    middle = (sums * along).sum(-1) * (SIDE / _CELLS) / total[..., None]
+    moved = np.where((peaks >= _MIN_PEAK)[..., None], middle, points)
+    return moved.astype(np.float32), peaks
 
 
 def placed(region: Region) -> NDArray[np.float64]:
@@ -203,8 +202,7 @@ def _found(
 ) -> Found:
     """(39, 2) pixels of the picture, (39,) each, and the model's presence to an answer."""
     count = len(BLAZEPOSE_33)
-    numbers = [*points.ravel(), *visibility, *peaks, presence]
-    if not np.isfinite(numbers).all():
+    if not np.isfinite(points.sum() + visibility.sum() + peaks.sum() + presence):
         nothing = np.zeros(count, np.float32)
         points = np.tile(region.centre, (count, 1))
         return Found(from_blazepose_parts(points, nothing, nothing), 0.0, region)

@@ -25,7 +25,7 @@ from typing import IO, Any, Final
 
 from posemamba_live.detectors.bundle import cache_dir
 from posemamba_live.errors import DetectorError
-from posemamba_live.run.progress import say
+from posemamba_live.terminal import say
 
 logger = logging.getLogger(__name__)
 

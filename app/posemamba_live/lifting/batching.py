@@ -1,8 +1,8 @@
-"""Lifting several people at once: their questions to the network become one batch.
+"""Lifting several people at once: their requests to the network become one batch.
 
-A lifter's work is a generator that yields what it has to ask the network and is sent the
-answer. Alone it is driven question by question; people of one frame are driven side by
-side, and those of their questions that are alike are answered by one call.
+A lifter works in a coroutine (`Work`) that yields network requests and is sent the answers.
+Alone it is driven request by request; the coroutines of all people in a frame are driven
+together, and those of their requests that are of one kind are answered by one call.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ import numpy as np
 from posemamba_live.types import FloatArray, LiftedPose
 
 if TYPE_CHECKING:
-    from posemamba_live.lifting.network import Network
+    from posemamba.network import Network
 
 
-class Question(Protocol):
-    """Something to ask a network."""
+class Request(Protocol):
+    """One call that a lifter needs of a network."""
 
     @property
     def kind(self) -> Hashable:
-        """Questions of one kind can be answered together."""
+        """Requests of one kind can be answered together."""
         ...
 
     def answer(self, alike: Sequence[Any]) -> list[FloatArray]:
-        """Answer questions of this one's kind, itself among them, in their order."""
+        """Answer requests of this one's kind, itself among them, in their order."""
         ...
 
 
 T = TypeVar("T")
-Work = Generator[Question, FloatArray, T]
-"""Yields questions, is sent their answers, returns the result."""
+Work = Generator[Request, FloatArray, T]
+"""A coroutine that yields network requests, is sent their answers and returns its result."""
 Lifting = Work[list[LiftedPose]]
+"""A coroutine that returns the poses that are now final."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,23 +57,23 @@ class Windows:
     def answer(self, alike: Sequence[Windows]) -> list[FloatArray]:
         """(B, T, 17, 3) each, root-relative, camera axes, body heights."""
         joints = self.network(
-            np.concatenate([question.keypoints for question in alike]),
-            np.concatenate([question.scores for question in alike]),
+            np.concatenate([request.keypoints for request in alike]),
+            np.concatenate([request.scores for request in alike]),
             self.image_size,
         )
-        ends = np.cumsum([len(question.keypoints) for question in alike])
+        ends = np.cumsum([len(request.keypoints) for request in alike])
         return np.split(joints, ends[:-1])
 
 
 def alone(work: Work[T]) -> T:
-    """Drive one work to its end."""
+    """Drive one coroutine to its end; returns its result."""
     return together([work])[0]
 
 
 def together(works: Sequence[Work[T]]) -> list[T]:
-    """Drive works side by side to their ends; returns their results in order."""
+    """Drive coroutines together to their ends, batching requests; returns results in order."""
     results: dict[int, T] = {}
-    waiting: dict[int, Question] = {}
+    waiting: dict[int, Request] = {}
 
     def go_on(i: int, answer: FloatArray | None) -> None:
         try:
@@ -84,11 +85,11 @@ def together(works: Sequence[Work[T]]) -> list[T]:
         go_on(i, None)
     while waiting:
         alike: dict[Hashable, list[int]] = {}
-        for i, question in waiting.items():
-            alike.setdefault(question.kind, []).append(i)
-        # The largest group first: others may catch up with what it asks next.
+        for i, request in waiting.items():
+            alike.setdefault(request.kind, []).append(i)
+        # The largest group first: others may catch up with its next request.
         group = max(alike.values(), key=len)
-        questions = [waiting.pop(i) for i in group]
-        for i, answer in zip(group, questions[0].answer(questions), strict=True):
+        requests = [waiting.pop(i) for i in group]
+        for i, answer in zip(group, requests[0].answer(requests), strict=True):
             go_on(i, answer)
     return [results[i] for i in range(len(works))]

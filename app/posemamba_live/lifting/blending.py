@@ -1,7 +1,4 @@
-"""Windows over time: which frames a network sees together, and how its answers are blended.
-
-Plain arithmetic on indices and arrays; what a network is stays in `lifter`.
-"""
+"""Tracks over time: where they break, interpolation between poses, and poses as arrays."""
 
 from __future__ import annotations
 
@@ -11,51 +8,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from posemamba.skeleton import NUM_JOINTS
 from posemamba_live.types import FloatArray, Pose2D
 
 NETWORK_FPS: Final = 30.0
 """The rate of half of the training data; the rest has 25 to 60 frames a second."""
-MAX_GAP_S: Final = 0.25
-"""Seconds without a pose that a window bridges; a longer gap begins a new window."""
-
-
-def bridged(seconds: float) -> bool:
-    """Whether somebody who was not seen for so long is taken to have been there. Times of frames
-    are no exact multiples of anything, and everybody who asks has to get the same answer."""
-    return seconds <= MAX_GAP_S + 1e-6
-
-
-def breaks_track(previous: Pose2D, current: Pose2D) -> bool:
-    """Whether `current` cannot share a window with the pose before it."""
-    step = current.timestamp - previous.timestamp
-    return (
-        current.person_id != previous.person_id
-        or current.image_size != previous.image_size
-        or step < 0.0
-        or not bridged(step)
-    )
-
-
-def interpolate(
-    before: Pose2D, after: Pose2D, frame_index: int, timestamp: float, *, score_factor: float = 1.0
-) -> Pose2D:
-    """The pose between two others at a time between theirs, linearly, marked `predicted`.
-
-    Args:
-        score_factor: confidence relative to the less sure of the two neighbours.
-    """
-    span = after.timestamp - before.timestamp
-    share = np.float32((timestamp - before.timestamp) / span if span > 0 else 0.0)
-    return Pose2D(
-        frame_index=frame_index,
-        timestamp=timestamp,
-        person_id=before.person_id,
-        keypoints=before.keypoints + share * (after.keypoints - before.keypoints),
-        scores=np.float32(score_factor) * np.minimum(before.scores, after.scores),
-        image_size=before.image_size,
-        predicted=True,
-    )
 
 
 def resample(poses: Sequence[Pose2D], times: NDArray[np.float64]) -> tuple[FloatArray, FloatArray]:
@@ -79,63 +35,6 @@ def resample(poses: Sequence[Pose2D], times: NDArray[np.float64]) -> tuple[Float
         keypoints[before] + share[:, None, None] * (keypoints[after] - keypoints[before]),
         scores[before] + share[:, None] * (scores[after] - scores[before]),
     )
-
-
-def blend_weights(length: int) -> FloatArray:
-    """(length,) weights of a window's frames: a Hann bell, positive at the edges.
-
-    A frame near the middle was lifted with context on both sides and counts most. At the
-    edge the bell falls to next to nothing, so that a window enters and leaves the average
-    without a step.
-    """
-    phase = (np.arange(length) + 0.5) / length
-    return np.asarray(np.sin(np.pi * phase) ** 2 + 1e-4, np.float32)
-
-
-class Blender:
-    """Weighted mean of overlapping windows, given out frame by frame from the front."""
-
-    def __init__(self) -> None:
-        self.start = 0
-        """Frame number of the first frame not yet given out."""
-        self._sum: NDArray[np.float64] = np.zeros((0, NUM_JOINTS, 3))
-        self._weight: NDArray[np.float64] = np.zeros(0)
-        self._seen_to: NDArray[np.int64] = np.zeros(0, np.int64)
-
-    def add(self, start: int, joints: FloatArray) -> None:
-        """Add a window's answer.
-
-        Args:
-            start: frame number of the window's first frame, not before `self.start`.
-            joints: (T, 17, 3) in axes and units that all windows share.
-        """
-        first, last = start - self.start, start - self.start + len(joints)
-        if first < 0:
-            raise ValueError(f"frame {start} was already given out")
-        missing = last - len(self._weight)
-        if missing > 0:
-            self._sum = np.concatenate([self._sum, np.zeros((missing, NUM_JOINTS, 3))])
-            self._weight = np.concatenate([self._weight, np.zeros(missing)])
-            self._seen_to = np.concatenate([self._seen_to, np.zeros(missing, np.int64)])
-        weights = blend_weights(len(joints))
-        self._sum[first:last] += weights[:, None, None] * joints
-        self._weight[first:last] += weights
-        self._seen_to[first:last] = np.maximum(self._seen_to[first:last], self.start + last - 1)
-
-    def take(self, stop: int) -> tuple[FloatArray, NDArray[np.int64]]:
-        """Give out the n frames before number `stop`.
-
-        Returns:
-            (n, 17, 3) blended joints, and (n,) how many frames after each one its windows saw.
-        """
-        n = stop - self.start
-        if n > len(self._weight) or not self._weight[:n].all():
-            raise ValueError("a frame that no window covers")
-        joints = (self._sum[:n] / self._weight[:n, None, None]).astype(np.float32)
-        look_ahead = self._seen_to[:n] - np.arange(self.start, stop)
-        self._sum, self._weight, self._seen_to = self._sum[n:], self._weight[n:], self._seen_to[n:]
-        self.start = stop
-        return joints, look_ahead
 
 
 def stack(poses: Sequence[Pose2D]) -> tuple[FloatArray, FloatArray]:

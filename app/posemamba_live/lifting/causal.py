@@ -12,8 +12,8 @@ import torch
 from posemamba.checkpoint import Checkpoint
 from posemamba.model import OperatorState, PoseMamba, split_states, stack_states
 from posemamba.normalize import RayStream, root_relative
+from posemamba_live.keypoints import breaks_track, interpolate
 from posemamba_live.lifting.batching import Lifting, Work
-from posemamba_live.lifting.blending import breaks_track, interpolate
 from posemamba_live.lifting.window import Lifter
 from posemamba_live.types import FloatArray, LiftedPose, Pose2D
 
@@ -23,7 +23,7 @@ _LATE: Final = 1.5
 """Steps after which a frame was missed, and the time up to it is bridged."""
 
 
-class StreamLifter(Lifter):
+class CausalLifter(Lifter):
     """One person's poses through a causal network whose state is carried along.
 
     The answer is always the newest frame's: there is no look-ahead. Frames that a live
@@ -37,7 +37,7 @@ class StreamLifter(Lifter):
     """
 
     def __init__(self, checkpoint: Checkpoint, *, fov_deg: float) -> None:
-        if checkpoint.meta.input_kind != "stream":
+        if not checkpoint.meta.causal:
             raise ValueError(f"{checkpoint.meta.name} is not a causal network")
         self._model = checkpoint.model
         self._channels = checkpoint.meta.config.in_channels
@@ -68,7 +68,7 @@ class StreamLifter(Lifter):
     def flushing(self) -> Lifting:
         self.reset()
         return []
-        yield  # a work without questions
+        yield  # a coroutine without requests
 
     def _step(self, pose: Pose2D, elapsed: float) -> Work[FloatArray]:
         """(17, 3) root-relative, camera axes, body heights."""

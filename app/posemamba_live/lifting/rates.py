@@ -11,8 +11,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from posemamba_live.keypoints import breaks_track, interpolate
 from posemamba_live.lifting.batching import Lifting
-from posemamba_live.lifting.blending import NETWORK_FPS, breaks_track, interpolate
+from posemamba_live.lifting.blending import NETWORK_FPS
 from posemamba_live.lifting.window import Lifter
 from posemamba_live.types import LiftedPose, Pose2D
 

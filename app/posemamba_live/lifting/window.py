@@ -10,29 +10,24 @@ import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 
+from posemamba.blending import Blender, window_starts, windows_at_once
+from posemamba.network import Network
+from posemamba_live.keypoints import breaks_track
 from posemamba_live.lifting.batching import Lifting, Windows, Work, alone
-from posemamba_live.lifting.blending import NETWORK_FPS, Blender, breaks_track, resample, stack
-from posemamba_live.lifting.network import Network
+from posemamba_live.lifting.blending import NETWORK_FPS, resample, stack
 from posemamba_live.types import LiftedPose, Pose2D
 
-_BATCH_FRAMES: Final = 64
-"""About how many frames are lifted together in file mode: more is no faster on a CPU."""
-
-
-def windows_at_once(frames: int) -> int:
-    """How many windows of so many frames file mode lifts together."""
-    return max(1, _BATCH_FRAMES // frames)
+__all__ = ["FileLifter", "Lifter", "LiveLifter", "windows_at_once"]
 
 
 class Lifter(ABC):
     """Lifts the 2D poses of one person, given in the order of time.
 
-    `pushing` and `flushing` are works (see `batching`), which several people's lifters can
-    do side by side; `push` and `flush` do them alone.
+    `pushing` and `flushing` are coroutines that yield network requests, which are batched
+    across people (see `batching`); `push` and `flush` drive them alone.
     """
 
     @abstractmethod
@@ -89,10 +84,7 @@ class FileLifter(Lifter):
 
     def flushing(self) -> Lifting:
         count = self._first + len(self._poses)
-        starts = list(range(self._next, count - self._length + 1, self._hop))
-        last = max(0, count - self._length)
-        if count and last not in starts:
-            starts.append(last)
+        starts = window_starts(count, self._length, self._hop, self._next)
         for i in range(0, len(starts), self._batch):
             yield from self._lift(starts[i : i + self._batch])
         done = self._take(count)

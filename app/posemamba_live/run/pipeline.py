@@ -10,6 +10,9 @@ picture, so that there a wait becomes a dropped frame, not a delay.
 Streams never make anything wait: each has a thread of its own, and what it has not taken is
 replaced by something newer. One that fails takes nothing with it.
 
+The main thread belongs to whoever called `Run.run`: it keeps the run's time, and calls a loop
+of somebody else's (`run.watch` shows the window there) as often as that returns.
+
 A stage that fails ends like one that has finished: the stages after it complete what they
 have, the ones before it stop, and the files hold everything up to the failure.
 """
@@ -17,34 +20,30 @@ have, the ones before it stop, and the files hold everything up to the failure.
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from posemamba_live.detectors import Detector, Guided
-from posemamba_live.errors import LiveError, SinkError
-from posemamba_live.lifting.network import use_threads
+from posemamba.network import use_threads
+from posemamba_live.detectors import Models
+from posemamba_live.errors import SinkError
 from posemamba_live.lifting.people import Lifted, People
 from posemamba_live.lifting.window import Lifter
+from posemamba_live.plan import RunPlan
 from posemamba_live.run.assembly import Assembler, Picture
 from posemamba_live.run.channel import Channel
 from posemamba_live.run.history import History
-from posemamba_live.run.outputs import Outputs, fresh_name
+from posemamba_live.run.outputs import Outputs
 from posemamba_live.run.screen import Screen
+from posemamba_live.run.signals import signals_to
 from posemamba_live.run.statistics import RunStats
 from posemamba_live.scene.scene import SceneTracker, solve_scene
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.streams import Stream
-from posemamba_live.tracking.people import Subject, Tracker
+from posemamba_live.tracking.people import PeopleTracker, Subject
 from posemamba_live.types import Frame, LiftedPose, Pose2D, Pose3D
-from posemamba_live.viewer.hud import HudInfo
-from posemamba_live.viewer.keys import Action
 
 logger = logging.getLogger(__name__)
 
@@ -57,21 +56,6 @@ _STREAM_CAPACITY: Final = 64
 _KEPT_POSES: Final = 20_000
 """What "export now" can go back to in an endless run: about ten minutes of one person."""
 _IDLE_S: Final = 0.05
-_POLL_S: Final = 1.0 / 120.0
-_HUD_S: Final = 0.25
-"""Seconds after which the window's figures are renewed though there is no new picture."""
-_RATE_FRAMES: Final = 45
-
-
-class Window(Protocol):
-    """What the pipeline needs of a viewer (sinks.viewer.Viewer); main thread only."""
-
-    def show(self, frame: Frame, poses: Sequence[Pose3D], hud: HudInfo) -> None: ...
-    def poll(self) -> bool: ...
-    def take_actions(self) -> list[Action]: ...
-    def take_choice(self) -> tuple[float, float] | None: ...
-    def notify(self, text: str) -> None: ...
-    def screenshot(self, path: Path) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,81 +86,70 @@ class RunResult:
     """What failed, in the order of failing; empty if all went well."""
 
 
+def idle(run: Run) -> None:
+    """What a run's thread does where there is no window."""
+    time.sleep(_IDLE_S)
+
+
 class Run:
     """One run from a source to its outputs. Call `run` once, from the main thread.
 
     Args:
+        plan: what was decided; `live` is the source's own.
         source, detector: opened; the caller closes them.
         make_lifter: for each person.
-        scene: how poses become metres.
         outputs: files to write.
         stats: filled in as it goes.
-        people: how many at most.
-        subject: who comes first where there are more.
-        duration: seconds from the first frame on, of a file's own time or of the clock.
-        threads: for the network.
-        window: shows the run; None without one.
         streams: take every picture as soon as its poses are there. They are closed at the end.
-        title: the window's line on source and weights.
+        screen: where pictures are handed over to be shown; None where nobody watches.
     """
 
     def __init__(
         self,
+        plan: RunPlan,
         source: Source,
-        detector: Detector,
+        detector: Models,
         make_lifter: Callable[[], Lifter],
-        scene: SceneSettings,
         outputs: Outputs,
         stats: RunStats,
         *,
-        people: int = 1,
-        subject: Subject = Subject.FIRST,
-        duration: float | None = None,
-        threads: int = 1,
-        window: Window | None = None,
-        title: str = "",
         streams: Sequence[Stream] = (),
+        screen: Screen | None = None,
     ) -> None:
-        self.stats = stats
+        self.plan = plan
         self.source = source
+        self.outputs = outputs
+        self.stats = stats
         self.status = ""
         """What somebody should know at the moment; empty while all is well."""
         self._live = source if isinstance(source, LiveSource) else None
         self._dropped_before = self._live.dropped if self._live else 0
-        self._detector = detector
-        self._tracker = Tracker(people, subject)
-        self._people = People(make_lifter, fill_gaps=not source.live)
-        self._scene = scene
-        self._outputs = outputs
-        self._duration = duration
-        self._threads = threads
-        self._window = window
-        self._title = title
-        self._draws = window is not None or outputs.recording
+        subject = Subject(plan.subject.value)
+        self._tracker = PeopleTracker(detector, plan.people, subject, live=plan.live)
+        self._people = People(make_lifter, fill_gaps=not plan.live)
+        self._scene = SceneSettings(plan.height_m, plan.fov_deg, plan.smooth)
+        self._draws = screen is not None or outputs.recording
         self._streams = streams
+        self._screen = screen
         self._stopping = threading.Event()
         self._interrupted = False
         self._deadline: float | None = None
         self._errors: list[Exception] = []
         # A camera may run for days: without a file to write, only what X may want is kept.
-        endless = source.live and not outputs.exports
+        endless = plan.live and not outputs.exports
         self._lifted = History(_KEPT_POSES if endless else None)
         self._pose_count = 0
         self._person_ids: set[int] = set()
 
-        capacity = 1 if source.live else _FILE_CAPACITY
+        capacity = 1 if plan.live else _FILE_CAPACITY
         self._frames: Channel[Frame] = Channel(capacity)
         self._detected: Channel[tuple[Frame, list[Pose2D]]] = Channel(capacity)
         self._results: Channel[Lifted] = Channel(capacity)
         self._recorded: Channel[Picture] = Channel(_RECORD_CAPACITY)
-        pending = 1 if source.live else _STREAM_CAPACITY
+        pending = 1 if plan.live else _STREAM_CAPACITY
         self._streamed: list[Channel[Picture]] = [Channel(pending) for _ in streams]
-        only_watched = not (outputs.exports or outputs.recording)
-        self._screen = Screen(None if source.live else source.fps, waits=only_watched)
-        self._shown: Picture | None = None
-        self._shown_at = 0.0
-        self._show_times: deque[float] = deque(maxlen=_RATE_FRAMES)
-        self._paused = False
+
+    # What may be asked of a run while it goes on, by any thread.
 
     def stop(self) -> None:
         """Read no more and complete what was read. Any thread or signal handler may call it."""
@@ -187,22 +160,41 @@ class Run:
         self._interrupted = True
         self.stop()
 
-    def run(self, report: Callable[[Run], None] = lambda run: None) -> RunResult:
+    def choose(self, x: float, y: float) -> None:
+        """Follow whoever is at this point, fractions of the picture's width and height."""
+        self._tracker.choose(x, y)
+
+    def choose_next(self) -> None:
+        """Follow the next person instead of the primary subject."""
+        self._tracker.choose_next()
+
+    def solve(self) -> list[Pose3D]:
+        """Everything that was lifted so far and is still remembered, placed as one take."""
+        return self._scene.solve(self._lifted.poses())
+
+    def run(
+        self,
+        each: Callable[[Run], None] = idle,
+        report: Callable[[Run], None] = lambda run: None,
+    ) -> RunResult:
         """Work until the source ends or `stop`, then write the files.
 
-        Ctrl-C, SIGTERM and a terminal that is closed are taken as `interrupt` meanwhile. A window
+        Ctrl-C, SIGTERM and a terminal that is closed are taken as `interrupt` meanwhile. A loop
         or a `report` that fails ends the run like any stage that does: in its result.
 
         Args:
-            report: called several times a second with this object.
+            each: what the calling thread does meanwhile, again and again, with this object: a
+                few milliseconds at a time, waiting included.
+            report: called after it with this object, and once more at the end.
         """
-        with _signals(self.interrupt):
+        with signals_to(self.interrupt):
             threads = self._stages()
             for thread in threads:
                 thread.start()
             try:
-                while any(thread.is_alive() for thread in threads) or self._screen.waiting:
-                    self._tick()
+                while any(thread.is_alive() for thread in threads) or self._unseen:
+                    self._keep_time()
+                    each(self)
                     report(self)
                 report(self)
             except Exception as error:  # of the window or the terminal: the files come first
@@ -212,15 +204,15 @@ class Run:
                 self._leave_source()
                 for thread in threads:
                     thread.join()
-            self._outputs.stop_recording()
-            if self._outputs.exports:
-                self._outputs.export(self._solve)
+            self.outputs.stop_recording()
+            if self.outputs.exports:
+                self.outputs.export(self.solve)
         return RunResult(
             frames=self.stats.frames_out,
             poses=self._pose_count,
             people=len(self._person_ids),
             interrupted=self._interrupted,
-            errors=(*self._errors, *self._outputs.errors),
+            errors=(*self._errors, *self.outputs.errors),
         )
 
     # The stages: each runs in a thread of its own.
@@ -277,7 +269,7 @@ class Run:
             if frame is None:
                 return
             if end is None:
-                end = frame.timestamp + (self._duration or float("inf"))
+                end = frame.timestamp + (self.plan.duration or float("inf"))
             if frame.timestamp >= end:
                 return
             self.stats.frame_in()
@@ -292,19 +284,17 @@ class Run:
             if self._stopping.is_set():
                 return
             self.stats.frame_in()
-            if self._deadline is None and self._duration is not None:
-                self._deadline = time.monotonic() + self._duration
+            if self._deadline is None and self.plan.duration is not None:
+                self._deadline = time.monotonic() + self.plan.duration
             self._detect_one(frame)
 
     def _detect_one(self, frame: Frame) -> None:
         with self.stats.stage("detect"):
-            if isinstance(self._detector, Guided):
-                self._detector.expect(self._tracker.expected(frame.timestamp))
-            poses = self._tracker.update(frame, self._detector.detect(frame))
+            poses = self._tracker(frame)
         self._detected.put((frame, poses))
 
     def _lift(self) -> None:
-        use_threads(self._threads)
+        use_threads(self.plan.lifter_threads)
         for frame, poses in self._detected:
             with self.stats.stage("lift"):
                 lifted = self._people.push(frame, poses)
@@ -339,7 +329,7 @@ class Run:
             self._recorded.offer(picture)
         else:
             self._write(picture)
-        if self._window is not None:
+        if self._screen is not None:
             self._screen.put(picture)
 
     def _record(self) -> None:
@@ -347,9 +337,9 @@ class Run:
             self._write(picture)
 
     def _write(self, picture: Picture) -> None:
-        if self._outputs.recording:
+        if self.outputs.recording:
             with self.stats.stage("draw"):
-                self._outputs.write_frame(picture.frame, picture.poses)
+                self.outputs.write_frame(picture.frame, picture.poses)
 
     def _stream(self, stream: Stream, pictures: Channel[Picture]) -> None:
         try:
@@ -363,9 +353,14 @@ class Run:
             self._errors.append(SinkError(what, why=f"{type(error).__name__}: {error}"))
         stream.figures.dropped += pictures.lost
 
-    # The main thread.
+    # The calling thread.
 
-    def _tick(self) -> None:
+    @property
+    def _unseen(self) -> bool:
+        """Whether a picture waits that has to be shown before the end."""
+        return self._screen is not None and self._screen.waiting
+
+    def _keep_time(self) -> None:
         if self._live is not None:
             self.stats.frames_dropped = self._live.dropped - self._dropped_before
             self.status = self._live.status
@@ -373,105 +368,11 @@ class Run:
             self.stop()
         if self._stopping.is_set():
             self._leave_source()
-        if self._window is None:
-            time.sleep(_IDLE_S)
-        else:
-            self._show(self._window)
 
     def _leave_source(self) -> None:
         """Wake whoever waits for a picture or for the window."""
         self.stop()
-        self._screen.close()
+        if self._screen is not None:
+            self._screen.close()
         if self._live is not None:
             self._live.close()
-
-    def _show(self, window: Window) -> None:
-        if not window.poll():
-            self.stop()
-        for action in window.take_actions():
-            self._act(action, window)
-        choice = window.take_choice()
-        if choice is not None:
-            self._tracker.choose(*choice)
-        now = time.monotonic()
-        if self._paused:
-            time.sleep(_POLL_S)
-            new = None
-        else:
-            new = self._screen.next(_POLL_S)
-        if new is not None:
-            self._shown = new
-            self._show_times.append(now)
-        if self._shown is not None and (new is not None or now - self._shown_at > _HUD_S):
-            self._shown_at = now
-            with self.stats.stage("show"):
-                window.show(self._shown.frame, self._shown.poses, self._hud(self._shown, now))
-
-    def _hud(self, shown: Picture, now: float) -> HudInfo:
-        times = self._show_times
-        span = times[-1] - times[0] if len(times) > 1 else 0.0
-        age = 1e3 * (now - shown.frame.captured_at)
-        return HudInfo(
-            fps=(len(times) - 1) / span if span > 0.0 else 0.0,
-            age_ms=age if self._live is not None else None,
-            dropped=self.stats.frames_dropped,
-            status=self.status,
-            recording=self._outputs.recording,
-            paused=self._paused,
-            title=self._title,
-        )
-
-    def _act(self, action: Action, window: Window) -> None:
-        if action is Action.PAUSE:
-            self._paused = not self._paused
-        elif action is Action.RECORD:
-            done = self._outputs.toggle_recording()
-            window.notify("recording" if self._outputs.recording else f"saved {done or 'nothing'}")
-        elif action is Action.EXPORT:
-            path = self._outputs.export_now(self._solve)
-            window.notify(f"saved {path}" if path else "could not export")
-        elif action is Action.NEXT:
-            self._tracker.choose_next()
-        elif action is Action.SCREENSHOT:
-            path = fresh_name("screenshot", ".png")
-            try:
-                window.screenshot(path)
-                window.notify(f"saved {path}")
-            except LiveError as error:
-                window.notify(error.what)
-
-    def _solve(self) -> list[Pose3D]:
-        return self._scene.solve(self._lifted.poses())
-
-
-@contextmanager
-def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP call `interrupt`; a third one gives up at once.
-
-    Handlers belong to the main thread; in any other one nothing is changed.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    count = 0
-
-    def handle(signum: int, frame: object) -> None:
-        nonlocal count
-        count += 1
-        if count > 2:
-            raise KeyboardInterrupt
-        interrupt()
-
-    # What there is of these depends on the platform; nohup has SIGHUP ignored, and means it.
-    numbers = [
-        number
-        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-        if (number := getattr(signal, name, None)) is not None
-        and signal.getsignal(number) is not signal.SIG_IGN
-    ]
-    before = {number: signal.signal(number, handle) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from posemamba_live.plan import RunPlan
 from posemamba_live.run.statistics import RunStats
 from posemamba_live.streams.base import StreamFigures
 
@@ -130,12 +130,12 @@ class LiveStatus:
         self._console.file.flush()
 
 
-def reporter(name: str, *, live: bool, frames: int | None, quiet: bool) -> Reporter:
+def reporter(plan: RunPlan) -> Reporter:
     """The reporter that suits the source and the terminal."""
     console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    if plan.quiet or not console.is_terminal:
         return Silent()
-    return LiveStatus(console) if live else FileProgress(name, frames, console)
+    return LiveStatus(console) if plan.live else FileProgress(plan.source, plan.frames, console)
 
 
 def summary(result: RunResult, stats: RunStats, written: Sequence[Path], *, live: bool) -> str:
@@ -157,9 +157,3 @@ def _streamed(figures: StreamFigures) -> str:
     if figures.dropped:
         line += f", {figures.dropped} dropped"
     return f"{line} ({figures.trouble})" if figures.trouble else line
-
-
-def say(text: str) -> None:
-    """Print one message to stderr, whole lines at a time."""
-    sys.stderr.write(text.rstrip() + "\n")
-    sys.stderr.flush()

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from posemamba_live import STARTED_AT
 from posemamba_live.errors import SinkError
-from posemamba_live.sinks.base import partial_path
+from posemamba_live.files import partial_path
 from posemamba_live.streams.base import StreamFigures
 
 _SAMPLE_SIZE: Final = 4096

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posemamba.skeleton import (
+    CHAIN_SHARE,
     HEAD,
     HIP,
     L_ANKLE,
@@ -33,8 +34,6 @@ from posemamba.skeleton import (
 
 Array = NDArray[np.float64]
 
-CHAIN_SHARE: Final = 0.961
-"""Length of the chain from ankle to crown over standing height."""
 MAX_CORRECTION: Final = 0.15
 _SEEN: Final = 0.35
 """Mean confidence of the chain's joints at which its length counts half."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from posemamba_live.sinks.base import Exporter, Sink, check_output, suffix_of
+from posemamba_live.files import check_output, suffix_of
+from posemamba_live.sinks.base import Exporter, Sink
 from posemamba_live.sinks.bvh import write_bvh
 from posemamba_live.sinks.c3d import write_c3d
 from posemamba_live.sinks.exporter import FileExporter, Format

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from posemamba_live.errors import SinkError
-from posemamba_live.sinks.base import partial_path
+from posemamba_live.files import partial_path
 from posemamba_live.takes.take import Take
 from posemamba_live.types import Pose3D
 

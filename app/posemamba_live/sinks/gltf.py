@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from posemamba_live import __version__
 from posemamba_live.drawing.colours import BONE_JOINT, PersonColors, Rgb, person_colors
-from posemamba_live.lifting.blending import MAX_GAP_S
+from posemamba_live.keypoints import MAX_GAP_S
 from posemamba_live.sinks.exporter import NobodySeen
 from posemamba_live.takes.armature import NODES, ArmatureSolver, bone_lengths, rest_offsets
 from posemamba_live.takes.rotations import to_y_up

@@ -14,7 +14,7 @@ from posemamba_live.drawing.colours import BACKGROUND, MUTED, TEXT, person_color
 from posemamba_live.drawing.figure import SkeletonRenderer, ViewPoint
 from posemamba_live.drawing.overlay import draw_numbers, draw_overlay, put_text, text_width
 from posemamba_live.errors import SinkError
-from posemamba_live.sinks.base import check_output, partial_path
+from posemamba_live.files import check_output, partial_path
 from posemamba_live.sinks.encoder import Encoder, open_encoder
 from posemamba_live.types import Frame, Image, Pose3D
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from posemamba_live.streams.address import StreamAddress
+from posemamba_live.address import StreamAddress
 from posemamba_live.streams.base import Stream, StreamFigures, StreamInfo
 
 __all__ = ["Stream", "StreamAddress", "StreamFigures", "StreamInfo", "open_stream"]

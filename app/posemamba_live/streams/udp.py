@@ -6,8 +6,8 @@ import logging
 import socket
 from collections.abc import Sequence
 
+from posemamba_live.address import StreamAddress
 from posemamba_live.streams import wire
-from posemamba_live.streams.address import StreamAddress
 from posemamba_live.streams.base import StreamFigures, resolve
 from posemamba_live.types import Frame, Pose3D
 

@@ -30,7 +30,7 @@ from pythonosc.osc_message import OscMessage
 from pythonosc.osc_message_builder import OscMessageBuilder
 
 from posemamba.skeleton import HIP
-from posemamba_live.streams.address import StreamAddress
+from posemamba_live.address import StreamAddress
 from posemamba_live.streams.base import DATAGRAM_LIMIT, StreamFigures
 from posemamba_live.streams.udp import DatagramSender
 from posemamba_live.takes.armature import NODE_INDEX, ArmatureSolver, bone_lengths, rest_offsets

@@ -38,9 +38,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from posemamba_live.address import StreamAddress
 from posemamba_live.errors import SinkError
 from posemamba_live.streams import wire
-from posemamba_live.streams.address import StreamAddress
 from posemamba_live.streams.base import StreamFigures, StreamInfo, is_loopback, resolve
 from posemamba_live.types import Frame, Pose3D
 

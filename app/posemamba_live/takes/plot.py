@@ -340,31 +340,3 @@ def _spans(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Starts and ends (exclusive) of the runs of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
-
-
-def plot_file(
-    poses: Path,
-    output: Path | None,
-    *,
-    person: int | None = None,
-    moments: Sequence[float] = (),
-    overwrite: bool = False,
-) -> Path:
-    """What `posemamba-eval plot` does; returns the file that it wrote.
-
-    Raises:
-        LiveError: with what is wrong and what to try.
-    """
-    from posemamba_live.sinks.base import check_output, partial_path
-    from posemamba_live.takes.take import read_take
-
-    output = output or poses.with_suffix(".png")
-    check_output(output, overwrite=overwrite, suffixes=SUFFIXES)
-    take = read_take(poses)
-    part = partial_path(output)
-    try:
-        plot_take(take, part, person=person, moments=moments)
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
-    return output

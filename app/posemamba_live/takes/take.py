@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from posemamba.skeleton import NUM_JOINTS
 from posemamba_live.errors import LiveError, UsageError
-from posemamba_live.lifting.blending import MAX_GAP_S
+from posemamba_live.keypoints import MAX_GAP_S
 from posemamba_live.types import ExtraPoints, Pose2D, Pose3D
 
 Array = NDArray[np.float64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from posemamba_live.lifting.blending import MAX_GAP_S, bridged, interpolate
+from posemamba_live.keypoints import MAX_GAP_S, bridged, interpolate
 from posemamba_live.types import Pose2D
 
 _FILLED_SCORE: Final = 0.3

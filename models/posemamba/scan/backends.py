@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import Any, Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from posemamba.scan import reference
@@ -38,19 +37,6 @@ class Backend:
     """Batch, joints, channels to the state of a causal scan before its first frame."""
     step: Callable[[Tensor, ScanParameters, Any], Tensor]
     """One frame (B, 17, D) of a causal scan; updates the state in place."""
-
-
-def conv_silu(values: Tensor, weight: Tensor, bias: Tensor | None, causal: bool = False) -> Tensor:
-    """3x3 depth-wise convolution over frames x joints, then SiLU, in plain PyTorch.
-
-    The causal one sees a frame and the two before it instead of its neighbours.
-    """
-    x = values.permute(0, 3, 1, 2)
-    if causal:
-        x = F.pad(x, (0, 0, 2, 0))
-    padding = (0 if causal else 1, 1)
-    out = F.conv2d(x, weight, bias, padding=padding, groups=weight.shape[0])
-    return F.silu(out).permute(0, 2, 3, 1)
 
 
 _chosen: str | None = None
@@ -135,7 +121,9 @@ def _import_cpu() -> ModuleType:
 @functools.cache
 def _load(name: str) -> Backend:
     if name == "reference":
-        return Backend(name, reference.scan, conv_silu, reference.init_state, reference.step)
+        return Backend(
+            name, reference.scan, reference.conv_silu, reference.init_state, reference.step
+        )
     if name == "numba":
         cpu = _import_cpu()
         return Backend(name, cpu.scan, cpu.conv_silu, cpu.init_state, cpu.step)

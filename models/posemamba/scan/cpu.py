@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from posemamba.linear import linear
-from posemamba.scan.backends import conv_silu
 from posemamba.scan.cpu_kernels import (
     BLOCK,
     SLOTS,
@@ -27,6 +26,7 @@ from posemamba.scan.cpu_kernels import (
     scan_step,
 )
 from posemamba.scan.interface import DIRECTIONS, LIMB_PARTNER, ScanParameters, limb_matrix
+from posemamba.scan.reference import conv_silu
 from posemamba.scan.simd import LANES
 
 __all__ = ["conv_silu", "init_state", "scan", "step"]

@@ -16,9 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from posemamba.scan.backends import conv_silu
 from posemamba.scan.interface import DIRECTIONS, ScanParameters, limb_partner
-from posemamba.scan.reference import init_state, step
+from posemamba.scan.reference import conv_silu, init_state, step
 
 __all__ = ["conv_silu", "init_state", "probe", "scan", "step"]
 

@@ -1,4 +1,6 @@
-"""The selective scan in plain PyTorch, one token at a time: slow, readable, the judge.
+"""The selective scan, and the convolution before it, in plain PyTorch: readable, the judge.
+
+The scan goes one token at a time and is slow; other backends take the convolution over.
 
 Zero-order hold for A, Euler for B as in Mamba (arXiv 2312.00752, section 3.2):
 h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t,  y_t = C_t h_t + D x_t.
@@ -85,3 +87,16 @@ def _scan(values: Tensor, parameters: ScanParameters, states: list[Tensor | None
             y = y.flip(1, 2)
         total = total + (y.transpose(1, 2) if k % 2 else y)
     return total
+
+
+def conv_silu(values: Tensor, weight: Tensor, bias: Tensor | None, causal: bool = False) -> Tensor:
+    """3x3 depth-wise convolution over frames x joints, then SiLU, in plain PyTorch.
+
+    The causal one sees a frame and the two before it instead of its neighbours.
+    """
+    x = values.permute(0, 3, 1, 2)
+    if causal:
+        x = F.pad(x, (0, 0, 2, 0))
+    padding = (0 if causal else 1, 1)
+    out = F.conv2d(x, weight, bias, padding=padding, groups=weight.shape[0])
+    return F.silu(out).permute(0, 2, 3, 1)

@@ -31,8 +31,8 @@ from posemamba.training.config import TrainConfig, load_config
 from posemamba.training.loss import pose_loss
 from posemamba.training.motion import MotionError, load_motion
 from posemamba.training.prefetch import Arrays, MakeBatch, Prefetcher, Request, to_device
+from posemamba.training.scoring import evaluate_model
 from posemamba.training.synth import Batch, SynthConfig, WindowSampler, load_windows
-from posemamba_live.evaluation.evaluate import evaluate_model
 
 GPU_WORKERS = 4
 """One makes more than 500 windows of 243 frames a second."""

@@ -1,0 +1,230 @@
+"""What a run does, decided once and read by everybody else.
+
+`RunPlan` is made from the options as soon as the source is open: live or file, what comes in,
+what goes out, how many threads. `LiftingPlan` follows once the weights and the device are
+known: window or causal, how much of it, how far it sees ahead.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from posemamba_live.options import DeviceName, ModeName, Options, SubjectName
+
+if TYPE_CHECKING:
+    from posemamba.metadata import CheckpointMeta
+
+DEFAULT_WEIGHTS: Final = "window-m3"
+_MOST_THREADS: Final = 4
+"""More make neither network faster."""
+
+
+class SourceFacts(Protocol):
+    """What the plan has to know of an opened source."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def live(self) -> bool: ...
+    @property
+    def fps(self) -> float: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    @property
+    def frame_count(self) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How much work a lifter does per frame."""
+
+    overlap: int
+    """Windows that cover each frame of a file; they start frames / overlap apart."""
+    mirrored_files: bool
+    """Lift the mirrored person too and average."""
+    mirrored_live: bool = False
+    """The same for live sources, where every pose costs a window."""
+    live_frames: int | None = None
+    """Frames of a live window up to the shown one, on a CPU; all that the weights take if None."""
+
+    def mirrored(self, live: bool) -> bool:
+        return self.mirrored_live if live else self.mirrored_files
+
+
+MODES: Final = {
+    "fast": Mode(overlap=2, mirrored_files=False, live_frames=13),
+    # More overlap wins next to nothing; the mirrored pass a millimetre. What happened more than
+    # 18 frames ago changes the newest pose by 0.1 mm, for half as much time again; 13 frames
+    # cost it 1.2 mm (validation motion).
+    "balanced": Mode(overlap=2, mirrored_files=True, live_frames=18),
+    "accurate": Mode(overlap=6, mirrored_files=True, mirrored_live=True),
+}
+"""By ModeName."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What is decided before anything is loaded."""
+
+    source: str
+    """Its name, as shown."""
+    live: bool
+    """A camera, a stream, or a file that is played as one: the newest frame wins."""
+    replayed: bool
+    """A file that is played as if it were a camera."""
+    fps: float
+    """Nominal, frames a second."""
+    image_size: tuple[int, int]
+    """(W, H) pixels."""
+    frames: int | None = None
+    """How many will come, if that is known."""
+    duration: float | None = None
+    """Seconds from the first frame on, of a file's own time or of the clock."""
+    people: int = 1
+    """How many to follow at most."""
+    subject: SubjectName = SubjectName.FIRST
+    """Who comes first where there are more."""
+    height_m: float = 1.70
+    fov_deg: float = 60.0
+    """Field of view across the picture's longer side."""
+    smooth: float = 1.0
+    """Strength of the smoothing over time, 0 for none."""
+    device: DeviceName = DeviceName.AUTO
+    """What is asked for; LiftingPlan has what there is."""
+    lifter_threads: int = 1
+    """CPU threads of the lifter."""
+    detector_threads: int = 1
+    """CPU threads of the detector."""
+    exports: Sequence[Path] = ()
+    record: Path | None = None
+    overwrite: bool = False
+    watched: bool = False
+    """There is a window."""
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LiftingPlan:
+    """How 2D becomes 3D: what weights, source, device and the user's wishes come to."""
+
+    live: bool
+    causal: bool
+    """The network goes from frame to frame and has no window."""
+    window: int
+    """Frames that the network sees together; 1 for causal networks."""
+    delay: int
+    """Live: frames between the shown pose and the newest frame."""
+    mirrored: bool
+    """The mirrored person is lifted too, and both are averaged."""
+    overlap: int
+    """Windows that cover each frame of a file."""
+    fps: float
+    """Of the source, nominal."""
+    fov_deg: float
+
+    @property
+    def look_ahead(self) -> int:
+        """Most frames after a pose's own that the network has seen for it."""
+        return self.delay if self.live or self.causal else self.window - 1
+
+
+def plan_run(options: Options, source: SourceFacts) -> RunPlan:
+    """What is decided once the source is open."""
+    frames = source.frame_count
+    if frames is not None and options.duration is not None:
+        frames = min(frames, math.ceil(options.duration * source.fps))
+    lifter_threads = options.threads or _threads_but(1)
+    return RunPlan(
+        source=source.name,
+        live=source.live or options.realtime,
+        replayed=options.realtime and not source.live,
+        fps=source.fps,
+        image_size=source.size,
+        frames=frames,
+        duration=options.duration,
+        people=options.people,
+        subject=options.subject,
+        height_m=options.height,
+        fov_deg=options.fov,
+        smooth=options.smooth,
+        device=options.device,
+        lifter_threads=lifter_threads,
+        detector_threads=_threads_but(lifter_threads),
+        exports=tuple(options.exports),
+        record=options.record,
+        overwrite=options.overwrite,
+        watched=not options.headless,
+        quiet=options.verbosity < 0,
+    )
+
+
+def plan_lifting(
+    meta: CheckpointMeta,
+    *,
+    live: bool,
+    fps: float,
+    fov_deg: float,
+    mode: str = ModeName.BALANCED.value,
+    window: int | None = None,
+    delay: int = 0,
+    on_gpu: bool = False,
+) -> LiftingPlan:
+    """How these weights are used.
+
+    Args:
+        meta: of the weights.
+        live: each pose is wanted as soon as its frame is there.
+        fps: of the source, nominal.
+        fov_deg: field of view across the picture's longer side.
+        mode: how much work it is worth; a key of MODES.
+        window: frames that the network is to see together, if the user says so.
+        delay: frames of look-ahead in live use; files have what the window gives.
+        on_gpu: where a longer window costs next to nothing.
+
+    Raises:
+        ValueError: a window that the weights do not take, or a delay outside of it.
+    """
+    work = MODES[mode]
+    delay = delay if live else 0
+    if meta.causal:
+        if delay:
+            raise ValueError("these weights see no later frames, so that a delay is of no use")
+        if window is not None:
+            raise ValueError("these weights have no window: they see every frame so far")
+        frames = 1
+    else:
+        default = _default_window(meta, work, live=live, delay=delay, on_gpu=on_gpu)
+        frames = default if window is None else window
+        if not 1 <= frames <= meta.frames:
+            raise ValueError(f"a window of {frames} frames; the weights take 1 to {meta.frames}")
+        if not 0 <= delay < frames:
+            raise ValueError(f"a delay of {delay} frames; the window has {frames}")
+    return LiftingPlan(
+        live=live,
+        causal=meta.causal,
+        window=frames,
+        delay=delay,
+        mirrored=work.mirrored(live) and not meta.causal,
+        overlap=work.overlap,
+        fps=fps,
+        fov_deg=fov_deg,
+    )
+
+
+def _default_window(
+    meta: CheckpointMeta, work: Mode, *, live: bool, delay: int, on_gpu: bool
+) -> int:
+    # Published networks have only ever seen windows of full length.
+    if not live or on_gpu or work.live_frames is None or meta.input_kind != "rays":
+        return meta.frames
+    return min(meta.frames, work.live_frames + delay)
+
+
+def _threads_but(taken: int) -> int:
+    """CPU threads for one network, where the other has so many."""
+    return max(1, min(_MOST_THREADS, (os.cpu_count() or 2) - taken))

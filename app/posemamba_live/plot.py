@@ -1,0 +1,82 @@
+"""posemamba-plot: one page about a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from posemamba_live.errors import LiveError
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def plot(
+    poses: Annotated[Path, typer.Argument(help="The .npz that posemamba-live --export wrote.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(help=".png, or .html with a table; by default the .png beside the poses."),
+    ] = None,
+    person: Annotated[
+        int | None, typer.Option(help="Its person_id; by default whoever was seen most.")
+    ] = None,
+    at: Annotated[
+        list[float] | None,
+        typer.Option(help="Second at which to draw the skeleton. Can be repeated."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+) -> None:
+    """Joint angles over time, skeletons at chosen moments, speed of hands and feet."""
+    try:
+        moments = at or ()
+        typer.echo(plot_file(poses, output, person=person, moments=moments, overwrite=overwrite))
+    except LiveError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
+
+
+def plot_file(
+    poses: Path,
+    output: Path | None = None,
+    *,
+    person: int | None = None,
+    moments: Sequence[float] = (),
+    overwrite: bool = False,
+) -> Path:
+    """Draw the page of a recorded file; returns the file that was written.
+
+    Args:
+        poses: what `--export` wrote.
+        output: .png or .html; by default the .png beside the poses.
+        person: see `takes.plot.plot_take`; moments: the same.
+        overwrite: replace an existing file.
+
+    Raises:
+        LiveError: with what is wrong and what to try.
+    """
+    from posemamba_live.files import check_output, partial_path
+    from posemamba_live.takes.plot import SUFFIXES, plot_take
+    from posemamba_live.takes.take import read_take
+
+    output = output or poses.with_suffix(".png")
+    check_output(output, overwrite=overwrite, suffixes=SUFFIXES)
+    take = read_take(poses)
+    part = partial_path(output)
+    try:
+        plot_take(take, part, person=person, moments=moments)
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
+    return output
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Entry point; takes the command line's words where none are given."""
+    app(None if words is None else list(words), prog_name="posemamba-plot")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""`posemamba-export`: a recording in other formats, each output on its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from posemamba_live.evaluation import evaluate
+from posemamba_live.export import app
+
+
+def export(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def poses(walk_exports: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "walk.npz"
+    path.write_bytes((walk_exports / "walk.npz").read_bytes())
+    return path
+
+
+def test_other_formats_are_what_the_run_itself_would_write(
+    walk_exports: Path, poses: Path, tmp_path: Path
+) -> None:
+    outputs = [tmp_path / "later.trc", tmp_path / "later.csv"]
+    done = export(poses, *outputs)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.split() == [str(path) for path in outputs]
+    for path in outputs:
+        own = (walk_exports / f"walk{path.suffix}").read_text().replace("walk.trc", "later.trc")
+        assert path.read_text() == own
+
+
+def test_each_output_fails_alone(poses: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.csv"
+    kept.write_text("mine")
+    bad = [tmp_path / "a.xyz", kept, tmp_path / "away" / "a.bvh"]
+    done = export(poses, bad[0], tmp_path / "b.csv", *bad[1:], tmp_path / "c.trc")
+    assert done.exit_code == 1
+    assert done.stdout.split() == [str(tmp_path / "b.csv"), str(tmp_path / "c.trc")]
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3
+    for line, path, why in zip(lines, bad, ("file type", "exists", "does not exist"), strict=True):
+        assert line.startswith("error: ")
+        assert str(path) in line
+        assert why in line
+    assert kept.read_text() == "mine"
+    again = export(poses, kept, "--overwrite")
+    assert again.exit_code == 0
+    assert kept.read_text() == (tmp_path / "b.csv").read_text()
+
+
+def test_an_input_that_cannot_be_read(poses: Path, tmp_path: Path) -> None:
+    poses.write_bytes(poses.read_bytes()[:2000])
+    done = export(poses, tmp_path / "x.csv")
+    assert done.exit_code == 1
+    assert "walk.npz cannot be read" in done.stderr
+    assert export(tmp_path / "nothing.npz", tmp_path / "x.csv").exit_code == 2
+    assert export(poses).exit_code == 2
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_the_old_spellings_go_on_to_work(
+    poses: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, written in (
+        (["export", str(poses), str(tmp_path / "old.csv")], tmp_path / "old.csv"),
+        (["plot", str(poses)], tmp_path / "walk.png"),
+    ):
+        monkeypatch.setattr("sys.argv", ["posemamba-eval", *words])
+        with pytest.raises(SystemExit) as stop:
+            evaluate.main()
+        assert stop.value.code == 0
+        told = capsys.readouterr()
+        assert told.err == f"posemamba-eval {words[0]} is posemamba-{words[0]} now\n"
+        assert told.out.split() == [str(written)]
+        assert written.stat().st_size > 1000
