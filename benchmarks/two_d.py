@@ -200,7 +200,8 @@ def mediapipe(people: int) -> Callable[[Frame], list[Row]]:
 
     detector = MediaPipeDetector(people=people)
     return lambda frame: [
-        (i, d.keypoints.astype(np.float64)) for i, d in enumerate(detector.detect(frame))
+        (i, one.detection.keypoints.astype(np.float64))
+        for i, one in enumerate(detector.detect(frame))
     ]
 
 
@@ -283,7 +284,9 @@ def score(clip: Clip, way: str, found: Found) -> list[Score]:
     strange = 0
     for (frame, truth), rows in zip(clip.frames(), found.rows, strict=True):
         inside = plain(truth, frame.size)
-        costs = np.array([[_either(p, t, i) for _, p in rows] for t, i in zip(truth, inside)])
+        costs = np.array(
+            [[_either(p, t, i) for _, p in rows] for t, i in zip(truth, inside, strict=True)]
+        )
         costs = np.minimum(np.nan_to_num(costs, nan=99.0), 99.0).reshape(people, len(rows))
         own = dict(zip(*linear_sum_assignment(costs), strict=True))
         own = {int(p): int(r) for p, r in own.items() if costs[p, r] <= _SOMEBODY}

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from posemamba_live.detectors.base import Models, OneStage, Region, TopDown
+from posemamba_live.detectors.base import Models, Region, TopDown
 from posemamba_live.tracking import association
 from posemamba_live.tracking.association import assign, inside, without_duplicates
 from posemamba_live.tracking.cuts import CutDetector

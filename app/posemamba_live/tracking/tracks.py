@@ -11,8 +11,8 @@ import numpy as np
 
 from posemamba_live.detectors.base import Region
 from posemamba_live.tracking.kalman import Array, Motion
-from posemamba_live.tracking.steady import SteadyRegion
 from posemamba_live.tracking.sight import Sight, torso, visible_box
+from posemamba_live.tracking.steady import SteadyRegion
 from posemamba_live.types import Detection, Frame
 
 REMEMBER_S: Final = 5.0
