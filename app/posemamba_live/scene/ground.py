@@ -4,8 +4,8 @@ Unknown: the camera's pitch, roll and height. Three kinds of evidence are weighe
 each other in one robust least-squares problem:
 
 * people who stand or walk are upright on average;
-* the foot that carries them is on the floor, so the standing feet of somebody who walks
-  about lie in one plane;
+* what carries them is on the floor, a foot most of the time, so that the standing feet of
+  somebody who walks about lie in one plane; hands, knees, hips and shoulders count too;
 * cameras are held level (roll) and look slightly down (pitch). Where people lie, sit or
   show only half of themselves, the first two say little and this one decides.
 
@@ -16,7 +16,8 @@ the camera's horizontal viewing direction, X to its right; metres.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -140,13 +141,17 @@ class GroundEvidence:
     """(K, C)"""
 
     @classmethod
-    def concatenate(cls, parts: list[GroundEvidence]) -> GroundEvidence:
+    def concatenate(cls, parts: Sequence[GroundEvidence]) -> GroundEvidence:
         return cls(
             np.concatenate([p.axes for p in parts]),
             np.concatenate([p.axis_weights for p in parts]),
             np.concatenate([p.contacts for p in parts]),
             np.concatenate([p.contact_weights for p in parts]),
         )
+
+    def scaled(self, factor: float) -> GroundEvidence:
+        """The same of people who are larger by a factor, and so farther away."""
+        return replace(self, contacts=factor * self.contacts)
 
 
 def gather_evidence(joints: Array, root: Array, scores: Array, spacing: float) -> GroundEvidence:
@@ -198,8 +203,9 @@ def fit_ground(evidence: GroundEvidence, start: Ground | None = None) -> Ground:
 def _standing_on(evidence: GroundEvidence, ground: Ground) -> Ground:
     """The ground of that pitch and roll at the height that a part of the poses' lowest points
     has."""
-    lowest = (evidence.contacts @ ground.up - _CLEARANCES).min(1)
-    return Ground(ground.pitch, ground.roll, -float(np.quantile(lowest, _START_FRACTION)))
+    below, clearance, _ = lowest_contacts(evidence, ground)
+    height = -float(np.quantile(below - clearance, _START_FRACTION))
+    return Ground(ground.pitch, ground.roll, height)
 
 
 def _descend(evidence: GroundEvidence, start: Ground) -> tuple[float, Ground]:
@@ -264,6 +270,19 @@ def _descend(evidence: GroundEvidence, start: Ground) -> tuple[float, Ground]:
 def _geman_mcclure(ratio: Array) -> Array:
     """The robust loss r^2 / (1 + r^2), of which 1 / (1 + r^2)^2 are the weights."""
     return np.asarray(ratio**2 / (1.0 + ratio**2), np.float64)
+
+
+def lowest_contacts(evidence: GroundEvidence, ground: Ground) -> tuple[Array, Array, Array]:
+    """Of each pose the joint that is nearest to the floor, or farthest below it.
+
+    Returns:
+        (K,) metres above the camera (negative), (K,) metres from the floor to such a joint's
+        centre when it carries the body, and (K,) weights.
+    """
+    above_camera = evidence.contacts @ ground.up
+    lower = (above_camera - _CLEARANCES).argmin(1)
+    rows = np.arange(len(lower))
+    return above_camera[rows, lower], _CLEARANCES[lower], evidence.contact_weights[rows, lower]
 
 
 def _up_derivatives(ground: Ground) -> tuple[Array, Array]:
