@@ -4,8 +4,8 @@ Unknown: the camera's pitch, roll and height. Three kinds of evidence are weighe
 each other in one robust least-squares problem:
 
 * people who stand or walk are upright on average;
-* the foot that carries them is on the floor, so the standing feet of somebody who walks
-  about lie in one plane;
+* what carries them is on the floor, a foot most of the time, so that the standing feet of
+  somebody who walks about lie in one plane; hands, knees, hips and shoulders count too;
 * cameras are held level (roll) and look slightly down (pitch). Where people lie, sit or
   show only half of themselves, the first two say little and this one decides.
 
@@ -16,20 +16,28 @@ the camera's horizontal viewing direction, X to its right; metres.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posemamba.skeleton import (
+    HEAD,
     HIP,
     L_ANKLE,
+    L_ELBOW,
     L_HIP,
     L_KNEE,
+    L_SHOULDER,
+    L_WRIST,
     R_ANKLE,
+    R_ELBOW,
     R_HIP,
     R_KNEE,
+    R_SHOULDER,
+    R_WRIST,
     THORAX,
 )
 
@@ -39,7 +47,7 @@ ANKLE_HEIGHT: Final = 0.085
 """Metres from the floor to the ankle joint of a standing foot, sole included."""
 PITCH_PRIOR: Final = (math.radians(-8.0), math.radians(12.0))
 ROLL_PRIOR: Final = (0.0, math.radians(4.0))
-HEIGHT_PRIOR: Final = (1.3, 1.0)
+HEIGHT_PRIOR: Final = (1.3, 1.5)
 """Mean and standard deviation of the camera's pitch, roll (radians) and height (metres)."""
 EVIDENCE_SPACING: Final = 0.5
 """Seconds after which two frames count as independent: errors of a lifter are that slow."""
@@ -51,9 +59,29 @@ _FOOT_ERROR: Final = 0.03
 """Metres, of a lifted ankle across the view ray."""
 DEPTH_ERROR: Final = 0.04
 """Of a person's distance as judged from size, relative."""
+_DEPTH_NOISE: Final = 0.015
+"""The part of it that changes from one time to another; what stays moves the whole plane, and
+tells nothing else about its slope."""
 _LIFTED: Final = 0.06
 """Metres above the floor at which a foot counts a quarter as a standing one."""
 _ITERATIONS: Final = 12
+_CONVERGED: Final = 1e-5
+"""Step of pitch, roll (radians) and height (metres) after which nothing changes any more."""
+_START_PITCHES: Final = tuple(math.radians(degrees) for degrees in (-8.0, -25.0, -45.0, 12.0))
+"""Where the search begins anew: feet that are far off a wrong plane are not heard in it."""
+_START_FRACTION: Final = 0.3
+"""Of the poses, those whose lowest point lies below the plane that a search begins with."""
+
+CONTACTS: Final = {
+    R_ANKLE: ANKLE_HEIGHT, L_ANKLE: ANKLE_HEIGHT, R_KNEE: 0.07, L_KNEE: 0.07,
+    R_WRIST: 0.06, L_WRIST: 0.06, R_ELBOW: 0.05, L_ELBOW: 0.05,
+    R_HIP: 0.11, L_HIP: 0.11, R_SHOULDER: 0.10, L_SHOULDER: 0.10, HEAD: 0.05,
+}  # fmt: skip
+"""Joints that can carry a body, and metres from the floor to their centre when they do."""
+_CONTACT_JOINTS: Final = np.array(list(CONTACTS))
+_CLEARANCES: Final = np.array(list(CONTACTS.values()))
+_NO_FOOT_WEIGHT: Final = 0.5
+"""Of a contact other than a foot: people lean on furniture too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +135,23 @@ class GroundEvidence:
     """(K, 3) unit vectors, camera frame: up as the body has it."""
     axis_weights: Array
     """(K,)"""
-    ankles: Array
-    """(K, 2, 3) metres, camera frame."""
-    ankle_weights: Array
-    """(K, 2)"""
+    contacts: Array
+    """(K, C, 3) metres, camera frame: the joints CONTACTS."""
+    contact_weights: Array
+    """(K, C)"""
 
     @classmethod
-    def concatenate(cls, parts: list[GroundEvidence]) -> GroundEvidence:
+    def concatenate(cls, parts: Sequence[GroundEvidence]) -> GroundEvidence:
         return cls(
             np.concatenate([p.axes for p in parts]),
             np.concatenate([p.axis_weights for p in parts]),
-            np.concatenate([p.ankles for p in parts]),
-            np.concatenate([p.ankle_weights for p in parts]),
+            np.concatenate([p.contacts for p in parts]),
+            np.concatenate([p.contact_weights for p in parts]),
         )
+
+    def scaled(self, factor: float) -> GroundEvidence:
+        """The same of people who are larger by a factor, and so farther away."""
+        return replace(self, contacts=factor * self.contacts)
 
 
 def gather_evidence(joints: Array, root: Array, scores: Array, spacing: float) -> GroundEvidence:
@@ -146,29 +178,50 @@ def gather_evidence(joints: Array, root: Array, scores: Array, spacing: float) -
     standing = straight & aligned & (legs_seen > 0.3)
     axes = np.where(standing[:, None], _unit(joints[:, THORAX] - feet), trunk)
     axis_weights = np.where(standing, 1.0, 0.1) * (0.02 + scores[:, [HIP, THORAX]].min(1) ** 2)
-    ankle_weights = 0.02 + scores[:, [R_ANKLE, L_ANKLE]] ** 2
-    return GroundEvidence(axes, share * axis_weights, ankles + root[:, None], share * ankle_weights)
+    contacts = joints[:, _CONTACT_JOINTS] + root[:, None]
+    is_foot = np.isin(_CONTACT_JOINTS, (R_ANKLE, L_ANKLE))
+    contact_weights = np.where(is_foot, 1.0, _NO_FOOT_WEIGHT) * (
+        0.02 + scores[:, _CONTACT_JOINTS] ** 2
+    )
+    return GroundEvidence(axes, share * axis_weights, contacts, share * contact_weights)
 
 
-def fit_ground(evidence: GroundEvidence, start: Ground = LEVEL) -> Ground:
-    """Most probable ground by iteratively re-weighted Gauss-Newton.
+def fit_ground(evidence: GroundEvidence, start: Ground | None = None) -> Ground:
+    """Most probable ground: iteratively re-weighted Gauss-Newton from several starts.
 
     Args:
         evidence: of one camera, any number of people and frames.
-        start: where to begin; also decides which ankle of a pose is the lower one at first.
+        start: one more place to begin; the answer where there is no evidence.
     """
     if not len(evidence.axes):
-        return start
+        return start or LEVEL
+    starts = [_standing_on(evidence, Ground(pitch, 0.0, 0.0)) for pitch in _START_PITCHES]
+    fits = [_descend(evidence, each) for each in ([start] if start else []) + starts]
+    return min(fits, key=lambda fit: fit[0])[1]
+
+
+def _standing_on(evidence: GroundEvidence, ground: Ground) -> Ground:
+    """The ground of that pitch and roll at the height that a part of the poses' lowest points
+    has."""
+    below, clearance, _ = lowest_contacts(evidence, ground)
+    height = -float(np.quantile(below - clearance, _START_FRACTION))
+    return Ground(ground.pitch, ground.roll, height)
+
+
+def _descend(evidence: GroundEvidence, start: Ground) -> tuple[float, Ground]:
+    """Cost (negative log likelihood, times two, up to a constant) and place of the minimum that is
+    reached from a start."""
     x = np.array([start.pitch, start.roll, start.height])
     prior_mean = np.array([PITCH_PRIOR[0], ROLL_PRIOR[0], HEIGHT_PRIOR[0]])
     prior_information = np.array([PITCH_PRIOR[1], ROLL_PRIOR[1], HEIGHT_PRIOR[1]]) ** -2.0
     vote_pitch = np.arcsin(np.clip(evidence.axes[:, 2], -1.0, 1.0))
     vote_roll = np.arctan2(evidence.axes[:, 0], -evidence.axes[:, 1])
     rows = np.arange(len(evidence.axes))
-    for _ in range(_ITERATIONS):
+    for iteration in range(_ITERATIONS + 1):
         ground = Ground(*x)
         normal = np.diag(prior_information)
         rhs = prior_information * (prior_mean - x)
+        cost = float(prior_information @ (prior_mean - x) ** 2)
 
         # Votes: their number lowers the spread, but not the bias that they have in common.
         up = ground.up
@@ -181,19 +234,26 @@ def fit_ground(evidence: GroundEvidence, start: Ground = LEVEL) -> Ground:
                 information = 1.0 / (_LEAN_BIAS[k] ** 2 + _LEAN**2 / total)
                 normal[k, k] += information
                 rhs[k] += information * (means[k] - x[k])
+                cost += information * float(means[k] - x[k]) ** 2
+            # Who does not stand along this up direction at all speaks against it.
+            cost += float(evidence.axis_weights @ _geman_mcclure(off / _LEAN))
 
-        # Standing feet: signed distance of the lower ankle from its height above the floor.
-        above = evidence.ankles @ up + x[2] - ANKLE_HEIGHT
+        # Contacts: signed distance of the lowest point from its height above the floor.
+        above = evidence.contacts @ up + x[2] - _CLEARANCES
         lower = above.argmin(1)
-        points, error = evidence.ankles[rows, lower], above[rows, lower]
-        variance = _FOOT_ERROR**2 + (DEPTH_ERROR * (x[2] - ANKLE_HEIGHT)) ** 2
-        w = evidence.ankle_weights[rows, lower] / variance
+        points, error = evidence.contacts[rows, lower], above[rows, lower]
+        variance = _FOOT_ERROR**2 + (_DEPTH_NOISE * (x[2] - ANKLE_HEIGHT)) ** 2
+        w = evidence.contact_weights[rows, lower] / variance
         # A lifted foot is common, one below the floor is only an error.
         scale = np.where(error > 0.0, _LIFTED, 3.0 * _LIFTED)
+        cost += float(w @ (scale**2 * _geman_mcclure(error / scale)))
+        cost += float(evidence.contact_weights[rows, lower].sum() * math.log(variance))
         w = w / (1.0 + (error / scale) ** 2) ** 2
+        if iteration == _ITERATIONS:
+            break
         # Distances are noisy, and a noisy regressor would draw the horizon towards the feet:
         # derivatives are taken where the view ray meets the floor instead.
-        stretch = (ANKLE_HEIGHT - x[2]) / np.minimum(points @ up, -1e-3)
+        stretch = (_CLEARANCES[lower] - x[2]) / np.minimum(points @ up, -1e-3)
         points = points * np.clip(stretch, 0.7, 1.4)[:, None]
         jacobian = np.stack([points @ d for d in _up_derivatives(ground)] + [np.ones(len(w))], 1)
         normal += jacobian.T @ (w[:, None] * jacobian)
@@ -202,7 +262,27 @@ def fit_ground(evidence: GroundEvidence, start: Ground = LEVEL) -> Ground:
         step = np.linalg.solve(normal, rhs)
         x = x + np.clip(step, -0.5, 0.5)
         x[:2] = np.clip(x[:2], -1.3, 1.3)
-    return Ground(float(x[0]), float(x[1]), float(x[2]))
+        if np.abs(step).max() < _CONVERGED:
+            break
+    return cost, Ground(float(x[0]), float(x[1]), float(x[2]))
+
+
+def _geman_mcclure(ratio: Array) -> Array:
+    """The robust loss r^2 / (1 + r^2), of which 1 / (1 + r^2)^2 are the weights."""
+    return np.asarray(ratio**2 / (1.0 + ratio**2), np.float64)
+
+
+def lowest_contacts(evidence: GroundEvidence, ground: Ground) -> tuple[Array, Array, Array]:
+    """Of each pose the joint that is nearest to the floor, or farthest below it.
+
+    Returns:
+        (K,) metres above the camera (negative), (K,) metres from the floor to such a joint's
+        centre when it carries the body, and (K,) weights.
+    """
+    above_camera = evidence.contacts @ ground.up
+    lower = (above_camera - _CLEARANCES).argmin(1)
+    rows = np.arange(len(lower))
+    return above_camera[rows, lower], _CLEARANCES[lower], evidence.contact_weights[rows, lower]
 
 
 def _up_derivatives(ground: Ground) -> tuple[Array, Array]:

@@ -42,6 +42,7 @@ from posemamba_live.scene.ground import (
     fit_ground,
     gather_evidence,
 )
+from posemamba_live.scene.heights import relative_heights
 from posemamba_live.scene.pinhole import MIN_DEPTH, Pinhole, fit_lateral, fit_translation
 from posemamba_live.scene.smoothing import (
     MAX_GAP,
@@ -69,6 +70,8 @@ _CORRELATED: Final = 6.0
 """Frames over which the error of a measured distance stays alike (at 30 a second, 0.2 s)."""
 _FLOOR_CONTACT_ERROR: Final = 0.03
 """Metres, of the ankle across its view ray when the floor tells its distance."""
+_HEIGHT_ROUNDS: Final = 3
+"""Of finding the floor for the people's heights, and those for the floor, in turns."""
 _DERIVED_WEIGHT: Final = 0.3
 """Of joints that are computed from others, where limb joints count 1."""
 
@@ -104,6 +107,13 @@ def solve_scene(
         evidence.append(person.evidence())
         solved.append((indices, person))
     ground = fit_ground(GroundEvidence.concatenate(evidence)) if evidence else LEVEL
+    for _ in range(_HEIGHT_ROUNDS if len(solved) > 1 else 0):
+        factors = relative_heights(evidence, ground)
+        scaled = [each.scaled(factor) for each, factor in zip(evidence, factors, strict=True)]
+        ground = fit_ground(GroundEvidence.concatenate(scaled), ground)
+    if len(solved) > 1:
+        for (_, person), factor in zip(solved, relative_heights(evidence, ground), strict=True):
+            person.scale(factor)
     out: list[Pose3D | None] = [None] * len(track)
     for indices, person in solved:
         person.settle(ground)
@@ -135,7 +145,8 @@ class SceneTracker:
         self._people: dict[int, _Person] = {}
         self._ground = LEVEL
         self._ground_target = LEVEL
-        self._evidence: deque[GroundEvidence] = deque(maxlen=_MAX_SAMPLES)
+        self._evidence: deque[tuple[int, GroundEvidence]] = deque(maxlen=_MAX_SAMPLES)
+        """Person and what one of their poses tells, as tall as told."""
         self._first_time = math.inf
         self._time = -math.inf
         self._solved_at = -math.inf
@@ -157,6 +168,7 @@ class SceneTracker:
         units = np.asarray(lifted.joints - lifted.joints[HIP], np.float64)[None]
 
         body = person.measure(units, scores, now, self._height_m)
+        factor = person.factor
         # Bone lengths come last: filtering joints one by one would bend them again.
         filtered = person.one_euro(body.scale * units[0], now)
         joints = rebuild(filtered, body.lengths)[None]
@@ -167,7 +179,8 @@ class SceneTracker:
         if now - person.sampled_for_ground >= _SAMPLE_SPACING:
             spacing = min(now - person.sampled_for_ground, 2 * _SAMPLE_SPACING)
             person.sampled_for_ground = now
-            self._evidence.append(gather_evidence(joints, raw, scores, spacing))
+            evidence = gather_evidence(joints / factor, raw / factor, scores, spacing)
+            self._evidence.append((pose2d.person_id, evidence))
         self._follow_ground(now)
 
         z, variance = _fuse_floor(joints, raw, rays, scores, self._ground)
@@ -189,11 +202,24 @@ class SceneTracker:
         self._time = now
         if first or now - self._solved_at >= (_SOLVE_EVERY if age > _SETTLED else _SAMPLE_SPACING):
             self._solved_at = now
-            evidence = GroundEvidence.concatenate(list(self._evidence))
-            self._ground_target = fit_ground(evidence, self._ground_target)
+            self._solve_ground()
         if first:
             self._ground = self._ground_target
         self._ground = self._ground.towards(self._ground_target, _share(dt, age))
+
+    def _solve_ground(self) -> None:
+        """Floor, and relative heights of the people on it, from all that is remembered."""
+        by_person: dict[int, list[GroundEvidence]] = {}
+        for person_id, evidence in self._evidence:
+            by_person.setdefault(person_id, []).append(evidence)
+        people = {k: GroundEvidence.concatenate(parts) for k, parts in by_person.items()}
+        known = [self._people[k].factor_target if k in self._people else 1.0 for k in people]
+        scaled = [each.scaled(f) for each, f in zip(people.values(), known, strict=True)]
+        self._ground_target = fit_ground(GroundEvidence.concatenate(scaled), self._ground_target)
+        factors = relative_heights(list(people.values()), self._ground_target)
+        for person_id, factor in zip(people, factors, strict=True):
+            if person_id in self._people:
+                self._people[person_id].factor_target = factor
 
 
 @dataclass(slots=True)
@@ -211,6 +237,9 @@ class _Person:
     sampled: float = -math.inf
     measured: float = -math.inf
     sampled_for_ground: float = -math.inf
+    factor: float = 1.0
+    """Height relative to the told one, from where the feet are among other people's."""
+    factor_target: float = 1.0
 
     def measure(self, units: Array, scores: Array, now: float, height_m: float) -> Body:
         """Running measures of the body: new medians now and then, approached smoothly."""
@@ -228,11 +257,12 @@ class _Person:
         if self.body is None:
             self.body = self.target
         share = _share(dt, self.seen_for)
+        self.factor += share * (self.factor_target - self.factor)
         self.body = Body(
             self.body.scale + share * (self.target.scale - self.body.scale),
             self.body.lengths + share * (self.target.lengths - self.body.lengths),
         )
-        return self.body
+        return Body(self.factor * self.body.scale, self.factor * self.body.lengths)
 
 
 @dataclass(slots=True)
@@ -269,6 +299,10 @@ class _Recording:
         filtered = smooth_zero_phase(body.scale * self.units, self.times, smooth)
         self.joints = rebuild(filtered, body.lengths)
         self.raw = fit_translation(self.joints, self.rays, _joint_weights(self.scores))
+
+    def scale(self, factor: float) -> None:
+        """Make the person larger by a factor, and so farther away."""
+        self.joints, self.raw = factor * self.joints, factor * self.raw
 
     def evidence(self) -> GroundEvidence:
         """What this person says of the ground, from about ten poses a second at most."""

@@ -1,0 +1,86 @@
+"""Relative heights of people who stand on one floor.
+
+One height is told, or assumed, for everybody. Whoever is smaller is then placed too far away, and
+hovers above the floor that the others stand on, or sinks into it: by as much as the camera's
+height times the error of the height. Turned round, that tells the height, as far as people differ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posemamba_live.scene.ground import Ground, GroundEvidence, lowest_contacts
+
+Array = NDArray[np.float64]
+
+_FACTORS: Final = (0.55, 1.3)
+"""Relative heights beyond which somebody is not on this floor at all: on a roof, on stairs."""
+_TALLER: Final = 0.06
+_SMALLER: Final = 0.22
+"""Spread of log relative heights: few people are much taller than told, children are smaller."""
+_MEASURED: Final = 0.03
+"""Error of a relative height that does not become less with time."""
+_QUANTILE: Final = 0.4
+"""Of the relative heights that single poses tell: lifted feet make people look taller."""
+_SHIFTS: Final = np.linspace(-0.6, 0.6, 241)
+_STRANGER: Final = 9.0
+"""Cost of taking somebody for not being on this floor: as of three standard deviations."""
+_LEAST_CAMERA_HEIGHT: Final = 0.3
+"""Metres above the feet below which a camera sees nothing of this."""
+
+
+def relative_heights(people: Sequence[GroundEvidence], ground: Ground) -> list[float]:
+    """Factors on the people's sizes, and so on their distances, that put them on the floor.
+
+    Args:
+        people: what each of them tells of the floor, metres under the told height.
+        ground: common floor.
+
+    Returns:
+        A factor for each; 1 for who is alone, or does not stand on this floor.
+    """
+    measured = [_measure(evidence, ground) for evidence in people]
+    together = [i for i, each in enumerate(measured) if each is not None]
+    factors = [1.0] * len(people)
+    if len(together) < 2:
+        return factors
+    logs = np.array([each[0] for each in measured if each is not None])
+    errors = np.array([each[1] for each in measured if each is not None])
+    # Who is as tall as told cannot be seen, only who is taller than whom: all of them by one
+    # factor is the floor at another height. The most probable one is taken.
+    shifted = logs + _SHIFTS[:, None]
+    costs = np.where(_possible(shifted), (shifted / _spread(shifted)) ** 2, _STRANGER)
+    likely = shifted[np.minimum(costs, _STRANGER).sum(1).argmin()]
+    if _possible(likely).sum() < 2:
+        return factors
+    likely = likely * _spread(likely) ** 2 / (_spread(likely) ** 2 + errors**2)
+    for i, value, possible in zip(together, likely, _possible(likely), strict=True):
+        factors[i] = math.exp(value) if possible else 1.0
+    return factors
+
+
+def _possible(logs: Array) -> NDArray[np.bool_]:
+    return (logs > math.log(_FACTORS[0])) & (logs < math.log(_FACTORS[1]))
+
+
+def _spread(logs: Array) -> Array:
+    return np.where(logs > 0.0, _TALLER, _SMALLER)
+
+
+def _measure(evidence: GroundEvidence, ground: Ground) -> tuple[float, float] | None:
+    """Log relative height and its error; None for who is not on this floor."""
+    if ground.height < _LEAST_CAMERA_HEIGHT or not len(evidence.axes):
+        return None
+    below, clearance, weights = lowest_contacts(evidence, ground)
+    if not (below < -_LEAST_CAMERA_HEIGHT / 2).all():
+        return None
+    factors = (clearance - ground.height) / below
+    low, middle, high = np.quantile(factors, (0.16, _QUANTILE, 0.84))
+    independent = max(1.0, float(weights.sum()))
+    error = 0.5 * float(high - low) / math.sqrt(independent) + _MEASURED
+    return math.log(float(middle)), error
