@@ -21,8 +21,8 @@ import cv2
 
 from posemamba_live import cli
 from posemamba_live.detectors import create_detector
-from posemamba_live.tracking.people import PeopleTracker
 from posemamba_live.sources import open_source
+from posemamba_live.tracking.people import PeopleTracker
 
 
 def looped(clip: Path, loops: int, folder: Path) -> Path:
