@@ -44,14 +44,13 @@ from posemamba.skeleton import NUM_JOINTS
 ROOT: Final = Path(__file__).resolve().parent.parent
 FORWARD_LIMIT: Final = 1e-5
 GRADIENT_LIMIT: Final = 1e-4
+"""Relative, in float32, against float64."""
 DETECTOR_LIMIT: Final = 1e-3
 DETECTOR_TF32_LIMIT: Final = 3e-2
-"""Relative, in float32, against float64."""
+"""Relative L2 of each output, against the CPU."""
 PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "tf32", "float16", "bfloat16")
 PRECISION_LIMIT_MM: Final = 1.0
 _BODY_MM: Final = 1700.0
-
-
 _CPU: Final = "CPUExecutionProvider"
 _CUDA: Final = "CUDAExecutionProvider"
 
@@ -488,6 +487,7 @@ def check_detector(c: Context) -> str:
     onnxruntime.preload_dlls()
     # Products of reduced precision are fine for people, but not for telling right from wrong.
     exact = (_CUDA, {"use_tf32": "0"})
+    runs = {"CPU": [_CPU], "exact": [exact, _CPU], "CUDA": [_CUDA, _CPU]}
     said = []
     with np.load(ROOT / "tests" / "data" / "blazepose_tflite.npz") as stored:
         pictures = {
@@ -498,11 +498,7 @@ def check_detector(c: Context) -> str:
         path = str(ROOT / "weights" / f"blazepose-{name}.onnx")
         sessions = {
             how: onnxruntime.InferenceSession(path, providers=providers)
-            for how, providers in (
-                ("CPU", [_CPU]),
-                ("exact", [exact, _CPU]),
-                ("CUDA", [_CUDA, _CPU]),
-            )
+            for how, providers in runs.items()
         }
         if sessions["CUDA"].get_providers()[0] != _CUDA:
             raise CheckError("ONNX Runtime's CUDA is there, but does not start")
