@@ -62,22 +62,6 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """Where the tracker expects somebody in the next frame: a hint for detectors."""
-
-    key: int
-    """Stays the same as long as the person is followed."""
-    keypoints: FloatArray
-    """(17, 2) pixels."""
-    reach: float
-    """Pixels by which the person may be elsewhere."""
-    seen_at: float
-    """Seconds, source time, of the last sight."""
-    chosen: bool
-    """Wanted in the results; others are only followed so as not to be mistaken for these."""
-
-
-@dataclass(frozen=True, slots=True)
 class Pose2D:
     """One person's keypoints in one frame, after tracking."""
 

@@ -43,7 +43,7 @@ from posemamba_live.viewer.display import display_available
 if TYPE_CHECKING:
     from posemamba.checkpoint import Checkpoint
     from posemamba.runtime import LifterRuntime
-    from posemamba_live.detectors import Detector, DetectorSettings
+    from posemamba_live.detectors import DetectorSettings, Models
     from posemamba_live.lifting.window import Lifter
     from posemamba_live.run.pipeline import RunResult
     from posemamba_live.sinks import Sink
@@ -188,7 +188,7 @@ def _open_stream(address: StreamAddress, plan: RunPlan, stack: ExitStack) -> Str
     return stream
 
 
-def _load(options: Options, plan: RunPlan) -> tuple[Checkpoint, Detector]:
+def _load(options: Options, plan: RunPlan) -> tuple[Checkpoint, Models]:
     """Load network and detector at the same time; each takes seconds, mostly of importing."""
     from posemamba_live.detectors import create_detector
 
