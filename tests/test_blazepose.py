@@ -24,6 +24,7 @@ from posemamba_live.errors import DetectorError, UsageError
 from posemamba_live.sources import VideoFile
 from posemamba_live.types import Frame
 from tests.support import onnx_models
+from tests.support.mediapipe_models import mediapipe_with_models
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = ROOT / "weights"
@@ -328,7 +329,7 @@ def test_the_simplest_loop_stays_on_the_person(detector, name):
 
 @pytest.mark.parametrize("name", CLIPS)
 def test_keypoints_are_those_of_mediapipe(detector, name, tmp_path, monkeypatch):
-    pytest.importorskip("mediapipe", reason="the comparison needs MediaPipe")
+    mediapipe_with_models()
     monkeypatch.setenv("POSEMAMBA_CACHE", str(tmp_path))
     frames = clip(name, 60)
     theirs = create_detector("mediapipe")

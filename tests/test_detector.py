@@ -21,10 +21,9 @@ from posemamba_live.detectors.skeletons import blazepose_joints
 from posemamba_live.errors import DetectorError, UsageError
 from posemamba_live.sources import VideoFile
 from posemamba_live.types import Detection, Frame
+from tests.support.mediapipe_models import mediapipe_with_models
 
-mediapipe = pytest.importorskip("mediapipe", reason="MediaPipe is an extra")
-if not (Path(mediapipe.__file__).parent / "modules" / "pose_detection").is_dir():
-    pytest.skip("this MediaPipe carries no models", allow_module_level=True)
+mediapipe = mediapipe_with_models()
 
 from posemamba_live.detectors.mediapipe import MediaPipeDetector  # noqa: E402
 

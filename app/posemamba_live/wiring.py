@@ -210,7 +210,6 @@ def _detector_settings(options: Options, plan: RunPlan) -> DetectorSettings:
         people=plan.people,
         person_model=options.person_model,
         detect_every=options.detect_every,
-        live=plan.live,
         device=plan.device.value,
         threads=plan.detector_threads,
     )

@@ -198,8 +198,6 @@ class DetectorSettings:
     """A model that finds people's boxes, or "none"."""
     detect_every: int | None = None
     """Frames from one look for people to the next."""
-    live: bool = False
-    """Whether it has to keep up with a camera."""
     device: str = "auto"
     threads: int = 1
     """CPU threads for one frame."""

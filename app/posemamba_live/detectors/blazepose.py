@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from posemamba.checkpoint import weights_folders
+from posemamba.folders import weights_folders
 from posemamba_live.detectors.base import Circle, DetectorSettings, Found, Region, TopDown
 from posemamba_live.detectors.blazepose_detector import open_blazepose_detector, region_of
 from posemamba_live.detectors.onnx_runtime import Session
