@@ -1,11 +1,11 @@
-"""How near a detector's keypoints come to the truth, and what it costs.
+"""How near a detector's keypoints come to the truth, and what it costs, followed by the tracker.
 
 For each clip of a folder with ground truth (NAME.mp4 beside NAME_gt.npz): pixels between
 the 12 limb joints found and the true ones, frames with nobody found, and milliseconds a
 frame, of wall clock and of processor.
 
     python benchmarks/detector.py demo_videos
-    python benchmarks/detector.py demo_videos --detector rtmpose --live
+    python benchmarks/detector.py demo_videos --detector rtmpose --detect-every 10
     python benchmarks/detector.py demo_videos --detector rtmpose \
         --detector-model pose/end2end.onnx --person-model yolox/end2end.onnx
 """
@@ -22,6 +22,7 @@ import numpy as np
 from posemamba.skeleton import LIMB_JOINTS
 from posemamba_live.detectors import DEFAULT_DETECTOR, DETECTORS, DetectorSettings, create_detector
 from posemamba_live.sources import open_source
+from posemamba_live.tracking.people import PeopleTracker
 
 
 @dataclass
@@ -40,10 +41,11 @@ def measure(clip: Path, name: str, settings: DetectorSettings) -> Score:
     limbs = list(LIMB_JOINTS)
     score = Score([], [], [], 0)
     detector = create_detector(name, settings)
+    track = PeopleTracker(detector)
     with open_source(str(clip)) as source:
         for frame in source:
             wall, processor = time.perf_counter(), time.process_time()
-            found = detector.detect(frame)
+            found = track(frame)
             score.wall_ms.append(1e3 * (time.perf_counter() - wall))
             score.processor_ms.append(1e3 * (time.process_time() - processor))
             score.frames += 1
@@ -64,7 +66,6 @@ def main() -> None:
     parser.add_argument("--detector-model", type=Path)
     parser.add_argument("--person-model")
     parser.add_argument("--detect-every", type=int)
-    parser.add_argument("--live", action="store_true", help="the settings of live use")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
@@ -72,7 +73,6 @@ def main() -> None:
         model=given.detector_model,
         person_model=given.person_model,
         detect_every=given.detect_every,
-        live=given.live,
         device=given.device,
         threads=given.threads,
     )

@@ -22,6 +22,7 @@ import cv2
 from posemamba_live import cli
 from posemamba_live.detectors import create_detector
 from posemamba_live.sources import open_source
+from posemamba_live.tracking.people import PeopleTracker
 
 
 def looped(clip: Path, loops: int, folder: Path) -> Path:
@@ -47,9 +48,10 @@ def looped(clip: Path, loops: int, folder: Path) -> Path:
 def detector_alone(video: Path) -> float:
     """Frames a second, from the first frame's result to the last one's."""
     detector, times = create_detector(), []
+    track = PeopleTracker(detector)
     with open_source(str(video)) as source:
         for frame in source:
-            detector.detect(frame)
+            track(frame)
             times.append(time.perf_counter())
     detector.close()
     return (len(times) - 1) / (times[-1] - times[0])

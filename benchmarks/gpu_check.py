@@ -45,9 +45,14 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 FORWARD_LIMIT: Final = 1e-5
 GRADIENT_LIMIT: Final = 1e-4
 """Relative, in float32, against float64."""
+DETECTOR_LIMIT: Final = 1e-3
+DETECTOR_TF32_LIMIT: Final = 3e-2
+"""Relative L2 of each output, against the CPU."""
 PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "tf32", "float16", "bfloat16")
 PRECISION_LIMIT_MM: Final = 1.0
 _BODY_MM: Final = 1700.0
+_CPU: Final = "CPUExecutionProvider"
+_CUDA: Final = "CUDAExecutionProvider"
 
 
 class CheckError(AssertionError):
@@ -471,6 +476,49 @@ def check_speed(c: Context) -> str:
     return "ms: " + "; ".join(rows)
 
 
+def check_detector(c: Context) -> str:
+    """BlazePose on ONNX Runtime: CUDA against the CPU, batches against single pictures."""
+    try:
+        import onnxruntime
+    except ImportError as missing:
+        return f"skipped: {missing}"
+    if _CUDA not in onnxruntime.get_available_providers():
+        return f"skipped: this ONNX Runtime {onnxruntime.__version__} has no CUDA"
+    onnxruntime.preload_dlls()
+    # Products of reduced precision are fine for people, but not for telling right from wrong.
+    exact = (_CUDA, {"use_tf32": "0"})
+    runs = {"CPU": [_CPU], "exact": [exact, _CPU], "CUDA": [_CUDA, _CPU]}
+    said = []
+    with np.load(ROOT / "tests" / "data" / "blazepose_tflite.npz") as stored:
+        pictures = {
+            "detector": stored["detector_pictures"].astype(np.float32) / 127.5 - 1.0,
+            "full": stored["landmark_pictures"].astype(np.float32) / 255.0,
+        }
+    for name, two in pictures.items():
+        path = str(ROOT / "weights" / f"blazepose-{name}.onnx")
+        sessions = {
+            how: onnxruntime.InferenceSession(path, providers=providers)
+            for how, providers in runs.items()
+        }
+        if sessions["CUDA"].get_providers()[0] != _CUDA:
+            raise CheckError("ONNX Runtime's CUDA is there, but does not start")
+        for people in (1, 3, 8):
+            batch = np.concatenate([two] * 4)[:people]
+            answers = {how: one.run(None, {"pictures": batch}) for how, one in sessions.items()}
+            for how, limit in (("exact", DETECTOR_LIMIT), ("CUDA", DETECTOR_TF32_LIMIT)):
+                for mine, theirs in zip(answers[how], answers["CPU"], strict=True):
+                    apart = np.linalg.norm(mine - theirs) / np.linalg.norm(theirs)
+                    if not apart <= limit:
+                        raise CheckError(f"{name}, {people} people, {how}: {apart:.1e} apart")
+            times = []
+            for _ in range(20):
+                start = time.perf_counter()
+                sessions["CUDA"].run(None, {"pictures": batch})
+                times.append(1e3 * (time.perf_counter() - start))
+            said.append(f"{name} {people} {np.median(times):.2f}")
+    return f"ONNX Runtime {onnxruntime.__version__}, ms: " + "; ".join(said)
+
+
 def check_environment(c: Context) -> str:
     import triton
 
@@ -496,6 +544,7 @@ GPU_ONLY: Final = (
     check_lost,
     check_training,
     check_data,
+    check_detector,
     check_speed,
 )
 

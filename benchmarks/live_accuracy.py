@@ -26,7 +26,7 @@ from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.plan import plan_lifting
 from posemamba_live.scene.scene import SceneTracker, solve_scene
 from posemamba_live.sources import open_source
-from posemamba_live.tracking.people import Tracker
+from posemamba_live.tracking.people import PeopleTracker
 from posemamba_live.types import LiftedPose, Pose2D
 
 HEIGHT_M = 1.70
@@ -34,9 +34,10 @@ HEIGHT_M = 1.70
 
 def keypoints(clip: Path) -> list[Pose2D]:
     """Tracked 2D poses of a clip's subject."""
-    detector, tracker = create_detector("mediapipe"), Tracker(1)
+    detector = create_detector()
+    tracker = PeopleTracker(detector)
     with open_source(str(clip)) as source:
-        poses = [p for frame in source for p in tracker.update(frame, detector.detect(frame))]
+        poses = [pose for frame in source for pose in tracker(frame)]
     detector.close()
     return poses
 

@@ -21,12 +21,12 @@ from pathlib import Path
 
 from posemamba.checkpoint import load_checkpoint
 from posemamba.network import Network, use_threads
-from posemamba_live.detectors import DetectorSettings, Guided, create_detector
+from posemamba_live.detectors import DetectorSettings, create_detector
 from posemamba_live.detectors.mediapipe import MediaPipeDetector
 from posemamba_live.lifting.batching import together
 from posemamba_live.lifting.causal import CausalLifter
 from posemamba_live.lifting.window import Lifter, LiveLifter
-from posemamba_live.tracking.people import Tracker
+from posemamba_live.tracking.people import PeopleTracker
 from posemamba_live.types import Frame, Pose2D
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -35,17 +35,10 @@ from tests.support.two_people import CROSSING, Actor, Scene, walks
 ALONE = Scene([Actor(walks())], CROSSING.length)
 
 
-class Program:
-    """The program's detector and tracker."""
-
-    def __init__(self, people: int) -> None:
-        self._detector = create_detector("mediapipe", DetectorSettings(people=people))
-        self._tracker = Tracker(people)
-
-    def __call__(self, frame: Frame) -> list[Pose2D]:
-        assert isinstance(self._detector, Guided)
-        self._detector.expect(self._tracker.expected(frame.timestamp))
-        return self._tracker.update(frame, self._detector.detect(frame))
+def program(people: int) -> Callable[[Frame], list[Pose2D]]:
+    """The program's own models and tracker."""
+    settings = DetectorSettings(people=people, device="cpu")
+    return PeopleTracker(create_detector(settings=settings), people)
 
 
 def detection(scene: Scene, ways: dict[str, Callable[[Frame], Sequence[object]]]) -> list[Pose2D]:
@@ -97,8 +90,8 @@ def main() -> None:
         {
             "MediaPipe, one pose": MediaPipeDetector(people=1).detect,
             "MediaPipe, two poses": MediaPipeDetector(people=2).detect,
-            "--people 2": Program(2),
-            "--people 1": Program(1),
+            "--people 2": program(2),
+            "--people 1": program(1),
         },
     )
     print("two people in the picture")
@@ -107,8 +100,8 @@ def main() -> None:
         {
             "MediaPipe, one pose": MediaPipeDetector(people=1).detect,
             "MediaPipe, two poses": MediaPipeDetector(people=2).detect,
-            "--people 1": Program(1),
-            "--people 2": Program(2),
+            "--people 1": program(1),
+            "--people 2": program(2),
         },
     )
     print("lifting, live")

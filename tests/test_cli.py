@@ -132,7 +132,7 @@ def test_help_loads_nothing_heavy() -> None:
         (["CLIP", "--record", "CLIP", "--overwrite"], "the source itself"),
         (["CLIP", "--detector-model", "missing.task", "--export", "a.npz"], "missing.task"),
         (["CLIP", "--person-model", "no.onnx", "--export", "a.npz"], "no.onnx"),
-        (["CLIP", "--person-model", "none", "--export", "a.npz"], "--person-model is not for"),
+        (["CLIP", "--person-model", "none", "--people", "2", "--export", "a.npz"], "--people 2"),
         (["CLIP", "--detect-every", "0"], "--detect-every 0"),
         (["CLIP", "--detector", "crystal-ball", "--export", "a.npz"], "crystal-ball"),
     ],

@@ -1,4 +1,4 @@
-"""The real detector on real clips, and everything that can be wrong with its model."""
+"""MediaPipe's own graph on real clips, and everything that can be wrong with its model."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ import pytest
 
 from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS
 from posemamba_live.detectors import DetectorSettings, bundle, create_detector
-from posemamba_live.detectors.mediapipe import MediaPipeDetector
 from posemamba_live.detectors.native_log import without_native_log
 from posemamba_live.detectors.skeletons import blazepose_joints
 from posemamba_live.errors import DetectorError, UsageError
 from posemamba_live.sources import VideoFile
-from posemamba_live.types import Frame
+from posemamba_live.types import Detection, Frame
+from tests.support.mediapipe_models import mediapipe_with_models
+
+mediapipe = mediapipe_with_models()
+
+from posemamba_live.detectors.mediapipe import MediaPipeDetector  # noqa: E402
 
 DEMO = Path(__file__).parents[1] / "demo_videos"
 LIMBS = list(LIMB_JOINTS)
@@ -43,6 +47,10 @@ def detector():
     built.close()
 
 
+def look(detector: MediaPipeDetector, frame: Frame) -> list[Detection]:
+    return [found.detection for found in detector.detect(frame)]
+
+
 def clip(name: str, count: int) -> list[Frame]:
     with VideoFile(DEMO / f"{name}.mp4", max_frames=count) as video:
         return list(video)
@@ -55,7 +63,7 @@ def truth(name: str, key: str) -> np.ndarray:
 @pytest.mark.parametrize("name", ["walk_turn", "arm_signals"])
 def test_finds_the_person_within_5_pixels(detector, name):
     frames = clip(name, 40)
-    found = [detector.detect(frame) for frame in frames]
+    found = [look(detector, frame) for frame in frames]
     assert [len(people) for people in found] == [1] * 40
     keypoints = np.stack([people[0].keypoints for people in found])
     error = np.linalg.norm(keypoints - truth(name, "joints_2d")[:40], axis=-1)[:, LIMBS]
@@ -76,7 +84,7 @@ def test_world_landmarks_are_metres_in_camera_axes(detector):
 
 def test_feet_and_hands_come_along_by_name(detector):
     for frame in clip("walk_turn", 10):
-        found = detector.detect(frame)[0]
+        found = look(detector, frame)[0]
     joints = dict(zip(JOINT_NAMES, found.keypoints, strict=True))
     extra = dict(zip(found.extra.names, found.extra.points, strict=True))
     assert len(extra) == 20
@@ -96,7 +104,7 @@ def test_nobody_is_an_empty_list_and_people_may_leave_and_return(detector):
     for frame in frames:
         gone = 10 <= frame.index < 20
         image = empty if gone else frame.image
-        counts.append(len(detector.detect(Frame(frame.index, frame.timestamp, image, 0.0))))
+        counts.append(len(look(detector, Frame(frame.index, frame.timestamp, image, 0.0))))
     assert counts[:10] == [1] * 10
     assert counts[10:20] == [0] * 10
     assert counts[25:] == [1] * 5
@@ -112,7 +120,7 @@ def test_odd_sizes_scale_with_the_picture(size):
     for frame in frames:
         image = np.zeros((size[1], size[0], 3), np.uint8)
         image[:height, :width] = cv2.resize(frame.image, (width, height))
-        found = detector.detect(Frame(frame.index, frame.timestamp, image, 0.0))
+        found = look(detector, Frame(frame.index, frame.timestamp, image, 0.0))
     detector.close()
     assert len(found) == 1
     error = np.linalg.norm(found[0].keypoints / scale - expected, axis=-1)[LIMBS]
@@ -122,20 +130,20 @@ def test_odd_sizes_scale_with_the_picture(size):
 def test_tiny_pictures_hold_nobody(detector):
     for index, size in enumerate([(1, 1), (2, 3), (7, 5)]):
         image = np.zeros((size[1], size[0], 3), np.uint8)
-        assert detector.detect(Frame(index, index / 30, image, 0.0)) == []
+        assert look(detector, Frame(index, index / 30, image, 0.0)) == []
 
 
 def test_time_stamps_that_stand_still_or_go_back_are_no_trouble(detector):
     frames = clip("walk_turn", 12)
     times = [0.0, 0.0, 0.0001, 0.0002, 0.5, 0.4, 0.4, 0.0, 0.033, 1e6, 1e6, 0.0]
     for frame, time in zip(frames, times, strict=True):
-        assert len(detector.detect(Frame(frame.index, time, frame.image, 0.0))) == 1
+        assert len(look(detector, Frame(frame.index, time, frame.image, 0.0))) == 1
 
 
 def test_works_off_the_main_thread(detector):
     frame = clip("walk_turn", 1)[0]
     found = []
-    thread = threading.Thread(target=lambda: found.extend(detector.detect(frame)))
+    thread = threading.Thread(target=lambda: found.extend(look(detector, frame)))
     thread.start()
     thread.join()
     assert len(found) == 1
@@ -146,13 +154,13 @@ def test_a_closed_detector_says_so(detector):
     detector.close()
     detector.close()
     with pytest.raises(DetectorError, match="closed"):
-        detector.detect(frame)
+        look(detector, frame)
 
 
 def test_mediapipe_log_stays_off_stderr(capfd):
     built = MediaPipeDetector()
     for frame in clip("walk_turn", 3):
-        built.detect(frame)
+        look(built, frame)
     built.close()
     assert capfd.readouterr().err == ""
 
@@ -220,7 +228,7 @@ def test_any_other_bundle_can_be_given(tmp_path):
     path = tmp_path / "mine.task"
     path.write_bytes(bundle.load_bundle())
     built = create_detector("mediapipe", DetectorSettings(path))
-    assert len(built.detect(clip("walk_turn", 1)[0])) == 1
+    assert len(look(built.model, clip("walk_turn", 1)[0])) == 1
     built.close()
 
 
@@ -246,6 +254,39 @@ def test_a_wrong_model_gives_cause_and_remedy(tmp_path, kind, capfd):
     assert caught.value.why
     assert ".task" in caught.value.hint
     assert capfd.readouterr().err == ""
+
+
+def test_the_answer_says_where_to_look_next_and_what_runs(detector):
+    frame = clip("walk_turn", 1)[0]
+    (found,) = detector.detect(frame)
+    left, top, right, bottom = found.next_region.box()
+    limbs = found.detection.keypoints[LIMBS]
+    seen = found.detection.scores[LIMBS] >= 0.3
+    assert (limbs[seen] >= (left, top)).all()
+    assert (limbs[seen] <= (right, bottom)).all()
+    assert found.presence == 1.0
+    assert found.circle is None
+    about = create_detector("mediapipe").describe()
+    assert about == {
+        "name": "mediapipe", "model": "pose_landmarker_full", "version": mediapipe.__version__
+    }  # fmt: skip
+
+
+def test_without_mediapipe_the_message_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mediapipe", None)
+    monkeypatch.delitem(sys.modules, "posemamba_live.detectors.mediapipe")
+    with pytest.raises(DetectorError) as caught:
+        create_detector("mediapipe")
+    assert "posemamba-live[mediapipe]" in caught.value.hint
+    assert "--detector blazepose" in caught.value.hint
+
+
+def test_a_mediapipe_without_models_wants_a_bundle(tmp_path, monkeypatch):
+    monkeypatch.setenv(bundle.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(mediapipe, "__file__", str(tmp_path / "mediapipe" / "__init__.py"))
+    with pytest.raises(DetectorError, match="carries no models") as caught:
+        create_detector("mediapipe")
+    assert "--detector-model" in caught.value.hint
 
 
 def test_unknown_detectors_and_numbers_are_usage_errors():

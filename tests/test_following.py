@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from posemamba.skeleton import LIMB_JOINTS
-from posemamba_live.detectors import DetectorSettings, Guided, create_detector
-from posemamba_live.tracking.people import Tracker
+from posemamba_live.detectors import DetectorSettings, create_detector
+from posemamba_live.tracking.people import PeopleTracker
 from posemamba_live.types import FloatArray
 from tests.support.two_people import CROSSING, FPS, Actor, Scene, walks
 
@@ -20,19 +20,14 @@ _LIMBS = list(LIMB_JOINTS)
 
 
 def follow(scene: Scene, people: int, frames: Iterable[int]) -> dict[int, Row]:
-    """Run detector and tracker, and find out by the true poses who was called what."""
-    detector, tracker = (
-        create_detector("mediapipe", DetectorSettings(people=people)),
-        Tracker(people),
-    )
-    assert isinstance(detector, Guided)
+    """Run the tracker, and find out by the true poses who was called what."""
+    models = create_detector("blazepose", DetectorSettings(people=people, device="cpu"))
+    tracker = PeopleTracker(models, people)
     rows = {}
     for index in frames:
-        frame = scene.frame(index)
-        detector.expect(tracker.expected(frame.timestamp))
-        poses = tracker.update(frame, detector.detect(frame))
+        poses = tracker(scene.frame(index))
         rows[index] = {p.person_id: whose(p.keypoints, scene, index) for p in poses}
-    detector.close()
+    models.close()
     return rows
 
 

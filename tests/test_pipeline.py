@@ -19,6 +19,7 @@ import pytest
 
 from posemamba.checkpoint import Checkpoint
 from posemamba.network import Network
+from posemamba_live.detectors.base import Circle, Found, OneStage, Region
 from posemamba_live.errors import DetectorError, SinkError, SourceError
 from posemamba_live.lifting.batching import Lifting
 from posemamba_live.lifting.people import Lifted
@@ -33,7 +34,7 @@ from posemamba_live.run.statistics import Reservoir, RunStats
 from posemamba_live.run.watch import Watch
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.streams import StreamFigures
-from posemamba_live.types import Detection, Expected, Frame, LiftedPose, Pose2D, Pose3D
+from posemamba_live.types import Detection, FloatArray, Frame, LiftedPose, Pose2D, Pose3D
 from posemamba_live.viewer.hud import HudInfo
 from posemamba_live.viewer.keys import Action
 from tests.conftest import WINDOW
@@ -69,10 +70,17 @@ class Film(Source):
         pass
 
 
+def found(keypoints: FloatArray) -> Found:
+    """What a one-stage model says of somebody who is plainly there."""
+    seen = Detection(keypoints, np.full(17, 0.9, np.float32))
+    low, high = keypoints.min(0), keypoints.max(0)
+    middle = (float(keypoints[0, 0]), float(keypoints[0, 1]))
+    radius = 0.5 * float(np.hypot(*(high - low)))
+    return Found(seen, 1.0, Region.of_box(np.array([*low, *high])), Circle(middle, radius))
+
+
 class Finder:
     """Finds one person, who moves with the frame's index, except in the frames `blind`."""
-
-    name = "finder"
 
     def __init__(
         self,
@@ -84,14 +92,17 @@ class Finder:
         self._body = np.random.default_rng(3).uniform(-50, 50, (17, 2))
         self._blind, self._fail_at, self._on_frame = set(blind), fail_at, on_frame
 
-    def detect(self, frame: Frame) -> list[Detection]:
+    def detect(self, frame: Frame) -> list[Found]:
         self._on_frame(frame.index)
         if frame.index == self._fail_at:
             raise DetectorError("the detector is broken")
         if frame.index in self._blind:
             return []
         centre = np.array([100.0 + 0.5 * frame.index, 120.0])
-        return [Detection((centre + self._body).astype(np.float32), np.full(17, 0.9, np.float32))]
+        return [found((centre + self._body).astype(np.float32))]
+
+    def describe(self) -> dict[str, Any]:
+        return {}
 
     def close(self) -> None:
         pass
@@ -154,7 +165,8 @@ def run(
     made = plan(source, out, **plan_changes)
     watch = Watch(window, made) if window is not None else None
     screen = watch.screen if watch is not None else None
-    run = Run(made, source, detector, make, out, stats, streams=streams, screen=screen)
+    models = OneStage("finder", detector)
+    run = Run(made, source, models, make, out, stats, streams=streams, screen=screen)
     return run.run(watch or idle), stats
 
 
@@ -281,7 +293,9 @@ def test_interrupting_completes_what_was_read(
 
     out = outputs(tmp_path, tape)
     finder = Finder(on_frame=watch)
-    runs.append(Run(plan(film, out), film, finder, file_lifter, out, RunStats()))
+    runs.append(
+        Run(plan(film, out), film, OneStage("finder", finder), file_lifter, out, RunStats())
+    )
     result = runs[0].run()
     assert result.interrupted
     assert rows(tmp_path) == tape.frames == list(range(film.read))
@@ -346,7 +360,8 @@ def test_a_live_run_can_be_interrupted_while_the_camera_is_silent(
 
     with LiveSource(lambda: Silent(100)) as camera:
         stats, out = RunStats(), outputs(tmp_path)
-        live = Run(plan(camera, out), camera, Finder(), live_lifter, out, stats)
+        models = OneStage("finder", Finder())
+        live = Run(plan(camera, out), camera, models, live_lifter, out, stats)
         threading.Timer(1.0, live.interrupt).start()
         result = live.run()
         silent.set()
@@ -361,6 +376,8 @@ class FakeWindow:
         self.shown: list[int] = []
         self.huds: list[HudInfo] = []
         self.notices: list[str] = []
+        self.subjects: list[float] = []
+        """Where the first person is, across the picture."""
         self.clicks: dict[int, tuple[float, float]] = {}
         """By the number of frames shown: where in the picture."""
         self._keys, self._close_at = dict(keys), close_at
@@ -371,6 +388,7 @@ class FakeWindow:
         if not self.shown or self.shown[-1] != frame.index:
             self.shown.append(frame.index)
         self.huds.append(hud)
+        self.subjects += [float(pose.pose2d.keypoints[:, 0].mean()) for pose in poses[:1]]
 
     def poll(self) -> bool:
         return self._close_at is None or len(self.shown) < self._close_at
@@ -391,21 +409,11 @@ class FakeWindow:
 
 
 class Pair(Finder):
-    """Finds two people who stand beside each other, and notes what it is told to expect."""
+    """Finds two people who stand beside each other."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.told: list[list[bool]] = []
-
-    def expect(self, people: Sequence[Expected]) -> None:
-        self.told.append([person.chosen for person in people])
-
-    def detect(self, frame: Frame) -> list[Detection]:
-        left = Detection(
-            (self._body + np.array([90, 120])).astype(np.float32), np.full(17, 0.9, np.float32)
-        )
-        right = Detection(left.keypoints * 0.8 + np.float32([160, 30]), left.scores)
-        return [left, right]
+    def detect(self, frame: Frame) -> list[Found]:
+        left = (self._body + np.array([90, 120])).astype(np.float32)
+        return [found(left), found(left * 0.8 + np.float32([160, 30]))]
 
 
 @pytest.mark.parametrize("how", ["click", "key"])
@@ -418,8 +426,7 @@ def test_a_click_and_a_key_choose_another_subject(
     out = Outputs([], None, lambda path: Tape(), {"fps": FPS, "image_size": SIZE})
     result, _ = run(Film(150, fps=120.0), pair, file_lifter, out, window=window)
     assert (result.errors, result.people, result.poses) == ((), 2, 150)
-    assert pair.told[:2] == [[], [True, False]], "the larger one first"
-    assert pair.told[-1] == [False, True]
+    assert window.subjects[0] < 125.0 < window.subjects[-1], "the larger one, on the left, first"
     assert len(window.shown) == 150
 
 
@@ -562,7 +569,8 @@ def test_a_stream_that_hangs_slows_nobody(
     with LiveSource(lambda: Camera(100_000)) as camera:
         out = outputs(tmp_path, tape)
         live = Run(
-            plan(camera, out), camera, Finder(on_frame=watch), live_lifter, out, RunStats(),
+            plan(camera, out), camera, OneStage("finder", Finder(on_frame=watch)), live_lifter,
+            out, RunStats(),
             streams=[hanging, sound],
         )  # fmt: skip
         threading.Thread(target=lambda: (freed.wait(240.0), live.stop())).start()

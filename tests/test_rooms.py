@@ -44,14 +44,8 @@ ROOT_FILES: Final = frozenset(
 ALWAYS: Final = frozenset({"__version__", "STARTED_AT"})
 """What anybody may take from the package itself."""
 
-KNOWN: Final = frozenset(
-    {
-        # each goes with the change that removes it; none may be added
-        ("posemamba_live.detectors.following", "posemamba_live.tracking.kalman"),
-        ("posemamba_live.detectors.following", "posemamba_live.tracking.people"),
-        ("posemamba_live.detectors.rtmpose", "posemamba_live.tracking.people"),
-    }
-)
+KNOWN: Final[frozenset[tuple[str, str]]] = frozenset()
+"""Arrows that go up; each goes with the change that removes it, none may be added."""
 
 
 def imported(tree: ast.AST, module: str, *, package: bool) -> Iterator[str]:

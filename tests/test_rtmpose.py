@@ -11,13 +11,21 @@ import onnx
 import pytest
 
 from posemamba.skeleton import JOINT_NAMES
-from posemamba_live.detectors import DetectorSettings, create_detector
+from posemamba_live.detectors import (
+    DetectorSettings,
+    Found,
+    OneStage,
+    Region,
+    create_detector,
+    onnx_runtime,
+)
 from posemamba_live.detectors.onnx_graph import first_operators
 from posemamba_live.detectors.onnx_model import Kind, OnnxModel, recognise
-from posemamba_live.detectors.person import PersonDetector, keep, overlap
+from posemamba_live.detectors.onnx_runtime import Session
+from posemamba_live.detectors.person import BoxDetector, WholePicture, keep, overlap
 from posemamba_live.detectors.placement import cut_out, letterbox, place_box, planes
-from posemamba_live.detectors.rtmo import RTMODetector
-from posemamba_live.detectors.rtmpose import RTMPoseDetector, decode_simcc
+from posemamba_live.detectors.rtmo import RTMO
+from posemamba_live.detectors.rtmpose import RTMPose, decode_simcc
 from posemamba_live.detectors.skeletons import COCO_17, HALPE_26, WHOLEBODY_133, from_keypoints
 from posemamba_live.errors import DetectorError, UsageError
 from posemamba_live.types import Detection, Frame
@@ -73,9 +81,23 @@ def models(tmp_path_factory) -> dict[str, Path]:
     return {name: make(folder / f"{name}.onnx") for name, make in made.items()}
 
 
-def top_down(models: dict[str, Path], pose="pose", person="yolox", **more) -> RTMPoseDetector:
-    finder = PersonDetector(OnnxModel(models[person])) if person else None
-    return RTMPoseDetector(OnnxModel(models[pose]), finder, **more)
+class Pair:
+    """Looks at everybody whom the person detector finds; who is not there is left out."""
+
+    def __init__(self, models: dict[str, Path], pose: str, person: str | None) -> None:
+        self.keypoints = RTMPose(OnnxModel.open(models[pose]))
+        self.person = BoxDetector(OnnxModel.open(models[person])) if person else WholePicture()
+
+    def found(self, image: np.ndarray) -> list[Found]:
+        found = self.keypoints.locate(image, self.person.find(image))
+        return [one for one in found if one.presence >= 0.5]
+
+    def detect(self, image: np.ndarray) -> list[Detection]:
+        return [one.detection for one in self.found(image)]
+
+
+def top_down(models: dict[str, Path], pose="pose", person: str | None = "yolox") -> Pair:
+    return Pair(models, pose, person)
 
 
 # -- where things are in a network's input -----------------------------------------------------
@@ -167,12 +189,12 @@ def test_simcc_of_single_bins_edges_and_nothing():
 
 
 def test_kinds_are_told_from_the_graph(models):
-    kinds = {name: OnnxModel(models[name]).kind for name in models if name != "foreign"}
+    kinds = {name: OnnxModel.open(models[name]).kind for name in models if name != "foreign"}
     assert kinds.pop("rtmo") is Kind.ONE_STAGE
     assert {kinds.pop(name) for name in ("pose", "large", "halpe")} == {Kind.POSE}
     assert {kinds.pop(name) for name in ("grid", "people grid", "decoded")} == {Kind.GRID}
     assert set(kinds.values()) == {Kind.BOXES}
-    families = {n: PersonDetector(OnnxModel(models[n])).family for n in (*kinds, "grid")}
+    families = {n: BoxDetector(OnnxModel.open(models[n])).family for n in (*kinds, "grid")}
     assert families.pop("rtmdet") == "RTMDet"
     assert set(families.values()) == {"YOLOX"}
 
@@ -229,26 +251,28 @@ FINDERS = ("yolox", "rtmdet", "unlabelled", "grid", "people grid", "decoded")
 @pytest.mark.parametrize("name", FINDERS)
 @pytest.mark.parametrize("size", [(640, 360), (360, 640), (333, 517), (1280, 720)])
 def test_a_person_is_boxed_within_a_pixel_of_the_input(models, name, size):
-    finder = PersonDetector(OnnxModel(models[name]))
+    finder = BoxDetector(OnnxModel.open(models[name]))
     box = 0.2 * size[0], 0.1 * size[1], 0.6 * size[0], 0.9 * size[1]
     found = finder.find(picture((tuple(np.round(box)), np.zeros((0, 2))), size=size))
-    assert found.shape == (1, 4)  # neither the cat nor the unsure nor the double
-    pixel = max(size) / finder.model.size[0]
-    np.testing.assert_allclose(found[0], np.round(box), atol=1.1 * pixel)
+    assert len(found) == 1  # neither the cat nor the unsure nor the double
+    pixel = max(size) / OnnxModel.open(models[name]).size[0]
+    np.testing.assert_allclose(found[0].box(), np.round(box), atol=1.1 * pixel)
+    assert found[0].score >= 0.5
 
 
 @pytest.mark.parametrize("name", FINDERS)
 def test_nobody_is_no_box(models, name):
-    finder = PersonDetector(OnnxModel(models[name]))
-    assert finder.find(np.zeros((360, 640, 3), np.uint8)).shape == (0, 4)
-    assert finder.find(np.zeros((1, 1, 3), np.uint8)).shape == (0, 4)
+    finder = BoxDetector(OnnxModel.open(models[name]))
+    assert finder.find(np.zeros((360, 640, 3), np.uint8)) == []
+    assert finder.find(np.zeros((1, 1, 3), np.uint8)) == []
 
 
 def test_two_people_are_two_boxes(models):
     image = picture((BOX, np.zeros((0, 2))), ((450, 100, 550, 300), np.zeros((0, 2))))
     for name in ("yolox", "rtmdet"):
-        found = PersonDetector(OnnxModel(models[name])).find(image)
-        np.testing.assert_allclose(found, [BOX, (450, 100, 550, 300)], atol=2.5)
+        found = BoxDetector(OnnxModel.open(models[name])).find(image)
+        boxes = [region.box() for region in found]
+        np.testing.assert_allclose(boxes, [BOX, (450, 100, 550, 300)], atol=2.5)
 
 
 def test_nms_keeps_the_surest_of_boxes_on_each_other():
@@ -270,7 +294,7 @@ def test_nms_keeps_the_surest_of_boxes_on_each_other():
 @pytest.mark.parametrize("pose", ["pose", "large"])
 def test_keypoints_are_where_they_were_drawn(models, pose, person):
     points = layout(BOX)
-    found = top_down(models, pose, person).detect(frame(picture((BOX, points))))
+    found = top_down(models, pose, person).detect(picture((BOX, points)))
     assert len(found) == 1
     assert error(found[0], points).mean() < 0.25
     assert error(found[0], points).max() < 0.6
@@ -284,31 +308,33 @@ def test_no_direction_is_preferred(models):
     detector = top_down(models)
     for seed in range(4):
         points = layout(BOX, seed=seed)
-        found = detector.detect(frame(picture((BOX, points)), seed))
+        found = detector.detect(picture((BOX, points)))
         offsets.append(found[0].keypoints - from_keypoints(points, np.ones(17)).keypoints)
     np.testing.assert_allclose(np.mean(offsets, (0, 1)), 0.0, atol=0.07)
 
 
 def test_colours_must_come_in_the_right_order(models):
     image = picture((BOX, layout(BOX)))
-    assert top_down(models).detect(frame(image))
-    assert top_down(models, person=None).detect(frame(image[..., ::-1].copy())) == []
+    assert top_down(models).detect(image)
+    assert top_down(models, person=None).detect(image[..., ::-1].copy()) == []
 
 
 @pytest.mark.parametrize("size", [(321, 517), (1280, 720)])
 def test_one_stage_keypoints_are_where_they_were_drawn(models, size):
-    detector = RTMODetector(OnnxModel(models["rtmo"]))
+    detector = RTMO(OnnxModel.open(models["rtmo"]))
     box = (0.2 * size[0], 0.1 * size[1], 0.7 * size[0], 0.9 * size[1])
     points = layout(box)
     found = detector.detect(frame(picture((box, points), size=size, radius=0.015 * max(size))))
     assert len(found) == 1  # the double is gone
-    assert error(found[0], points).max() < 0.3
+    assert error(found[0].detection, points).max() < 0.3
+    assert found[0].presence >= 0.5
+    np.testing.assert_allclose(found[0].next_region.box(), box, atol=0.01 * max(size))
     assert detector.detect(frame(np.zeros((90, 160, 3), np.uint8))) == []
 
 
 def test_feet_are_kept_by_name(models):
     points = layout(BOX, 26)
-    found = top_down(models, "halpe").detect(frame(picture((BOX, points))))[0]
+    found = top_down(models, "halpe").detect(picture((BOX, points)))[0]
     assert error(found, points).mean() < 0.25
     extra = dict(zip(found.extra.names, found.extra.points, strict=True))
     assert set(extra) == set(HALPE_26) - {"nose"} - {
@@ -325,10 +351,11 @@ def test_hands_and_face_are_kept_by_name(tmp_path):
     columns, rows = 100 + np.arange(133), 50 + 3 * np.arange(133)
     x[0, np.arange(133), columns] = y[0, np.arange(133), rows] = 0.9
     path = onnx_models.fixed_pose_model(tmp_path / "wholebody.onnx", x, y)
-    detector = RTMPoseDetector(OnnxModel(path), None)
-    # The whole picture is the first box: with margin 1.25 a pixel of the input is one here.
+    # The whole picture is the box: with margin 1.25 a pixel of the input is one here.
     size = (round(192 / 1.25), round(256 / 1.25))
-    found = detector.detect(frame(np.zeros((size[1], size[0], 3), np.uint8)))[0]
+    image = np.zeros((size[1], size[0], 3), np.uint8)
+    model = RTMPose(OnnxModel.open(path))
+    found = model.locate(image, WholePicture().find(image))[0].detection
     place = place_box(np.array([0, 0, *size]), (192, 256), 1.25)
     expected = place.to_picture(np.stack([columns, rows], 1) / 2 + 0.5)
     wrist = found.keypoints[JOINT_NAMES.index("RWrist")]
@@ -344,7 +371,7 @@ def test_a_person_half_out_of_the_picture_is_kept_with_unsure_legs(models):
     legs = [COCO_17.index(f"{side}_{joint}") for side in ("left", "right")
             for joint in ("knee", "ankle")]  # fmt: skip
     image = picture((BOX, points), missing=legs)
-    found = top_down(models).detect(frame(image))
+    found = top_down(models).detect(image)
     assert len(found) == 1
     scores = dict(zip(JOINT_NAMES, found[0].scores, strict=True))
     assert max(scores["LKnee"], scores["RAnkle"]) < 0.2
@@ -354,17 +381,6 @@ def test_a_person_half_out_of_the_picture_is_kept_with_unsure_legs(models):
 # -- from frame to frame ----------------------------------------------------------------------
 
 
-class Counting:
-    """Counts how often it is looked for people."""
-
-    def __init__(self, finder: PersonDetector) -> None:
-        self.model, self.looks, self._finder = finder.model, 0, finder
-
-    def find(self, image: np.ndarray) -> np.ndarray:
-        self.looks += 1
-        return self._finder.find(image)
-
-
 def walk(index: int) -> tuple[tuple[float, ...], np.ndarray]:
     """A person who crosses the picture at 6 pixels a frame, growing."""
     left, top, size = 30.0 + 6 * index, 60.0 - index, 150.0 + 2 * index
@@ -372,86 +388,36 @@ def walk(index: int) -> tuple[tuple[float, ...], np.ndarray]:
     return box, layout(box)
 
 
-def test_a_walker_is_followed_with_few_looks_for_people(models):
-    finder = Counting(PersonDetector(OnnxModel(models["yolox"])))
-    detector = RTMPoseDetector(OnnxModel(models["pose"]), finder, interval=10)
+def test_the_next_region_follows_a_walker_without_a_person_detector(models):
+    model = RTMPose(OnnxModel.open(models["pose"]))
+    regions = [Region.of_box(walk(0)[0])]
     for index in range(31):
         box, points = walk(index)
-        found = detector.detect(frame(picture((box, points)), index))
-        assert len(found) == 1
-        assert error(found[0], points).mean() < 0.3
-    assert finder.looks == 4
+        (found,) = model.locate(picture((box, points)), regions)
+        assert found.presence >= 0.5
+        assert error(found.detection, points).mean() < 0.3
+        regions = [found.next_region]
 
 
-def test_people_come_go_and_return(models):
-    finder = Counting(PersonDetector(OnnxModel(models["yolox"])))
-    detector = RTMPoseDetector(OnnxModel(models["pose"]), finder, people=2, interval=10)
-    first = ((40, 40, 200, 300), layout((40, 40, 200, 300)))
-    second = ((400, 60, 560, 320), layout((400, 60, 560, 320), seed=5))
-    away = picture(first)
-    both = picture(first, second)
-    nobody = np.zeros_like(away)
-    counts = []
-    for index, image in enumerate([away] * 5 + [both] * 15 + [nobody] * 3 + [both] * 3):
-        counts.append(len(detector.detect(frame(image, index))))
-    assert counts[:5] == [1] * 5
-    assert counts[5:10] == [1] * 5  # nobody has looked yet
-    assert counts[10:20] == [2] * 10
-    assert counts[20:] == [0, 0, 0, 2, 2, 2]  # looked for at once when nobody is there
-    assert finder.looks <= 3 + 3 + 2
+@pytest.mark.parametrize(("pose", "runs"), [("pose", [2]), ("large", [1, 1])])
+def test_people_are_looked_at_in_one_run_where_the_network_takes_several(models, pose, runs):
+    boxes = [(20, 40, 180, 300), (330, 60, 490, 320)]
+    people = [(box, layout(box, seed=seed)) for seed, box in enumerate(boxes)]
+    network, batches = OnnxModel.open(models[pose]), []
+    run = network.run
+    network.run = lambda pictures: batches.append(len(pictures)) or run(pictures)
+    found = RTMPose(network).locate(picture(*people), [Region.of_box(box) for box in boxes])
+    assert batches == runs
+    for one, (_, points) in zip(found, people, strict=True):
+        assert error(one.detection, points).mean() < 0.3
 
 
-def test_who_gets_lost_is_looked_for_at_once(models):
-    finder = Counting(PersonDetector(OnnxModel(models["yolox"])))
-    detector = RTMPoseDetector(OnnxModel(models["pose"]), finder, people=2, interval=100)
-    first = ((40, 40, 200, 300), layout((40, 40, 200, 300)))
-    second = ((400, 60, 560, 320), layout((400, 60, 560, 320), seed=5))
-    elsewhere = ((250, 60, 410, 320), layout((250, 60, 410, 320), seed=5))
-    images = [picture(first, second)] * 2 + [picture(first, elsewhere)] * 2
-    counts = [len(detector.detect(frame(image, i))) for i, image in enumerate(images)]
-    assert counts == [2, 2, 1, 2]
-    assert finder.looks == 2
-
-
-def test_another_picture_size_begins_anew(models):
-    finder = Counting(PersonDetector(OnnxModel(models["yolox"])))
-    detector = RTMPoseDetector(OnnxModel(models["pose"]), finder, interval=100)
-    box, points = walk(0)
-    assert len(detector.detect(frame(picture((box, points))))) == 1
-    other = layout((600, 200, 760, 460))
-    image = picture(((600, 200, 760, 460), other), size=(1280, 720))
-    found = detector.detect(frame(image, 1))
-    assert error(found[0], other).mean() < 0.3
-    assert finder.looks == 2
-
-
-def test_without_a_person_detector_the_whole_picture_comes_first(models):
-    detector = top_down(models, person=None, interval=1)
-    errors = []
-    for index in range(12):
-        box = (60.0 + index, 40.0, 260.0 + index, 330.0)
-        points = layout(box)
-        image = picture((box, points), size=(320, 360), radius=8.0)
-        found = detector.detect(frame(image, index))
-        assert len(found) == 1
-        errors.append(error(found[0], points).mean())
-    assert errors[-1] < 0.3  # from the second frame on the box is the person's
-
-
-def test_no_more_people_than_wanted_and_a_few_to_choose_from_are_looked_at(models):
-    class Crowd:
-        model = OnnxModel(models["yolox"])
-
-        def find(self, image: np.ndarray) -> np.ndarray:
-            corners = np.arange(20, dtype=np.float32)[:, None] * np.array([1, 0, 1, 0], np.float32)
-            return np.array([0, 0, 50, 200], np.float32) + 30 * corners
-
-    pose = OnnxModel(models["pose"])
-    batches = []
-    run = pose.run
-    pose.run = lambda pictures: batches.append(len(pictures)) or run(pictures)
-    RTMPoseDetector(pose, Crowd(), people=2).detect(frame(picture((BOX, layout(BOX)))))
-    assert batches == [5]
+def test_where_nobody_is_presence_is_low_and_nothing_is_looked_at_for_nobody(models):
+    model = RTMPose(OnnxModel.open(models["pose"]))
+    image = picture((BOX, layout(BOX)))
+    there, away = model.locate(image, [Region.of_box(BOX), Region.of_box((500, 40, 600, 300))])
+    assert there.presence > 0.5 > away.presence
+    assert model.locate(image, []) == []
 
 
 # -- what can be wrong ------------------------------------------------------------------------
@@ -465,18 +431,19 @@ def build(models, name="rtmpose", **settings):
 
 
 def test_given_models_are_used_and_described(models):
-    detector = build(models, model="halpe", person_model="rtmdet")
+    detector = build(models, model="halpe", person_model="rtmdet", detect_every=4)
     assert detector.describe() == {
         "name": "rtmpose",
         "model": "halpe.onnx",
-        "person_model": "rtmdet.onnx",
-        "detect_every": 1,
         "provider": "CPUExecutionProvider",
         "threads": 1,
+        "person_model": "rtmdet.onnx",
+        "detect_every": 4,
     }
-    assert len(detector.detect(frame(picture((BOX, layout(BOX, 26)))))) == 1
+    image = picture((BOX, layout(BOX, 26)))
+    assert len(detector.keypoints.locate(image, detector.person.find(image))) == 1
     assert build(models, "rtmo", model="rtmo").describe()["model"] == "rtmo.onnx"
-    assert isinstance(build(models, model="rtmo"), RTMODetector)
+    assert isinstance(build(models, model="rtmo"), OneStage)
 
 
 @pytest.mark.parametrize(
@@ -539,46 +506,60 @@ def test_inputs_that_are_no_pictures_are_refused(tmp_path, shape):
     graph.add("Identity", "input", output="out")
     path = graph.save(tmp_path / "odd.onnx", shape, {"out": shape})
     with pytest.raises(DetectorError, match="not a model that this detector knows"):
-        OnnxModel(path)
+        OnnxModel.open(path)
 
 
-def test_answers_that_are_no_numbers_are_nobody(tmp_path, models):
+@pytest.mark.parametrize(("across", "down"), [(np.nan, 0.5), (np.inf, np.inf), (np.inf, np.nan)])
+def test_answers_that_are_no_numbers_are_nobody(tmp_path, across, down):
     x, y = np.full((1, 17, 384), 0.5, np.float32), np.full((1, 17, 512), 0.5, np.float32)
-    x[0, 3, 7] = np.nan
-    pose = OnnxModel(onnx_models.fixed_pose_model(tmp_path / "nan.onnx", x, y))
-    detector = RTMPoseDetector(pose, PersonDetector(OnnxModel(models["yolox"])))
-    assert detector.detect(frame(picture((BOX, layout(BOX))))) == []
-    y[:] = np.inf
-    x[:] = 0.5
-    pose = OnnxModel(onnx_models.fixed_pose_model(tmp_path / "inf.onnx", x, y))
-    for result in RTMPoseDetector(pose, None).detect(frame(picture((BOX, layout(BOX))))):
-        assert np.isfinite(result.keypoints).all()
-        assert np.isfinite(result.scores).all()
+    x[0, 3, 7], y[0, 3] = across, down
+    pose = OnnxModel.open(onnx_models.fixed_pose_model(tmp_path / "odd.onnx", x, y))
+    (found,) = RTMPose(pose).locate(picture((BOX, layout(BOX))), [Region.of_box(BOX)])
+    assert found.presence == 0.0
+    assert np.isfinite(found.detection.keypoints).all()
+    assert not found.detection.scores.any()
 
 
 def test_tiny_pictures_hold_nobody(models):
-    for detector in (top_down(models), top_down(models, person=None),
-                     RTMODetector(OnnxModel(models["rtmo"]))):  # fmt: skip
-        for index, size in enumerate([(1, 1), (2, 3), (7, 5)]):
-            assert detector.detect(frame(np.zeros((*size, 3), np.uint8), index)) == []
+    one_stage = RTMO(OnnxModel.open(models["rtmo"]))
+    for size in [(1, 1), (2, 3), (7, 5)]:
+        image = np.zeros((*size, 3), np.uint8)
+        assert top_down(models).detect(image) == []
+        assert top_down(models, person=None).detect(image) == []
+        assert one_stage.detect(frame(image)) == []
 
 
-def test_a_closed_detector_says_so(models):
-    for detector in (top_down(models), RTMODetector(OnnxModel(models["rtmo"]))):
-        detector.close()
-        detector.close()
+def test_closed_models_say_so(models):
+    pair, one_stage = top_down(models), RTMO(OnnxModel.open(models["rtmo"]))
+    image = np.zeros((9, 9, 3), np.uint8)
+    for model, use in (
+        (pair.person, lambda: pair.person.find(image)),
+        (pair.keypoints, lambda: pair.keypoints.locate(image, [Region.of_box(BOX)])),
+        (one_stage, lambda: one_stage.detect(frame(image))),
+    ):
+        model.close()
+        model.close()
         with pytest.raises(DetectorError, match="closed"):
-            detector.detect(frame(np.zeros((9, 9, 3), np.uint8)))
+            use()
 
 
-def test_asking_for_cuda_without_it_is_told_and_runs_on_the_cpu(models, caplog):
+@pytest.mark.parametrize(
+    ("device", "remedy"),
+    [
+        ("cuda", "pip install onnxruntime-gpu"),
+        ("coreml", "wheels for macOS"),
+        ("directml", "pip install onnxruntime-directml"),
+    ],
+)
+def test_asking_for_a_device_that_is_not_there_is_told_once(models, caplog, device, remedy):
     import onnxruntime
 
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        pytest.skip("this ONNX Runtime has CUDA")
-    model = OnnxModel(models["pose"], device="cuda")
-    assert model.provider == "CPUExecutionProvider"
-    assert "pip install onnxruntime-gpu" in caplog.text
+    if onnx_runtime.NAMED[device] in onnxruntime.get_available_providers():
+        pytest.skip(f"this ONNX Runtime has {device}")
+    onnx_runtime.providers.cache_clear()
+    for _ in range(2):
+        assert Session(models["pose"], device=device).provider == "CPUExecutionProvider"
+    assert caplog.text.count(remedy) == 1
 
 
 def test_colours_of_the_test_pictures_are_far_apart():

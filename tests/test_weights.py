@@ -228,7 +228,6 @@ def test_a_named_detector_uses_what_lies_in_the_cache(cache, monkeypatch):
     """From the name to detections, with small models in place of the published ones."""
     import numpy as np
 
-    from posemamba_live.types import Frame
     from tests.support import onnx_models
 
     cache.mkdir(parents=True)
@@ -243,6 +242,6 @@ def test_a_named_detector_uses_what_lies_in_the_cache(cache, monkeypatch):
     box = (200, 40, 400, 330)
     points = np.array([(230 + 35 * (i % 5), 70 + 60 * (i // 5)) for i in range(17)])
     onnx_models.draw_person(image, box, points)
-    found = detector.detect(Frame(0, 0.0, image, 0.0))
+    found = detector.keypoints.locate(image, detector.person.find(image))
     assert len(found) == 1
     assert detector.describe()["person_model"] == "person.onnx"

@@ -40,11 +40,18 @@ class SubjectName(str, Enum):
 
 
 class DeviceName(str, Enum):
-    """Where the network runs."""
+    """Where the networks run; the last two are for the detector alone."""
 
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+    COREML = "coreml"
+    DIRECTML = "directml"
+
+    @property
+    def of_lifter(self) -> DeviceName:
+        """The lifter's device, which is PyTorch's."""
+        return self if self in (DeviceName.CPU, DeviceName.CUDA) else DeviceName.AUTO
 
 
 class Panel(str, Enum):
@@ -156,30 +163,31 @@ class Options:
         0, "Live: show the pose of K frames ago, which is steadier; 0 is now.", Panel.LIFTING, "K"
     )
     detector: str = option(
-        "mediapipe",
-        "What finds the 2D keypoints: mediapipe, rtmpose, rtmpose-m (larger), "
-        "rtmpose-wholebody (hands, feet, face) or rtmo.",
+        "blazepose",
+        "What finds the 2D keypoints: blazepose, rtmpose, rtmpose-m (larger), "
+        "rtmpose-wholebody (hands, feet, face), rtmo, or mediapipe (Google's own graph, an "
+        "extra to install).",
         Panel.LIFTING,
         "NAME",
     )
     detector_model: Path | None = option(
         None,
         "A model file for the detector instead of its own: .task for mediapipe, .onnx "
-        "(RTMPose or RTMO) for the others.",
+        "for the others.",
         Panel.LIFTING,
         "PATH",
     )
     person_model: str | None = option(
         None,
-        "RTMPose: a YOLOX or RTMDet .onnx that finds people, instead of its own; none "
-        "begins with the whole picture.",
+        "BlazePose, RTMPose: a YOLOX or RTMDet .onnx that finds people, instead of the "
+        "detector's own; none begins with the whole picture.",
         Panel.LIFTING,
         "PATH|none",
     )
     detect_every: int | None = option(
         None,
-        "RTMPose: look for people in every Nth frame and follow them in between; by "
-        "default 10 live, 1 for files.",
+        "BlazePose, RTMPose: look for people in every Nth frame and follow them in between; by "
+        "default twice a second, and at once when somebody is missing.",
         Panel.LIFTING,
         "N",
     )
@@ -192,7 +200,10 @@ class Options:
         Panel.LIFTING,
     )
     device: DeviceName = option(
-        DeviceName.AUTO, "Where the networks run; MediaPipe stays on the CPU.", Panel.LIFTING
+        DeviceName.AUTO,
+        "Where the networks run; coreml and directml are for the detector, MediaPipe stays on "
+        "the CPU.",
+        Panel.LIFTING,
     )
     threads: int | None = option(
         None,

@@ -53,24 +53,12 @@ class Detection:
     keypoints: FloatArray
     """(17, 2) pixels."""
     scores: FloatArray
-    """(17,) confidence, 0 to 1."""
+    """(17,) confidence, 0 to 1: visibility times peak where the model gives both."""
     extra: ExtraPoints | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """Where the tracker expects somebody in the next frame: a hint for detectors."""
-
-    key: int
-    """Stays the same as long as the person is followed."""
-    keypoints: FloatArray
-    """(17, 2) pixels."""
-    reach: float
-    """Pixels by which the person may be elsewhere."""
-    seen_at: float
-    """Seconds, source time, of the last sight."""
-    chosen: bool
-    """Wanted in the results; others are only followed so as not to be mistaken for these."""
+    visibility: FloatArray | None = None
+    """(17,) how likely each joint is not hidden, 0 to 1; None where the model does not say."""
+    peak: FloatArray | None = None
+    """(17,) how sharply each joint was localised, 0 to 1; None where the model does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +78,10 @@ class Pose2D:
     """True where no detection stood behind this row (a filled gap)."""
     extra: ExtraPoints | None = None
     """None as well where the row is predicted: these points are kept, never made up."""
+    visibility: FloatArray | None = None
+    """(17,) first part of the scores, as in `Detection`."""
+    peak: FloatArray | None = None
+    """(17,) second part of the scores, as in `Detection`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ from posemamba_live.viewer.display import display_available
 if TYPE_CHECKING:
     from posemamba.checkpoint import Checkpoint
     from posemamba.runtime import LifterRuntime
-    from posemamba_live.detectors import Detector, DetectorSettings
+    from posemamba_live.detectors import DetectorSettings, Models
     from posemamba_live.lifting.window import Lifter
     from posemamba_live.run.pipeline import RunResult
     from posemamba_live.sinks import Sink
@@ -188,7 +188,7 @@ def _open_stream(address: StreamAddress, plan: RunPlan, stack: ExitStack) -> Str
     return stream
 
 
-def _load(options: Options, plan: RunPlan) -> tuple[Checkpoint, Detector]:
+def _load(options: Options, plan: RunPlan) -> tuple[Checkpoint, Models]:
     """Load network and detector at the same time; each takes seconds, mostly of importing."""
     from posemamba_live.detectors import create_detector
 
@@ -210,7 +210,6 @@ def _detector_settings(options: Options, plan: RunPlan) -> DetectorSettings:
         people=plan.people,
         person_model=options.person_model,
         detect_every=options.detect_every,
-        live=plan.live,
         device=plan.device.value,
         threads=plan.detector_threads,
     )
@@ -233,7 +232,7 @@ def _load_weights(options: Options) -> Checkpoint:
 def _runtime(plan: RunPlan, checkpoint: Checkpoint) -> LifterRuntime:
     from posemamba.runtime import DeviceError, LifterRuntime
 
-    device = plan.device.value
+    device = plan.device.of_lifter.value
     if checkpoint.meta.causal and plan.device is not DeviceName.CPU:
         # A frame at a time is too little work for a GPU to be faster with.
         if plan.device is DeviceName.CUDA:

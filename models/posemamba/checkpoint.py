@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from posemamba.folders import weights_folders
 from posemamba.metadata import CheckpointError, CheckpointMeta, least_values
 from posemamba.model import PoseMamba
 from posemamba.official import read_official
@@ -51,12 +52,6 @@ class Checkpoint:
 
     model: PoseMamba
     meta: CheckpointMeta
-
-
-def weights_folders() -> list[Path]:
-    """Where named weights are looked for: beside the package, or in a checkout."""
-    here = Path(__file__).resolve().parent
-    return [here / "weights", here.parent.parent / "weights"]
 
 
 def shipped_weights() -> dict[str, Path]:

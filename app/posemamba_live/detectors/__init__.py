@@ -1,4 +1,4 @@
-"""2D keypoint detectors: one file per kind, one Protocol (`base.Detector`).
+"""2D keypoint detectors: models behind the protocols of `base`.
 
 A new one is a file with a `build(name, settings)` and a line in DETECTORS.
 """
@@ -8,15 +8,23 @@ from __future__ import annotations
 import importlib
 from typing import Final
 
-from posemamba_live.detectors.base import Detector, DetectorSettings, Guided
+from posemamba_live.detectors.base import (
+    DetectorSettings,
+    Found,
+    Models,
+    OneStage,
+    Region,
+    TopDown,
+)
 from posemamba_live.errors import UsageError
 
 DETECTORS: Final = {
-    "mediapipe": "posemamba_live.detectors.mediapipe",
+    "blazepose": "posemamba_live.detectors.blazepose",
     "rtmpose": "posemamba_live.detectors.rtmpose",
     "rtmpose-m": "posemamba_live.detectors.rtmpose",
     "rtmpose-wholebody": "posemamba_live.detectors.rtmpose",
     "rtmo": "posemamba_live.detectors.rtmpose",
+    "mediapipe": "posemamba_live.detectors.mediapipe",
 }
 """Names that `create_detector` knows, the default first, and the modules that build them."""
 DEFAULT_DETECTOR: Final = next(iter(DETECTORS))
@@ -24,16 +32,19 @@ DEFAULT_DETECTOR: Final = next(iter(DETECTORS))
 __all__ = [
     "DEFAULT_DETECTOR",
     "DETECTORS",
-    "Detector",
     "DetectorSettings",
-    "Guided",
+    "Found",
+    "Models",
+    "OneStage",
+    "Region",
+    "TopDown",
     "create_detector",
 ]
 
 
 def create_detector(
     name: str = DEFAULT_DETECTOR, settings: DetectorSettings | None = None
-) -> Detector:
+) -> Models:
     """Build a detector by name; its libraries are imported only now.
 
     Raises:
@@ -45,5 +56,5 @@ def create_detector(
         raise UsageError(f"Unknown detector {name!r}", hint=f"one of: {', '.join(DETECTORS)}")
     if settings.people < 1:
         raise UsageError(f"Cannot look for {settings.people} people", hint="--people 1 or more")
-    built: Detector = importlib.import_module(DETECTORS[name]).build(name, settings)
+    built: Models = importlib.import_module(DETECTORS[name]).build(name, settings)
     return built

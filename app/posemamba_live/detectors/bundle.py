@@ -110,6 +110,13 @@ def build_bundle() -> bytes:
             path = Path(folder) / "bundle.task"
             model_asset_bundle_utils.create_model_asset_bundle(models, str(path))
             return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DetectorError(
+            f"MediaPipe {metadata.version('mediapipe')} carries no models",
+            why="0.10.21 is the last version that does",
+            hint="give the Pose Landmarker's .task file with --detector-model, or take "
+            "--detector blazepose, which has the same networks",
+        ) from error
     except (ImportError, OSError, ValueError) as error:
         raise DetectorError(
             "Cannot build MediaPipe's pose landmarker",

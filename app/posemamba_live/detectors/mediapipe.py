@@ -1,4 +1,8 @@
-"""MediaPipe's Pose Landmarker (BlazePose) through the Tasks API, in video mode."""
+"""MediaPipe's own Pose Landmarker through its Tasks API, in video mode.
+
+An optional part: `blazepose` runs the same networks without the package. Versions after
+0.10.21 carry no models, and look up a host of their maker's while they run.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,26 @@ from pathlib import Path
 from typing import Any, Final
 
 import cv2
-import mediapipe
 import numpy as np
-from mediapipe.tasks.python import BaseOptions, vision
 from numpy.typing import NDArray
 
-from posemamba_live.detectors.base import Detector, DetectorSettings
+from posemamba_live.detectors.base import DetectorSettings, Found, OneStage, Region
 from posemamba_live.detectors.bundle import load_bundle
-from posemamba_live.detectors.following import FollowingDetector
 from posemamba_live.detectors.native_log import without_native_log
+from posemamba_live.detectors.placement import around_seen
 from posemamba_live.detectors.skeletons import BLAZEPOSE_33, from_blazepose
 from posemamba_live.errors import DetectorError, UsageError
+
+try:
+    import mediapipe
+    from mediapipe.tasks.python import BaseOptions, vision
+except ImportError as error:
+    raise DetectorError(
+        "MediaPipe is not there",
+        why=str(error),
+        hint="pip install 'posemamba-live[mediapipe]', or --detector blazepose, which runs "
+        "the same networks without it",
+    ) from error
 from posemamba_live.types import Detection, Frame
 
 logger = logging.getLogger(__name__)
@@ -29,7 +42,7 @@ _RESTART_GAP_MS: Final = 33
 """Put between two sources that one detector sees one after the other."""
 
 
-def build(name: str, settings: DetectorSettings) -> Detector:
+def build(name: str, settings: DetectorSettings) -> OneStage:
     """The detector of the command line.
 
     Raises:
@@ -43,9 +56,9 @@ def build(name: str, settings: DetectorSettings) -> Detector:
         if given is not None:
             raise UsageError(
                 f"{option} is not for {name}, which finds people by itself",
-                hint=f"leave out {option}, or choose --detector rtmpose",
+                hint=f"leave out {option}, or choose --detector blazepose",
             )
-    return FollowingDetector(lambda: MediaPipeDetector(settings.model), settings.people)
+    return OneStage(name, MediaPipeDetector(settings.model, settings.people))
 
 
 class MediaPipeDetector:
@@ -63,8 +76,6 @@ class MediaPipeDetector:
     Raises:
         DetectorError: the bundle cannot be read or is none.
     """
-
-    name = "mediapipe"
 
     def __init__(
         self,
@@ -95,16 +106,21 @@ class MediaPipeDetector:
                 "MediaPipe cannot load its pose landmarker",
                 why=f"{model or 'the cached bundle'}: {_first_line(error)}",
                 hint="a .task bundle of the Pose Landmarker (lite, full or heavy); "
-                "an .onnx model goes with --detector rtmpose",
+                "an .onnx model goes with --detector blazepose or rtmpose",
             ) from error
 
-    def detect(self, frame: Frame) -> list[Detection]:
-        """Return the people in the picture, in pixels of the picture as it came.
+    def detect(self, frame: Frame) -> list[Found]:
+        """Everybody in the picture, in pixels of the picture as it came.
 
         Raises:
             DetectorError: MediaPipe failed, or the detector is closed.
         """
-        return [detection for detection, _ in self.detect_world(frame)]
+        limits = np.array(frame.size, np.float32)
+        return [
+            # MediaPipe keeps to itself how sure it is; who is not sure enough is left out.
+            Found(detection, 1.0, around_seen(detection, limits) or Region.of_box([0, 0, *limits]))
+            for detection, _ in self.detect_world(frame)
+        ]
 
     def detect_world(self, frame: Frame) -> list[tuple[Detection, NDArray[np.float32]]]:
         """Like `detect`, with MediaPipe's own 3D estimate beside each person.
@@ -128,7 +144,7 @@ class MediaPipeDetector:
 
     def describe(self) -> dict[str, Any]:
         model = "pose_landmarker_full" if self._model is None else self._model.name
-        return {"name": self.name, "model": model, "version": mediapipe.__version__}
+        return {"model": model, "version": mediapipe.__version__}
 
     def close(self) -> None:
         if self._landmarker is not None:

@@ -1,4 +1,4 @@
-"""An ONNX file on ONNX Runtime: opened, asked what it is, and run.
+"""A network of the OpenMMLab family: asked what it is, and run.
 
 The same code serves every network here; what differs is data (`Kind`) and lies in the
 graph: sizes and meaning of inputs and outputs, found by looking and by one trial run.
@@ -6,26 +6,22 @@ graph: sizes and meaning of inputs and outputs, found by looking and by one tria
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from posemamba_live.detectors.onnx_runtime import Session, declared
 from posemamba_live.detectors.skeletons import SKELETONS
 from posemamba_live.errors import DetectorError
 from posemamba_live.types import FloatArray
 
-logger = logging.getLogger(__name__)
-
-CUDA: Final = "CUDAExecutionProvider"
-CPU: Final = "CPUExecutionProvider"
+PUBLISHED: Final = "an end2end.onnx as OpenMMLab publishes them for RTMPose, RTMO, YOLOX, RTMDet"
+"""What files should be, for messages."""
 SIMCC_SPLIT: Final = 2
 """Bins of SimCC per pixel of the input."""
 _STRIDES: Final = (8, 16, 32)
@@ -33,8 +29,6 @@ _DEFAULT_SIZE: Final = (640, 640)
 """W, H for graphs that leave them open."""
 _MIN_SIDE: Final = 32
 _MAX_SIDE: Final = 2048
-_ERRORS_ONLY: Final = 4
-"""Severity of ONNX Runtime's own log: its errors come as exceptions as well."""
 
 
 class Kind(Enum):
@@ -58,19 +52,15 @@ class OnnxModel:
     """A network of one picture input.
 
     Args:
-        path: an `.onnx` file.
-        device: "auto" and "cuda" take CUDA if this ONNX Runtime has it, "cpu" never.
-        threads: CPU threads of one run.
+        session: an opened file.
 
     Raises:
-        DetectorError: not an ONNX file, or none of `Kind`.
+        DetectorError: none of `Kind`.
     """
 
-    def __init__(self, path: Path, *, device: str = "auto", threads: int = 1) -> None:
-        self.path = path
-        self.threads = threads
-        self._session = _open(path, _providers(device), threads)
-        self.provider: str = self._session.get_providers()[0]
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.path = session.path
         self._input = self._picture_input()
         self.size = self._input_size()
         """W, H of the input."""
@@ -79,9 +69,18 @@ class OnnxModel:
         """Whether one run takes any number of pictures."""
         self.kind, self._order = self._recognise()
 
+    @classmethod
+    def open(cls, path: Path, *, device: str = "auto", threads: int = 1) -> OnnxModel:
+        """The network in a file.
+
+        Raises:
+            DetectorError: not an ONNX file, or none of `Kind`.
+        """
+        return cls(Session(path, device=device, threads=threads, hint=PUBLISHED))
+
     def runs_on(self) -> dict[str, Any]:
         """Provider and CPU threads, as JSON values."""
-        return {"provider": self.provider, "threads": self.threads}
+        return self._session.runs_on()
 
     @property
     def input_name(self) -> str:
@@ -96,24 +95,13 @@ class OnnxModel:
         Raises:
             DetectorError: ONNX Runtime failed.
         """
-        answers = self._run(pictures)
+        answers = self._session.run(pictures)
         first = answers[self._order[0]]
         second = answers[self._order[1]] if len(self._order) > 1 else np.zeros(0, np.float32)
         return Outputs(first, second)
 
-    def _run(self, pictures: NDArray[Any]) -> list[FloatArray]:
-        dtype = np.float16 if self._input.type == "tensor(float16)" else np.float32
-        feed = {self._input.name: np.ascontiguousarray(pictures, dtype)}
-        try:
-            answers = self._session.run(None, feed)
-        except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
-            raise DetectorError(
-                f"The model {self.path.name} failed", why=_first_line(error), hint=_PUBLISHED
-            ) from error
-        return [np.asarray(answer, np.float32) for answer in answers]
-
     def _picture_input(self) -> Any:
-        inputs = self._session.get_inputs()
+        inputs = self._session.inputs
         if len(inputs) == 1:
             found = inputs[0]
             channels = found.shape[1] if len(found.shape) == 4 else None
@@ -131,8 +119,8 @@ class OnnxModel:
 
     def _recognise(self) -> tuple[Kind, tuple[int, ...]]:
         """The kind, and which outputs are its first and second, from a trial run."""
-        shapes = [answer.shape for answer in self._run(np.zeros((1, 3, *self.size[::-1])))]
-        names = [output.name for output in self._session.get_outputs()]
+        shapes = [answer.shape for answer in self._session.run(np.zeros((1, 3, *self.size[::-1])))]
+        names = [output.name for output in self._session.outputs]
         recognised = recognise(dict(zip(names, shapes, strict=True)), self.size)
         if recognised is None:
             found = ", ".join(f"{name} {shape}" for name, shape in zip(names, shapes, strict=True))
@@ -141,18 +129,12 @@ class OnnxModel:
         return kind, tuple(names.index(role) for role in roles)
 
     def _foreign(self, expected: str, found: str = "") -> DetectorError:
-        inputs = ", ".join(f"{i.name} {i.shape} {i.type}" for i in self._session.get_inputs())
+        inputs, outputs = declared(self._session.inputs), declared(self._session.outputs)
         return DetectorError(
             f"{self.path} is not a model that this detector knows",
-            why=f"input {inputs}; output {found or self._declared()}\n  wanted: {expected}",
-            hint=_PUBLISHED,
+            why=f"input {inputs}; output {found or outputs}\n  wanted: {expected}",
+            hint=PUBLISHED,
         )
-
-    def _declared(self) -> str:
-        return ", ".join(f"{output.name} {output.shape}" for output in self._session.get_outputs())
-
-
-_PUBLISHED: Final = "an end2end.onnx as OpenMMLab publishes them for RTMPose, RTMO, YOLOX, RTMDet"
 
 
 def recognise(
@@ -198,49 +180,3 @@ def grid_cells(size: tuple[int, int]) -> FloatArray:
         columns, rows = np.meshgrid(np.arange(size[0] // stride), np.arange(size[1] // stride))
         cells.append(np.stack([columns, rows, np.full_like(rows, stride)], -1).reshape(-1, 3))
     return np.asarray(np.concatenate(cells), np.float32)
-
-
-def _providers(device: str) -> list[str]:
-    if device == "cpu":
-        return [CPU]
-    if CUDA in onnxruntime.get_available_providers():
-        # Finds the CUDA libraries that PyTorch's packages bring.
-        onnxruntime.preload_dlls()
-        return [CUDA, CPU]
-    if device == "cuda":
-        logger.warning("the detector runs on the CPU: %s", _why_no_cuda())
-    return [CPU]
-
-
-def _why_no_cuda() -> str:
-    try:
-        metadata.version("onnxruntime-gpu")
-    except metadata.PackageNotFoundError:
-        return "pip install onnxruntime-gpu brings CUDA for it"
-    return (
-        "onnxruntime lies over onnxruntime-gpu; "
-        "pip install --force-reinstall --no-deps onnxruntime-gpu puts that right"
-    )
-
-
-def _open(path: Path, providers: list[str], threads: int) -> Any:
-    onnxruntime.disable_telemetry_events()  # builds for Windows report home otherwise
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _ERRORS_ONLY
-    # Threads that wait for work by spinning would take the lifter's core.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    why = "the file is empty"
-    try:
-        if path.stat().st_size:
-            return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except OSError as error:
-        why = error.strerror or str(error)
-    except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
-        why = _first_line(error)
-    raise DetectorError(f"Cannot load the model {path}", why=why, hint=_PUBLISHED)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__

@@ -1,15 +1,24 @@
-"""Finds people's boxes with YOLOX or RTMDet, published either with or without NMS."""
+"""Person detectors: the one that was asked for, and the kinds that find boxes."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
+from posemamba_live.detectors.base import DetectorSettings, PersonDetector, Region
+from posemamba_live.detectors.blazepose_detector import BlazePoseDetector, is_blazepose_detector
 from posemamba_live.detectors.onnx_graph import first_operators
-from posemamba_live.detectors.onnx_model import Kind, OnnxModel, Outputs, grid_cells
+from posemamba_live.detectors.onnx_model import PUBLISHED, Kind, OnnxModel, Outputs, grid_cells
+from posemamba_live.detectors.onnx_runtime import Session
 from posemamba_live.detectors.placement import letterbox, planes
+from posemamba_live.errors import DetectorError, UsageError
 from posemamba_live.types import FloatArray, Image
+
+NO_PERSON_MODEL: Final = "none"
+"""Instead of a person detector: the whole picture is where somebody is."""
 
 MIN_SCORE: Final = 0.5
 _MAX_OVERLAP: Final = 0.65
@@ -24,10 +33,61 @@ _RTMDET_MEAN: Final = (103.53, 116.28, 123.675)
 _RTMDET_STD: Final = (57.375, 57.12, 58.395)
 
 
-class PersonDetector:
-    """Boxes of people, the surest first.
+def open_person_detector(
+    settings: DetectorSettings, default: Callable[[], PersonDetector]
+) -> PersonDetector:
+    """The person detector that was asked for, or else the default one.
 
-    YOLOX and RTMDet have the same outputs but want other pixels. They are told apart by
+    Raises:
+        UsageError: a model that does not find people, or none where one is needed.
+        DetectorError: a model cannot be used.
+    """
+    if settings.person_model is None:
+        return default()
+    if settings.person_model != NO_PERSON_MODEL:
+        path = Path(settings.person_model)
+        session = Session(path, device=settings.device, threads=settings.threads, hint=PUBLISHED)
+        if is_blazepose_detector(session):
+            return BlazePoseDetector(session)
+        model = OnnxModel(session)
+        if model.kind not in (Kind.BOXES, Kind.GRID):
+            raise UsageError(
+                f"{path} does not find people ({model.kind.value})",
+                hint="--person-model takes a YOLOX or RTMDet model, or the word none",
+            )
+        return BoxDetector(model)
+    if settings.people > 1:
+        raise UsageError(
+            f"--people {settings.people} needs a person detector",
+            hint="--person-model FILE instead of --person-model none",
+        )
+    if settings.detect_every:
+        raise UsageError(
+            f"--detect-every {settings.detect_every} needs a person detector",
+            hint="leave it out, or --person-model FILE instead of --person-model none",
+        )
+    return WholePicture()
+
+
+class WholePicture:
+    """Stands in for a person detector where one person fills the picture."""
+
+    def find(self, image: Image) -> list[Region]:
+        """The picture (H, W, 3)."""
+        height, width = image.shape[:2]
+        return [Region.of_box(np.array([0, 0, width, height], np.float32))]
+
+    def describe(self) -> dict[str, Any]:
+        return {"model": None}
+
+    def close(self) -> None:
+        pass
+
+
+class BoxDetector:
+    """Boxes of people by YOLOX or RTMDet, published either with or without NMS.
+
+    The two have the same outputs but want other pixels. They are told apart by
     how the network begins: YOLOX takes the picture into four by slicing, RTMDet begins
     with a convolution.
 
@@ -36,30 +96,46 @@ class PersonDetector:
     """
 
     def __init__(self, model: OnnxModel) -> None:
-        self.model = model
+        self._model: OnnxModel | None = model
+        self._about = {"model": model.path.name, **model.runs_on()}
         plain = model.kind is Kind.GRID or "Conv" not in first_operators(
             model.path, model.input_name
         )
         self.family = "YOLOX" if plain else "RTMDet"
         self._cells = grid_cells(model.size)
 
-    def find(self, image: Image) -> FloatArray:
-        """(N, 4) left, top, right, bottom in pixels of the picture (BGR)."""
-        picture, placement = letterbox(image, self.model.size)
+    def find(self, image: Image) -> list[Region]:
+        """Everybody in the picture (H, W, 3) BGR, the surest first.
+
+        Raises:
+            DetectorError: the model failed, or is closed.
+        """
+        if self._model is None:
+            raise DetectorError("The person detector is closed")
+        picture, placement = letterbox(image, self._model.size)
         if self.family == "RTMDet":
             pixels = planes(picture, _RTMDET_MEAN, _RTMDET_STD)
         else:
             pixels = planes(picture)
-        outputs = self.model.run(pixels[None])
-        boxes, scores = self._read(outputs)
-        corners = np.ascontiguousarray(boxes[keep(boxes, scores, MIN_SCORE)]).reshape(-1, 2)
+        boxes, scores = self._read(self._model.kind, self._model.run(pixels[None]))
+        kept = keep(boxes, scores, MIN_SCORE)
+        corners = np.ascontiguousarray(boxes[kept]).reshape(-1, 2)
         corners = np.clip(placement.to_picture(corners), 0.0, image.shape[1::-1])
-        return corners.reshape(-1, 4)
+        return [
+            Region.of_box(box, float(score))
+            for box, score in zip(corners.reshape(-1, 4), scores[kept], strict=True)
+        ]
 
-    def _read(self, outputs: Outputs) -> tuple[FloatArray, FloatArray]:
+    def describe(self) -> dict[str, Any]:
+        return dict(self._about)
+
+    def close(self) -> None:
+        self._model = None
+
+    def _read(self, kind: Kind, outputs: Outputs) -> tuple[FloatArray, FloatArray]:
         """(N, 4) boxes in the input and (N,) scores of people, everything included."""
         first = outputs.first[0]
-        if self.model.kind is Kind.BOXES:
+        if kind is Kind.BOXES:
             people = np.ones(len(first), bool)
             if outputs.second.size:
                 people = outputs.second[0] == _PERSON

@@ -16,10 +16,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from posemamba_live.types import FloatArray, Image
+from posemamba_live.detectors.base import Region
+from posemamba_live.types import Detection, FloatArray, Image
 
 PAD: Final = 114
 """Grey around a picture that does not fill the input, as in training."""
+SEEN: Final = 0.3
+"""Score from which a keypoint counts as seen."""
+_BOX_GROWTH: Final = 1.2
+"""Person's box relative to that of their keypoints: those end at nose, wrists and ankles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +106,20 @@ def planes(
         np.multiply(picture[..., channel], factor, out=out[plane])
         out[plane] -= np.float32(mean[plane]) * factor
     return out
+
+
+def around_seen(detection: Detection, limits: FloatArray, score: float = 1.0) -> Region | None:
+    """The box of what is seen of somebody, within a picture of (2,) W, H.
+
+    Returns:
+        None where nothing is seen, or nothing within the picture.
+    """
+    seen = detection.scores >= SEEN
+    if not seen.any():
+        return None
+    low, high = detection.keypoints[seen].min(0), detection.keypoints[seen].max(0)
+    grown = 0.5 * (_BOX_GROWTH - 1.0) * (high - low)
+    corners = np.clip([low - grown, high + grown], 0.0, limits)
+    if not (corners[1] > corners[0]).all():
+        return None
+    return Region.of_box(np.asarray(corners, np.float32).reshape(4), score)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from posemamba_live.keypoints import bridged
 from posemamba_live.lifting.batching import Lifting, together
 from posemamba_live.lifting.window import Lifter
-from posemamba_live.tracking.people import GapFiller
+from posemamba_live.tracking.gaps import GapFiller
 from posemamba_live.types import Frame, LiftedPose, Pose2D
 
 

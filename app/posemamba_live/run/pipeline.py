@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from posemamba.network import use_threads
-from posemamba_live.detectors import Detector, Guided
+from posemamba_live.detectors import Models
 from posemamba_live.errors import SinkError
 from posemamba_live.lifting.people import Lifted, People
 from posemamba_live.lifting.window import Lifter
@@ -42,7 +42,7 @@ from posemamba_live.run.statistics import RunStats
 from posemamba_live.scene.scene import SceneTracker, solve_scene
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.streams import Stream
-from posemamba_live.tracking.people import Subject, Tracker
+from posemamba_live.tracking.people import PeopleTracker, Subject
 from posemamba_live.types import Frame, LiftedPose, Pose2D, Pose3D
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class Run:
         self,
         plan: RunPlan,
         source: Source,
-        detector: Detector,
+        detector: Models,
         make_lifter: Callable[[], Lifter],
         outputs: Outputs,
         stats: RunStats,
@@ -124,8 +124,8 @@ class Run:
         """What somebody should know at the moment; empty while all is well."""
         self._live = source if isinstance(source, LiveSource) else None
         self._dropped_before = self._live.dropped if self._live else 0
-        self._detector = detector
-        self._tracker = Tracker(plan.people, Subject(plan.subject.value))
+        subject = Subject(plan.subject.value)
+        self._tracker = PeopleTracker(detector, plan.people, subject, live=plan.live)
         self._people = People(make_lifter, fill_gaps=not plan.live)
         self._scene = SceneSettings(plan.height_m, plan.fov_deg, plan.smooth)
         self._draws = screen is not None or outputs.recording
@@ -290,14 +290,8 @@ class Run:
 
     def _detect_one(self, frame: Frame) -> None:
         with self.stats.stage("detect"):
-            poses = self._track(frame)
+            poses = self._tracker(frame)
         self._detected.put((frame, poses))
-
-    def _track(self, frame: Frame) -> list[Pose2D]:
-        """Everybody in the frame, identified."""
-        if isinstance(self._detector, Guided):
-            self._detector.expect(self._tracker.expected(frame.timestamp))
-        return self._tracker.update(frame, self._detector.detect(frame))
 
     def _lift(self) -> None:
         use_threads(self.plan.lifter_threads)

@@ -11,7 +11,7 @@ import numpy as np
 
 from posemamba.skeleton import JOINT_NAMES, NUM_JOINTS, PARENTS
 from posemamba_live.takes.take import Take
-from posemamba_live.types import ExtraPoints
+from posemamba_live.types import ExtraPoints, FloatArray
 
 
 def write_npz(path: Path, take: Take) -> None:
@@ -47,7 +47,17 @@ def _arrays(take: Take) -> dict[str, Any]:
         "joint_parents": np.array(PARENTS, np.int32),
         "meta": np.array(json.dumps(meta, ensure_ascii=False)),
     }
+    arrays |= _parts("visibility_2d", [p.pose2d.visibility for p in poses])
+    arrays |= _parts("peak_2d", [p.pose2d.peak for p in poses])
     return arrays | _extra([p.pose2d.extra for p in poses])
+
+
+def _parts(name: str, values: Sequence[FloatArray | None]) -> dict[str, Any]:
+    """(N, 17) of a part of the scores, if the detector gives it: NaN in rows without one."""
+    if all(value is None for value in values):
+        return {}
+    nothing = np.full(NUM_JOINTS, np.nan, np.float32)
+    return {name: np.array([nothing if v is None else v for v in values], np.float32)}
 
 
 def _extra(points: Sequence[ExtraPoints | None]) -> dict[str, Any]:

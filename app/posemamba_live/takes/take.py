@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from posemamba.skeleton import NUM_JOINTS
 from posemamba_live.errors import LiveError, UsageError
 from posemamba_live.keypoints import MAX_GAP_S
-from posemamba_live.types import ExtraPoints, Pose2D, Pose3D
+from posemamba_live.types import ExtraPoints, FloatArray, Pose2D, Pose3D
 
 Array = NDArray[np.float64]
 
@@ -126,6 +126,8 @@ def read_take(path: Path) -> Take:
                     image_size=(width, height),
                     predicted=bool(data["predicted"][i]),
                     extra=_extra(data, i),
+                    visibility=_part(data, "visibility_2d", i),
+                    peak=_part(data, "peak_2d", i),
                 ),
                 joints=data["joints_3d"][i],
                 root=data["root_3d"][i],
@@ -152,6 +154,13 @@ def _extra(data: Mapping[str, Any], row: int) -> ExtraPoints | None:
         return None
     names = tuple(str(name) for name in data["extra_names"])
     return ExtraPoints(names, data["extra_2d"][row], data["extra_scores"][row])
+
+
+def _part(data: Mapping[str, Any], name: str, row: int) -> FloatArray | None:
+    """A part of the scores in a row of a `poses.npz`, None where the detector gave none."""
+    if name not in data or np.isnan(data[name][row]).all():
+        return None
+    return np.asarray(data[name][row], np.float32)
 
 
 def joints_and_times(poses: Sequence[Pose3D]) -> tuple[Array, Array]:

@@ -13,41 +13,37 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from posemamba.skeleton import L_HIP, L_SHOULDER, R_HIP, R_SHOULDER
-from posemamba_live.types import Detection, FloatArray
-
 Array = NDArray[np.float64]
 
-_TORSO: Final = [R_HIP, L_HIP, L_SHOULDER, R_SHOULDER]
 _MEMORY_S: Final = 1.0
 """Seconds in which a velocity decays to a third."""
 _SPEED: Final = np.array([1.0, 1.0, 0.5])
 """Usual speed of x and y, in person sizes a second (people run at 3 m/s and are 1.7 m tall),
 and of the logarithm of the size."""
 _NOISE: Final = np.array([0.05, 0.05, 0.10])
-"""Of one observation: detectors' jitter, and arms that widen the box."""
-
-
-def person_size(keypoints: FloatArray) -> float:
-    """Diagonal of the keypoints' bounding box (17, 2) in pixels, at least 1."""
-    extent = np.ptp(keypoints, axis=0)
-    return max(float(np.hypot(*extent)), 1.0)
+"""Of one observation: detectors' jitter, and hips that nobody sees."""
 
 
 class Motion:
     """Place, size and their velocities, from what was seen at irregular times.
 
-    The state is x, y of the torso's middle in person sizes (of the first sight) and the
-    logarithm of the size, each with its own velocity and (2, 2) covariance.
+    The state is x, y in person sizes (of the first sight) and the logarithm of the size,
+    each with its own velocity and (2, 2) covariance.
+
+    Args:
+        place: (2,) pixels, of the torso's middle.
+        size: pixels.
+        now: seconds, source time.
     """
 
-    def __init__(self, detection: Detection, now: float) -> None:
-        self._unit = person_size(detection.keypoints)
-        self._state = np.stack([self._observe(detection), np.zeros(3)], 1)  # (3, 2)
+    def __init__(self, place: Array, size: float, now: float) -> None:
+        self._unit = size
+        self._state = np.stack([self._observed(place, size), np.zeros(3)], 1)  # (3, 2)
         self._covariance = np.zeros((3, 2, 2))
         self._covariance[:, 0, 0] = _NOISE**2
         self._covariance[:, 1, 1] = _SPEED**2
-        self._time = now
+        self.time = now
+        """Seconds, of the last sight."""
 
     @property
     def size(self) -> float:
@@ -67,8 +63,8 @@ class Motion:
         spread[:2] *= self._unit
         return state[:2, 0] * self._unit, change, spread
 
-    def surprise(self, detection: Detection, now: float) -> tuple[float, float]:
-        """How unexpected a detection is.
+    def surprise(self, place: Array, size: float, now: float) -> tuple[float, float]:
+        """How unexpected a sight is.
 
         Returns:
             Squared Mahalanobis distance (3 dimensions), and the logarithm of how much wider
@@ -78,29 +74,28 @@ class Motion:
         state, covariance = self._ahead(now)
         noise = self._noise(state)
         expected = covariance[:, 0, 0] + noise
-        miss = self._observe(detection) - state[:, 0]
+        miss = self._observed(place, size) - state[:, 0]
         return float((miss**2 / expected).sum()), float(np.log(expected / noise).sum())
 
-    def update(self, detection: Detection, now: float) -> None:
+    def update(self, place: Array, size: float, now: float) -> None:
         """Take what was seen now."""
         state, covariance = self._ahead(now)
         gain = covariance[:, :, 0] / (covariance[:, 0, 0] + self._noise(state))[:, None]
-        self._state = state + gain * (self._observe(detection) - state[:, 0])[:, None]
+        self._state = state + gain * (self._observed(place, size) - state[:, 0])[:, None]
         self._covariance = covariance - gain[:, :, None] * covariance[:, None, 0, :]
-        self._time = now
+        self.time = now
 
     def _noise(self, state: Array) -> Array:
         """(3,) variance of an observation: pixels count relative to the present size."""
         larger = math.exp(state[2, 0])
         return np.asarray((_NOISE * [larger, larger, 1.0]) ** 2)
 
-    def _observe(self, detection: Detection) -> Array:
-        place = detection.keypoints[_TORSO].mean(0) / self._unit
-        return np.array([*place, math.log(person_size(detection.keypoints) / self._unit)])
+    def _observed(self, place: Array, size: float) -> Array:
+        return np.array([*(place / self._unit), math.log(size / self._unit)])
 
     def _ahead(self, now: float) -> tuple[Array, Array]:
         """State (3, 2) and covariance (3, 2, 2) at a later time."""
-        elapsed = max(now - self._time, 0.0)
+        elapsed = max(now - self.time, 0.0)
         decay = math.exp(-elapsed / _MEMORY_S)
         step = np.array([[1.0, _MEMORY_S * (1.0 - decay)], [0.0, decay]])
         t = elapsed / _MEMORY_S

@@ -1,0 +1,53 @@
+"""Whether what a model says can be a person, and the one it is taken for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from posemamba_live.detectors.base import Region
+from posemamba_live.tracking.sight import Sight
+
+_PRESENT: Final = 0.5
+"""The model's own word for somebody being there."""
+_SURE: Final = 0.3
+"""Score of the best eight joints of somebody who is followed."""
+_NEW: Final = 0.4
+"""The same of a newcomer."""
+_AGREE: Final = 0.35
+"""Distance of two regions' middles, in sizes of the larger, within which they are of one person."""
+_ALIKE: Final = 1.5
+"""How many times larger one of those may be."""
+
+
+def is_person(sight: Sight) -> bool:
+    return sight.found.presence >= _PRESENT and sight.score >= _SURE
+
+
+def is_newcomer(sight: Sight) -> bool:
+    return sight.found.presence >= _PRESENT and sight.score >= _NEW
+
+
+def agree(a: Region, b: Region) -> bool:
+    """Whether two regions are of one person."""
+    one, other = max(a.width, a.height), max(b.width, b.height)
+    away = math.dist(a.centre, b.centre) / max(one, other, 1.0)
+    return away < _AGREE and max(one, other) < _ALIKE * min(one, other)
+
+
+def unmatched(regions: Sequence[Region], known: Sequence[Region]) -> list[Region]:
+    """Regions that are of nobody known; each of the known has one at most, the nearest."""
+    pairs = sorted(
+        (math.dist(region.centre, other.centre), i, j)
+        for i, region in enumerate(regions)
+        for j, other in enumerate(known)
+        if agree(region, other)
+    )
+    taken: set[int] = set()
+    own: set[int] = set()
+    for _, i, j in pairs:
+        if i not in taken and j not in own:
+            taken.add(i)
+            own.add(j)
+    return [region for i, region in enumerate(regions) if i not in taken]
