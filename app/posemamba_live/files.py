@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from posemamba_live.errors import SinkError, UsageError
+from posemamba_live.shown import public
 
 
 def check_output(path: Path, *, overwrite: bool, suffixes: Collection[str]) -> None:
@@ -17,8 +18,10 @@ def check_output(path: Path, *, overwrite: bool, suffixes: Collection[str]) -> N
         SinkError: the folder is missing or cannot be written to, or a folder is in the way.
     """
     if suffix_of(path, suffixes) is None:
+        # Of an address that came here by mistake, the end may be a password's.
+        kind = path.suffix if public(str(path)) == str(path) else ""
         raise UsageError(
-            f"cannot write {path}: unknown file type {path.suffix or '(no suffix)'!r}",
+            f"cannot write {path}: unknown file type {kind or '(no suffix)'!r}",
             hint=f"end the name in one of: {', '.join(sorted(suffixes))}",
         )
     folder = path.parent

@@ -34,9 +34,9 @@ from posemamba_live.options import DeviceName, ModeName, Options
 from posemamba_live.plan import DEFAULT_WEIGHTS, LiftingPlan, RunPlan, plan_lifting, plan_run
 from posemamba_live.run.progress import reporter, summary
 from posemamba_live.run.statistics import RunStats
+from posemamba_live.shown import public, safe
 from posemamba_live.sinks import check_export, check_output
 from posemamba_live.sources import Source, open_source
-from posemamba_live.sources.base import without_password
 from posemamba_live.terminal import say
 from posemamba_live.viewer.display import display_available
 
@@ -128,7 +128,7 @@ def _tell(
         except SinkError as error:
             errors.append(error)
     if not plan.quiet:
-        print(summary(result, stats, written, live=plan.live), flush=True)
+        print(safe(summary(result, stats, written, live=plan.live)), flush=True)
     for failure in errors:
         say(f"error: {failure if isinstance(failure, LiveError) else describe(failure)}")
     if result.interrupted:
@@ -344,13 +344,8 @@ def _metadata(
         "smooth": plan.smooth,
         "people": plan.people,
         "subject": plan.subject.value,
-        "command_line": shlex.join(("posemamba-live", *map(_shown, options.command_line))),
+        "command_line": shlex.join(("posemamba-live", *map(public, options.command_line))),
     }
-
-
-def _shown(word: str) -> str:
-    """A word of the command line as it may be kept in files that people pass on."""
-    return without_password(word) if "://" in word else word
 
 
 def _open_window(options: Options) -> Viewer:

@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from posemamba_live.errors import UsageError
+from posemamba_live.errors import SourceError, UsageError
+from posemamba_live.shown import public
 from posemamba_live.sources import images, network, video
-from posemamba_live.sources.base import Source, without_password
+from posemamba_live.sources.base import Source
 from posemamba_live.sources.camera import Camera
 from posemamba_live.sources.images import ImageSequence
 from posemamba_live.sources.live import LiveSource
@@ -59,6 +60,7 @@ def open_source(
         what = "Nothing to look at" if source is None else "Two sources at once"
         raise UsageError(what, hint="exactly one of SOURCE and --camera N")
     _check_limits(start, end, duration, max_frames)
+    _check_name(source if source is not None else str(camera))
 
     if camera is not None or source is None or _is_stream(source):
         if start > 0 or end is not None:
@@ -109,7 +111,7 @@ def _scheme(source: str) -> str:
         return ""
     if scheme.lower() not in network.SCHEMES:
         raise UsageError(
-            f"Cannot open {without_password(source)}", why=f"{scheme}:// is not supported",
+            f"Cannot open {public(source)}", why=f"{scheme}:// is not supported",
             hint=f"a file, or one of {', '.join(f'{name}://' for name in network.SCHEMES)}",
         )  # fmt: skip
     return scheme.lower()
@@ -122,6 +124,16 @@ def _device(camera: int | str | None) -> int | str:
     if text.startswith("/dev/"):
         return text
     raise UsageError(f"No camera is called {text!r}", hint="a number from 0, or a path in /dev")
+
+
+def _check_name(name: str) -> None:
+    """Libraries in C++ take names as UTF-8, and some fall over anything else."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(
+            f"Cannot open {name}", why="its name is not UTF-8", hint="give it another name"
+        ) from error
 
 
 def _check_limits(
