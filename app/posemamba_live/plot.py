@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from posemamba_live.errors import LiveError
+from posemamba_live.shown import printable
 
 app = typer.Typer(add_completion=False)
 
@@ -32,7 +33,8 @@ def plot(
     """Joint angles over time, skeletons at chosen moments, speed of hands and feet."""
     try:
         moments = at or ()
-        typer.echo(plot_file(poses, output, person=person, moments=moments, overwrite=overwrite))
+        done = plot_file(poses, output, person=person, moments=moments, overwrite=overwrite)
+        typer.echo(printable(done))
     except LiveError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
