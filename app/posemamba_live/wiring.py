@@ -284,8 +284,14 @@ def _lifters(
             runtime.warm_up(windows * (1 + lifting.mirrored), lifting.window)
         still = np.linspace(100.0, 300.0, 2 * NUM_JOINTS, dtype=np.float32).reshape(-1, 2)
         lifter = make()
-        lifter.push(Pose2D(0, 0.0, 0, still, np.ones(NUM_JOINTS, np.float32), (640, 480)))
-        lifter.flush()
+        pose = Pose2D(0, 0.0, 0, still, np.ones(NUM_JOINTS, np.float32), (640, 480))
+        answers = [*lifter.push(pose), *lifter.flush()]
+    if not all(np.isfinite(answer.joints).all() for answer in answers):
+        raise LiveError(
+            "The weights cannot be used",
+            why=f"{checkpoint.meta.name} answers with numbers that are not finite",
+            hint="the file is damaged or was never trained; choose other --weights",
+        )
     return lifting, make
 
 

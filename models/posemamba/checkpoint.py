@@ -24,6 +24,7 @@ from torch import Tensor
 from posemamba.metadata import CheckpointError, CheckpointMeta, least_values
 from posemamba.model import PoseMamba
 from posemamba.official import read_official
+from posemamba.text import printable
 
 __all__ = [
     "SUFFIX",
@@ -152,8 +153,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], CheckpointMeta]:
 
 
 def _printable(text: str) -> str:
-    """Names out of a file, fit for a terminal."""
-    return "".join(c for c in text if c.isprintable())[:200]
+    """Names out of a file, fit for a message."""
+    return printable(text)[:200]
 
 
 def _is_plain(tensor: Tensor) -> bool:
