@@ -59,7 +59,7 @@ def plot_file(
     Raises:
         LiveError: with what is wrong and what to try.
     """
-    from posemamba_live.files import check_output, partial_path
+    from posemamba_live.files import check_output, partial_path, put_in_place
     from posemamba_live.takes.plot import SUFFIXES, plot_take
     from posemamba_live.takes.take import read_take
 
@@ -69,7 +69,7 @@ def plot_file(
     part = partial_path(output)
     try:
         plot_take(take, part, person=person, moments=moments)
-        part.replace(output)
+        put_in_place(part, output)
     finally:
         part.unlink(missing_ok=True)
     return output

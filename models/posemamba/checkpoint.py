@@ -76,7 +76,7 @@ def find_weights(name_or_path: str | Path) -> Path:
         CheckpointError: if there is none.
     """
     path = Path(name_or_path)
-    if path.is_file():
+    if os.path.isfile(path):  # Path has no answer for names that are too long
         return path
     shipped, name = shipped_weights(), str(name_or_path)
     if name in _RENAMED and name not in shipped:
@@ -84,7 +84,7 @@ def find_weights(name_or_path: str | Path) -> Path:
         name = _RENAMED[name]
     if name in shipped:
         return shipped[name]
-    if path.is_dir():
+    if os.path.isdir(path):
         raise CheckpointError(f"{path} is a folder, not a weight file")
     names = ", ".join(sorted(shipped)) or "none"
     raise CheckpointError(f"no weights {str(name_or_path)!r}: no such file; by name: {names}")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from posemamba_live.errors import SinkError
-from posemamba_live.files import partial_path
+from posemamba_live.files import partial_path, put_in_place
 from posemamba_live.takes.take import Take
 from posemamba_live.types import Pose3D
 
@@ -121,7 +121,7 @@ class FileExporter:
         part = partial_path(path)
         try:
             self._format.write(part, Take(poses, self._meta, path.name))
-            part.replace(path)
+            put_in_place(part, path)
         except OSError as error:
             raise SinkError(
                 f"cannot write {path}",

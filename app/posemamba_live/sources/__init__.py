@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -60,7 +63,8 @@ def open_source(
         what = "Nothing to look at" if source is None else "Two sources at once"
         raise UsageError(what, hint="exactly one of SOURCE and --camera N")
     _check_limits(start, end, duration, max_frames)
-    _check_name(source if source is not None else str(camera))
+    if source is not None:
+        _check_name(source)
 
     if camera is not None or source is None or _is_stream(source):
         if start > 0 or end is not None:
@@ -88,8 +92,8 @@ def _open_file(
     if _scheme(source):
         return VideoFile(source, start=start, end=end, max_frames=max_frames)
     path = Path(source)
-    is_images = path.is_dir() or path.suffix.lower() in images.SUFFIXES
-    if images.is_pattern(source) or (is_images and path.exists()):
+    is_images = os.path.isdir(path) or path.suffix.lower() in images.SUFFIXES
+    if images.is_pattern(source) or (is_images and os.path.exists(path)):
         return ImageSequence(source, start=start, end=end, max_frames=max_frames)
     return VideoFile(path, start=start, end=end, max_frames=max_frames)
 
@@ -107,7 +111,7 @@ def _scheme(source: str) -> str:
         UsageError: a URL of another kind.
     """
     scheme, separator, _ = source.partition("://")
-    if not separator or Path(source).exists():
+    if not separator or os.path.exists(source):
         return ""
     if scheme.lower() not in network.SCHEMES:
         raise UsageError(
@@ -134,6 +138,20 @@ def _check_name(name: str) -> None:
         raise SourceError(
             f"Cannot open {name}", why="its name is not UTF-8", hint="give it another name"
         ) from error
+    try:
+        kind = os.stat(name).st_mode
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP) and not _scheme(name):
+            raise SourceError(
+                f"Cannot open {name}", why=error.strerror, hint="a video file, or --camera N"
+            ) from error
+        return
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise SourceError(
+            f"Cannot open {name}",
+            why="it is a pipe or a device, no file",
+            hint="a video file, or --camera N",
+        )
 
 
 def _check_limits(
