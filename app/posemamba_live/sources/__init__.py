@@ -143,7 +143,7 @@ def _check_name(name: str) -> None:
     except OSError as error:
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP) and not _scheme(name):
             raise SourceError(
-                f"Cannot open {name}", why=error.strerror, hint="a video file, or --camera N"
+                f"Cannot open {name}", why=str(error.strerror), hint="a video file, or --camera N"
             ) from error
         return
     if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
