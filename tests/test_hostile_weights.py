@@ -116,7 +116,7 @@ def test_poses_that_are_not_finite_are_left_out_and_told(
     tiny_checkpoint: Checkpoint, make_track: MakeTrack
 ) -> None:
     """A network that fails now and then: the others stay, and the run has something to tell."""
-    from posemamba_live.lifting.network import Network
+    from posemamba.network import Network
 
     network = Network(tiny_checkpoint, fov_deg=60.0)
     people = People(lambda: FileLifter(network, 1), fill_gaps=False)

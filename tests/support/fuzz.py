@@ -16,7 +16,8 @@ from tests.support import hostile_takes
 
 ODD_WORDS: Final = (
     "", " ", "-", "--", "0", "-1", "1e999", "nan", "inf", "-inf", "1e-9", "٣", "1_000", "0x10",
-    "9" * 400, "x" * 300, "a/" * 2100, "../../etc/passwd", "/dev/null", "/dev/full", "/proc/self/mem",
+    "9" * 400, "x" * 300, "a/" * 2100, "../../etc/passwd", "/dev/null", "/dev/full",
+    "/proc/self/mem",
     "%s%n%d", "$(id)", "{}", "\x1b[31m", "a\nb", "ünï", "🕺", "none", "None", "true", "*", "?.png",
     "%04d.png", "%99999d.png", "file:///etc/passwd", "rtsp://127.0.0.1:1/x", "http://127.0.0.1:1/v",
     "rtsp://u:p@127.0.0.1:1/x", "udp://127.0.0.1:1", "concat:a|b", "ws://127.0.0.1:0", "osc://", "ws://",

@@ -149,7 +149,7 @@ def _check_name(name: str) -> None:
     if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
         raise SourceError(
             f"Cannot open {name}",
-            why="it is a pipe or a device, no file",
+            why="it is not a regular file, but a pipe or a device",
             hint="a video file, or --camera N",
         )
 
