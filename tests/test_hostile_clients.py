@@ -16,10 +16,10 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from posemamba_live.streams.address import parse_address
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from posemamba_live.address import parse_address
 from posemamba_live.errors import UsageError
 from posemamba_live.streams import StreamAddress, open_stream
 from posemamba_live.streams.guard import MAX_CONNECTIONS

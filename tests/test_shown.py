@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 import pytest
-from posemamba_live.streams.address import parse_address
 
 from posemamba_live import cli
+from posemamba_live.address import parse_address
 from posemamba_live.errors import LiveError
 from posemamba_live.shown import SafeFormatter, printable, public, safe
 from posemamba_live.sources.network import Stream
