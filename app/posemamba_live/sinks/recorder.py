@@ -14,7 +14,7 @@ from posemamba_live.drawing.colours import BACKGROUND, MUTED, TEXT, person_color
 from posemamba_live.drawing.figure import SkeletonRenderer, ViewPoint
 from posemamba_live.drawing.overlay import draw_numbers, draw_overlay, put_text, text_width
 from posemamba_live.errors import SinkError
-from posemamba_live.files import check_output, partial_path
+from posemamba_live.files import check_output, partial_path, put_in_place
 from posemamba_live.sinks.encoder import Encoder, open_encoder
 from posemamba_live.types import Frame, Image, Pose3D
 
@@ -111,7 +111,7 @@ class Recorder:
             if self._written:
                 encoder.close()
                 complete = True
-                self._part.replace(self._path)
+                put_in_place(self._part, self._path)
         except OSError as error:
             raise SinkError(
                 f"cannot write {self._path}",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from posemamba_live.errors import UsageError
+from posemamba_live.errors import SourceError, UsageError
+from posemamba_live.shown import public
 from posemamba_live.sources import images, network, video
-from posemamba_live.sources.base import Source, without_password
+from posemamba_live.sources.base import Source
 from posemamba_live.sources.camera import Camera
 from posemamba_live.sources.images import ImageSequence
 from posemamba_live.sources.live import LiveSource
@@ -59,6 +63,8 @@ def open_source(
         what = "Nothing to look at" if source is None else "Two sources at once"
         raise UsageError(what, hint="exactly one of SOURCE and --camera N")
     _check_limits(start, end, duration, max_frames)
+    if source is not None:
+        _check_name(source)
 
     if camera is not None or source is None or _is_stream(source):
         if start > 0 or end is not None:
@@ -86,8 +92,8 @@ def _open_file(
     if _scheme(source):
         return VideoFile(source, start=start, end=end, max_frames=max_frames)
     path = Path(source)
-    is_images = path.is_dir() or path.suffix.lower() in images.SUFFIXES
-    if images.is_pattern(source) or (is_images and path.exists()):
+    is_images = os.path.isdir(path) or path.suffix.lower() in images.SUFFIXES
+    if images.is_pattern(source) or (is_images and os.path.exists(path)):
         return ImageSequence(source, start=start, end=end, max_frames=max_frames)
     return VideoFile(path, start=start, end=end, max_frames=max_frames)
 
@@ -105,11 +111,11 @@ def _scheme(source: str) -> str:
         UsageError: a URL of another kind.
     """
     scheme, separator, _ = source.partition("://")
-    if not separator or Path(source).exists():
+    if not separator or os.path.exists(source):
         return ""
     if scheme.lower() not in network.SCHEMES:
         raise UsageError(
-            f"Cannot open {without_password(source)}", why=f"{scheme}:// is not supported",
+            f"Cannot open {public(source)}", why=f"{scheme}:// is not supported",
             hint=f"a file, or one of {', '.join(f'{name}://' for name in network.SCHEMES)}",
         )  # fmt: skip
     return scheme.lower()
@@ -122,6 +128,30 @@ def _device(camera: int | str | None) -> int | str:
     if text.startswith("/dev/"):
         return text
     raise UsageError(f"No camera is called {text!r}", hint="a number from 0, or a path in /dev")
+
+
+def _check_name(name: str) -> None:
+    """Libraries in C++ take names as UTF-8, and some fall over anything else."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(
+            f"Cannot open {name}", why="its name is not UTF-8", hint="give it another name"
+        ) from error
+    try:
+        kind = os.stat(name).st_mode
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP) and not _scheme(name):
+            raise SourceError(
+                f"Cannot open {name}", why=str(error.strerror), hint="a video file, or --camera N"
+            ) from error
+        return
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise SourceError(
+            f"Cannot open {name}",
+            why="it is not a regular file, but a pipe or a device",
+            hint="a video file, or --camera N",
+        )
 
 
 def _check_limits(

@@ -9,13 +9,13 @@ from typing import Final
 import cv2
 
 from posemamba_live.errors import SourceError
+from posemamba_live.shown import public
 from posemamba_live.sources.base import (
     Source,
     live_frames,
     plausible_fps,
     quiet_opencv,
     retrieve,
-    without_password,
 )
 from posemamba_live.types import Frame
 
@@ -41,7 +41,7 @@ class Stream(Source):
     frame_count = None
 
     def __init__(self, url: str) -> None:
-        self.name = without_password(url)
+        self.name = public(url)
         quiet_opencv()
         self._capture = cv2.VideoCapture(
             url,

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from posemamba_live.errors import SourceError
+from posemamba_live.shown import public
 from posemamba_live.sources.base import (
     Source,
     fit,
@@ -21,7 +22,6 @@ from posemamba_live.sources.base import (
     quiet_opencv,
     retrieve,
     square_size,
-    without_password,
 )
 from posemamba_live.types import Frame
 
@@ -73,7 +73,7 @@ class VideoFile(Source):
         end: float | None = None,
         max_frames: int | None = None,
     ) -> None:
-        self.name = location.name if isinstance(location, Path) else without_password(location)
+        self.name = location.name if isinstance(location, Path) else public(location)
         self._start, self._end, self._max_frames = start, end, max_frames
         quiet_opencv()
         self._capture = _open(location)
@@ -250,7 +250,7 @@ def _is_text(head: bytes) -> bool:
 
 def _unreadable(location: Path | str) -> SourceError:
     if not isinstance(location, Path):
-        what = f"Cannot read {without_password(location)}"
+        what = f"Cannot read {public(location)}"
         return SourceError(
             what,
             why="nothing answers there, or not with a video",
