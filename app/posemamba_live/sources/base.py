@@ -112,7 +112,9 @@ def quiet_opencv() -> None:
         if os.environ.get(_FFMPEG_LEVEL) == _FFMPEG_QUIET:
             del os.environ[_FFMPEG_LEVEL]
     else:
-        cv2.setLogLevel(0)
+        # OpenCV 5 has it in a module of its own.
+        set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+        set_level(0)
 
 
 def retrieve(capture: cv2.VideoCapture) -> Image | None:
