@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import cv2
 import numpy as np
@@ -113,8 +113,8 @@ def quiet_opencv() -> None:
             del os.environ[_FFMPEG_LEVEL]
     else:
         # OpenCV 5 has it in a module of its own.
-        set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
-        set_level(0)
+        owner: Any = cv2 if hasattr(cv2, "setLogLevel") else getattr(cv2.utils, "logging")  # noqa: B009
+        owner.setLogLevel(0)
 
 
 def retrieve(capture: cv2.VideoCapture) -> Image | None:
