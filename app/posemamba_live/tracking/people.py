@@ -251,7 +251,7 @@ class PeopleTracker:
             if j is not None:
                 track.see(sights[j], now)
         strangers = [s for j, s in enumerate(sights) if j not in chosen]
-        strangers = [s for s in strangers if is_newcomer(s)]
+        strangers = [s for s in strangers if is_newcomer(s, alone=len(sights) == 1)]
         self._inherit(strangers, now, cut=cut)
         for sight in sorted(strangers, key=lambda s: s.size * s.score, reverse=True):
             self._begin(sight, now)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from posemamba_live.detectors.base import PersonDetector, Region
-from posemamba_live.tracking.plausibility import agree
+from posemamba_live.tracking.plausibility import twice
 from posemamba_live.types import Image
 
 _PART: Final = 0.6
@@ -51,7 +51,7 @@ class Search:
         for x, y, part in self._parts(image, now):
             for region in person.find(part):
                 moved = region.moved(x, y)
-                if not any(agree(moved, other) for other in found):
+                if not any(twice(moved, other) for other in found):
                     found.append(moved)
         return found
 
