@@ -21,6 +21,9 @@ from onnx import TensorProto, helper, numpy_helper
 BODIES: Final = ((90, 60, 180), (60, 180, 90))
 """RGB of the first person's rectangle and of the second one's."""
 GROUND: Final = (0, 0, 0)
+COVER: Final = (190, 60, 40)
+"""Of what may stand in front of the first person: as bright in green, so that the picture
+as a whole stays the same."""
 
 
 def _colors(count: int) -> NDArray[np.float32]:
@@ -56,6 +59,11 @@ def draw_person(
     for index, (x, y) in enumerate(points):
         if index not in missing:
             _disc(image, float(x), float(y), radius, COLORS[index])
+
+
+def draw_cover(image: NDArray[np.uint8], box: Sequence[float]) -> None:
+    """Hide whoever is in the box, in a BGR picture."""
+    _fill(image, box, COVER)
 
 
 def _fill(image: NDArray[np.uint8], box: Sequence[float], color: Sequence[float]) -> None:

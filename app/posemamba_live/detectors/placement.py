@@ -114,10 +114,14 @@ def around_seen(detection: Detection, limits: FloatArray, score: float = 1.0) ->
     Returns:
         None where nothing is seen, or nothing within the picture.
     """
-    seen = detection.scores >= SEEN
-    if not seen.any():
+    points, scores = detection.keypoints, detection.scores
+    if detection.extra is not None:  # feet and hands
+        points = np.concatenate([points, detection.extra.points])
+        scores = np.concatenate([scores, detection.extra.scores])
+    points = points[scores >= SEEN]
+    if not len(points):
         return None
-    low, high = detection.keypoints[seen].min(0), detection.keypoints[seen].max(0)
+    low, high = points.min(0), points.max(0)
     grown = 0.5 * (_BOX_GROWTH - 1.0) * (high - low)
     corners = np.clip([low - grown, high + grown], 0.0, limits)
     if not (corners[1] > corners[0]).all():

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import cv2
 import numpy as np
@@ -103,7 +103,9 @@ def quiet_opencv() -> None:
         if os.environ.get(_FFMPEG_LEVEL) == _FFMPEG_QUIET:
             del os.environ[_FFMPEG_LEVEL]
     else:
-        cv2.setLogLevel(0)
+        # OpenCV 5 has it in a module of its own.
+        owner: Any = cv2 if hasattr(cv2, "setLogLevel") else getattr(cv2.utils, "logging")  # noqa: B009
+        owner.setLogLevel(0)
 
 
 def retrieve(capture: cv2.VideoCapture) -> Image | None:
