@@ -122,7 +122,7 @@ def test_close_does_not_wait_for_a_read_that_hangs(source, network_camera):
     network_camera.stall()
     time.sleep(0.3)
     source.close()
-    hanging = [t for t in threading.enumerate() if t.name.startswith("capture http")]
+    hanging = [t for t in threading.enumerate() if t.name.startswith("read http")]
     assert hanging, "the read was expected to hang still"
     assert list(source) == []
     network_camera.resume()
@@ -142,7 +142,9 @@ def test_close_wakes_whoever_waits_for_a_frame(source, network_camera):
 
 def test_close_leaves_no_thread_behind(network_camera):
     opened = open_source(network_camera.url)
-    thread = [t for t in threading.enumerate() if t.name.startswith("capture http")]
+    names = ("capture http", "read http")
+    thread = [t for t in threading.enumerate() if t.name.startswith(names)]
+    assert len(thread) == 2
     opened.close()
     opened.close()
     assert not any(t.is_alive() for t in thread)

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from posemamba_live.errors import SourceError, UsageError
-from posemamba_live.sources.base import MAX_PIXELS, Source, fit
+from posemamba_live.sources.base import MAX_PIXELS, Source, fit, quiet_opencv
 from posemamba_live.sources.container import printable, too_large, turned
 from posemamba_live.sources.image_header import image_size, is_animated, is_animated_webp
 from posemamba_live.types import Frame, Image
@@ -67,6 +67,7 @@ class ImageSequence(Source):
         self.name = printable(Path(location).name or location)
         if fps is not None and not 0.001 <= fps <= 10_000:
             raise UsageError(f"--fps {fps:g} is out of range", hint="0.001 to 10000")
+        quiet_opencv()
         self._fps = fps or DEFAULT_FPS
         self._rotate = rotate
         files = _find(location)
