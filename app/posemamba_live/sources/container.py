@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 import av
@@ -53,6 +53,8 @@ _CLOCK_SLACK: Final = 0.05
 _LONG_PROBE: Final[dict[str, str]] = {"probesize": "500000000", "analyzeduration": "900000000"}
 """Bytes and microseconds to look for a video track that is not announced and begins late."""
 _STILLS: Final = ("mjpeg", "png", "bmp", "gif", "webp", "tiff")
+_LEAST_SHARE: Final = 20
+"""Later packets of a film may be so many times smaller than its first ones."""
 _CORRUPT_LIMIT: Final = 2000
 """Failed reads in a row after which the rest of a damaged file is given up."""
 
@@ -77,7 +79,6 @@ class Reel:
         location: a path, a URL, or "-" for the standard input.
         options: FFmpeg's, for opening.
         timeout: seconds for opening, and for each read; None for files.
-        live: decode without delay, on one thread, rather than fast.
 
     Raises:
         NoVideo: it opens, and holds no video.
@@ -91,7 +92,6 @@ class Reel:
         *,
         options: Mapping[str, str] | None = None,
         timeout: tuple[float, float] | None = None,
-        live: bool = False,
     ) -> None:
         self.location = location
         self.problem = ""
@@ -115,8 +115,7 @@ class Reel:
             _check_pixels(context.width, context.height, name_of(location))
             # Decoders refuse larger pictures from their headers, wherever they come.
             context.options = {**context.options, "max_pixels": str(MAX_PIXELS)}
-            context.thread_type = "SLICE" if live else "AUTO"
-            context.thread_count = 1 if live else 0
+            context.thread_type, context.thread_count = "AUTO", 0
             self._header_aspect = context.sample_aspect_ratio
         except BaseException:
             self._container.close()
@@ -127,6 +126,11 @@ class Reel:
     def _opened(self, options: dict[str, str]) -> InputContainer:
         file = _openable(self.location)
         return av.open(file, "r", options=options, timeout=self._timeout, metadata_errors="ignore")
+
+    def decode_at_once(self) -> None:
+        """Decode without delay rather than fast: each further thread holds a picture back."""
+        context = self._stream.codec_context
+        context.thread_type, context.thread_count = "SLICE", 1
 
     @property
     def format(self) -> str:
@@ -141,6 +145,24 @@ class Reel:
             return float(stream.duration * stream.time_base)
         whole = self._container.duration
         return whole / 1e6 if whole is not None and whole > 0 else None
+
+    def duration_from(self, first: float) -> float | None:
+        """Seconds from the first picture, at `first` on the container's clock, to the end.
+
+        Matroska counts the duration of a track that begins late from the beginning of the film.
+        """
+        begin = self._stream.start_time
+        if self.duration is None or begin is None or math.isnan(first) or self.frames is not None:
+            return self.duration
+        return max(0.0, self.duration - max(0.0, first - float(begin * self._stream.time_base)))
+
+    def bounded(self, promised: int) -> int | None:
+        """The number of frames, or None where a file of this length cannot hold them: a clock
+        that jumps makes durations of hours."""
+        packets = [packet.size for packet in self._packets] or [1]
+        if self.bytes is None or promised < _LEAST_SHARE * self.bytes / fmean(packets):
+            return promised
+        return None
 
     @property
     def frames(self) -> int | None:

@@ -57,6 +57,7 @@ class Stream(Source):
         self.name = without_password(str(reel.location))
         self._reel = reel
         self._rotate = rotate
+        reel.decode_at_once()
         self.finished = False
         """It has come to its end, as a film does: there is nothing to wait for."""
         # Pictures come one by one: looking ahead for a rate would be waiting.
@@ -112,11 +113,9 @@ class Stream(Source):
                 worker.put(Frame(index, now - started, image, now))
                 index += 1
             faster = last - begin > _FASTER * (time.monotonic() - started)
-            self.finished = not self._reel.problem and (
-                "hls" in self._reel.format.split(",")
-                or self._reel.duration is not None
-                or (index > _TOLD_FRAMES and faster)
-            )
+            told = "hls" in self._reel.format.split(",") or self._reel.duration is not None
+            # A film without a length is cut off by its end: FFmpeg cannot tell that from a failure.
+            self.finished = (told and not self._reel.problem) or (index > _TOLD_FRAMES and faster)
         finally:
             self._reel.close()
 
@@ -130,18 +129,18 @@ def open_url(url: str) -> Reel:
     name = without_password(url)
 
     def connect(worker: Worker[Reel]) -> None:
-        film = scheme_of(url) in FILM_SCHEMES
-        worker.put(
-            Reel(url, options=_options(url), timeout=(TIMEOUT_S, _PLAYLIST_S), live=not film)
-        )
+        worker.put(Reel(url, options=_options(url), timeout=(TIMEOUT_S, _PLAYLIST_S)))
 
     worker: Worker[Reel] = Worker(name, connect, patience=PATIENCE_S)
+    start = time.monotonic()
     try:
         reel = worker.take()
     except NoVideo as error:
         raise _silent(name, f"there is no video there: it holds {error}") from error
     except (FFmpegError, OSError) as error:
-        raise _silent(name, reason(error)) from error
+        # Behind a limit that was reached FFmpeg reports an end, or invalid data.
+        late = time.monotonic() - start > 0.9 * TIMEOUT_S
+        raise _silent(name, "nothing more came in time" if late else reason(error)) from error
     except SourceError as error:
         raise _silent(name, error.why) from error
     assert reel is not None

@@ -204,9 +204,9 @@ class VideoFile(Source):
             )
 
     def _opened(self, reel: Reel, size: tuple[int, int], fps: float, first: float) -> _Opened:
-        promised, seconds = reel.frames, reel.duration
+        promised, seconds = reel.frames, reel.duration_from(first)
         if promised is None and seconds is not None:
-            promised = max(1, round(seconds * fps))
+            promised = reel.bounded(max(1, round(seconds * fps)))
         sound = None
         if isinstance(self._location, Path) and reel.has_sound and not math.isnan(first):
             sound = Sound(self._location, first)
@@ -224,7 +224,7 @@ class VideoFile(Source):
             seconds -= clock.gap_seconds
             promised = round(seconds * opened.fps)
             lasted = clock.last - clock.gap_seconds + 1.0 / opened.fps
-            if clock.offset + lasted > 0.98 * seconds - _SLACK_S:
+            if lasted > 0.98 * seconds - _SLACK_S:
                 return
         missing = promised - decoded
         if missing > max(2, decoded // 100):
@@ -240,8 +240,6 @@ class Clock:
 
     def __init__(self, fps: float) -> None:
         self.last = -math.inf
-        self.offset = 0.0
-        """The container's time of the first frame."""
         self.gaps = 0
         """How often the clock has jumped forward by more than any rate explains."""
         self.gap_seconds = 0.0
@@ -258,8 +256,7 @@ class Clock:
                 is a leftover of the decoder's, and has no time (None).
         """
         if self.last == -math.inf:
-            self.offset = 0.0 if math.isnan(seconds) else seconds
-            self._shift = -self.offset
+            self._shift = 0.0 if math.isnan(seconds) else -seconds
             self.last = 0.0
             return self.last
         timestamp = seconds + self._shift
