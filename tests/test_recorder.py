@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -18,7 +21,9 @@ from posemamba_live.drawing.figure import SkeletonRenderer, ViewPoint
 from posemamba_live.drawing.overlay import draw_overlay
 from posemamba_live.errors import SinkError, UsageError
 from posemamba_live.sinks.recorder import Composer, Recorder
+from posemamba_live.sources import VideoFile
 from posemamba_live.types import Frame, Image, Pose2D, Pose3D
+from tests.support.films import encode, numbered
 
 DEMO = Path(__file__).parent.parent / "demo_videos"
 FPS = 30.0
@@ -257,3 +262,161 @@ def test_the_view_glides(truth: Truth) -> None:
     assert centres[5] - centres[4] > 20
     assert abs(centres[-1] - centres[4]) < 6
     assert all(after < before + 2.0 for before, after in pairwise(centres[5:]))
+
+
+def film_with_sound(path: Path, sound: str = "aac") -> None:
+    encode(path, [numbered(i) for i in range(90)], tone_s=3.0, sound=sound)
+
+
+def loudness(path: Path) -> list[tuple[float, float]]:
+    """(seconds, amplitude) of the sound of a file, whose tone gets louder with time."""
+    with av.open(str(path)) as film:
+        if not film.streams.audio:
+            return []
+        return [(float(f.time), float(np.abs(f.to_ndarray()).max())) for f in film.decode(audio=0)]
+
+
+def test_every_frame_keeps_its_time(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    times = [0.0, 0.1, 0.15, 1.0, 1.5, 36_000.0, 36_000.1]
+    with Recorder(path, fps=10.0, image_size=(64, 48)) as recorder:
+        for i, at in enumerate(times):
+            recorder.write(frame(i, flat(20 * i), at), [])
+    with av.open(str(path)) as film:
+        recorded = [float(f.time) for f in film.decode(video=0)]
+    # The clock's jump of ten hours is one step of the recording.
+    np.testing.assert_allclose(recorded, [0.0, 0.1, 0.15, 1.0, 1.5, 1.6, 1.7], atol=1e-4)
+
+
+@pytest.mark.parametrize("fps", [0.2, 1000.0])
+def test_any_rate_can_be_recorded(tmp_path: Path, fps: float) -> None:
+    path = tmp_path / "out.mp4"
+    with Recorder(path, fps=fps, image_size=(64, 48)) as recorder:
+        for i in range(6):
+            recorder.write(frame(i, flat(0), i / fps), [])
+    frames, rate = read(path)
+    assert len(frames) == 6
+    assert rate == pytest.approx(fps, rel=0.01)
+
+
+def test_the_film_keeps_its_sound_for_the_span_that_was_recorded(tmp_path: Path) -> None:
+    film_with_sound(tmp_path / "film.mp4")
+    with (
+        VideoFile(tmp_path / "film.mp4", start=1.0, end=2.5) as source,
+        Recorder(
+            tmp_path / "out.mp4", fps=30.0, image_size=source.size, sound=source.sound
+        ) as recorder,
+    ):
+        for picture in source:
+            recorder.write(picture, [])
+    heard = loudness(tmp_path / "out.mp4")
+    assert heard[0][0] == pytest.approx(0.0, abs=0.05)
+    assert heard[-1][0] == pytest.approx(1.5, abs=0.06)
+    for seconds, amplitude in heard[4:-4]:  # it fades in where it was cut
+        assert amplitude == pytest.approx(0.8 * (seconds + 1.0) / 3.0, abs=0.05)
+    frames, _ = read(tmp_path / "out.mp4")
+    assert len(frames) == 45
+    content = (tmp_path / "out.mp4").read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+
+
+def test_sound_that_mp4_does_not_hold_is_left_out_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    film_with_sound(tmp_path / "film.mkv", "pcm_s16le")
+    with (
+        VideoFile(tmp_path / "film.mkv") as source,
+        Recorder(
+            tmp_path / "out.mp4", fps=30.0, image_size=source.size, sound=source.sound
+        ) as recorder,
+    ):
+        recorder.write(next(iter(source)), [])
+    assert loudness(tmp_path / "out.mp4") == []
+    assert "pcm_s16le" in caplog.text
+
+
+def test_what_was_recorded_survives_the_program(tmp_path: Path) -> None:
+    """Killed while it records, with its last two seconds missing at most."""
+    program = f"""
+import sys, numpy as np
+from pathlib import Path
+from posemamba_live.sinks.recorder import Recorder
+from posemamba_live.types import Frame
+recorder = Recorder(Path({str(tmp_path / "out.mp4")!r}), fps=30.0, image_size=(64, 48))
+for i in range(200):
+    recorder.write(Frame(i, i / 30, np.full((48, 64, 3), i, np.uint8), 0.0), [])
+print("ready", flush=True)
+sys.stdin.read()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == b"ready"
+    process.kill()
+    process.communicate()
+    (part,) = tmp_path.iterdir()
+    assert part.name == "out.partial.mp4"
+    frames, _ = read(part)
+    assert len(frames) >= 140
+    with av.open(str(part)) as film:
+        keys = [float(f.time) for f in film.decode(video=0) if f.key_frame]
+    assert max(np.diff(keys)) <= 1.0
+    # The next recording of that name does not touch it.
+    with Recorder(tmp_path / "out.mp4", fps=FPS, image_size=(64, 48)) as recorder:
+        recorder.write(frame(0, flat(0)), [])
+        assert (tmp_path / "out.partial-2.mp4").exists()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["out.mp4", "out.partial.mp4"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such limit there")
+def test_a_full_disk_leaves_what_there_was_room_for(tmp_path: Path) -> None:
+    program = f"""
+import resource, signal, numpy as np
+from pathlib import Path
+from posemamba_live.errors import SinkError
+from posemamba_live.sinks.recorder import Recorder
+from posemamba_live.types import Frame
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+noise = np.random.default_rng(0).integers(0, 255, (360, 640, 3), np.uint8)
+recorder = Recorder(Path({str(tmp_path / "out.mp4")!r}), fps=30.0, image_size=(640, 360))
+for i in range(300):
+    try:
+        recorder.write(Frame(i, i / 30, np.roll(noise, i, 0), 0.0), [])
+    except SinkError as error:
+        print(i, error.what)
+        break
+try:
+    recorder.close()
+except SinkError as error:
+    print(recorder.path.name)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    written, path = done.stdout.splitlines()
+    assert "out" in written
+    frames, _ = read(tmp_path / path)
+    assert 0 < len(frames) <= int(written.split()[0])
+    assert [file.name for file in tmp_path.iterdir()] == [path]
+
+
+def test_a_file_that_appears_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "out.mp4", fps=FPS, image_size=(64, 48))
+    recorder.write(frame(0, flat(0)), [])
+    (tmp_path / "out.mp4").write_bytes(b"somebody else's")
+    with pytest.raises(SinkError, match=r"out-2\.mp4"):
+        recorder.close()
+    assert (tmp_path / "out.mp4").read_bytes() == b"somebody else's"
+    assert recorder.path == tmp_path / "out-2.mp4"
+    assert len(read(recorder.path)[0]) == 1
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode here")
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    with Recorder(path, fps=FPS, image_size=(64, 48)) as recorder:
+        recorder.write(frame(0, flat(0)), [])
+    assert path.stat().st_size > 1000
+    assert list(tmp_path.iterdir()) == [path]
