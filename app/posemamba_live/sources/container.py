@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -55,6 +56,9 @@ _LONG_PROBE: Final[dict[str, str]] = {"probesize": "500000000", "analyzeduration
 _STILLS: Final = ("mjpeg", "png", "bmp", "gif", "webp", "tiff")
 _LEAST_SHARE: Final = 20
 """Later packets of a film may be so many times smaller than its first ones."""
+_TAGGED: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_SLACK_S: Final = 0.5
+"""Seconds for which the last picture of a recording may stand."""
 _CORRUPT_LIMIT: Final = 2000
 """Failed reads in a row after which the rest of a damaged file is given up."""
 
@@ -122,6 +126,7 @@ class Reel:
             raise
         self._packets: deque[Packet[VideoStream]] = deque()
         self._exhausted = False
+        self._reached = -math.inf
 
     def _opened(self, options: dict[str, str]) -> InputContainer:
         file = _openable(self.location)
@@ -141,6 +146,10 @@ class Reel:
     def duration(self) -> float | None:
         """Seconds that the video track claims to last, if it does."""
         stream = self._stream
+        tagged = _TAGGED.fullmatch(stream.metadata.get("DURATION", ""))
+        if tagged is not None:  # Matroska's muxers tell so when a track ends
+            hours, minutes, seconds = map(float, tagged.groups())
+            return 3600 * hours + 60 * minutes + seconds
         if stream.duration and stream.duration > 0 and stream.time_base:
             return float(stream.duration * stream.time_base)
         whole = self._container.duration
@@ -155,6 +164,14 @@ class Reel:
         if self.duration is None or begin is None or math.isnan(first) or self.frames is not None:
             return self.duration
         return max(0.0, self.duration - max(0.0, first - float(begin * self._stream.time_base)))
+
+    @property
+    def whole(self) -> bool:
+        """Some track came, when all is read, to where the container says that it ends."""
+        begin, lasts = self._container.start_time, self._container.duration
+        if begin is None or lasts is None:
+            return True
+        return self._reached - begin / 1e6 > 0.98 * lasts / 1e6 - _SLACK_S
 
     def bounded(self, promised: int) -> int | None:
         """The number of frames, or None where a file of this length cannot hold them: a clock
@@ -226,12 +243,17 @@ class Reel:
         failures = 0
         while not self._exhausted:
             try:
-                for packet in self._container.demux(self._stream):
-                    if packet.size:  # an empty one ends the demuxer's generator
-                        failures = 0
-                        yield packet
+                # All tracks: how far the others come tells whether the file is whole.
+                for packet in self._container.demux():
+                    if not packet.size:  # ends the demuxer's generator
+                        continue
+                    failures = 0
+                    if packet.pts is not None and packet.time_base is not None:
+                        self._reached = max(self._reached, float(packet.pts * packet.time_base))
+                    if packet.stream.index == self._stream.index:
+                        yield cast("Packet[VideoStream]", packet)
                 self._exhausted = True
-            except InvalidDataError:  # noqa: PERF203
+            except InvalidDataError:
                 failures += 1
                 self.failures += 1
                 self._exhausted = failures >= _CORRUPT_LIMIT

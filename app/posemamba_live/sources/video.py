@@ -39,8 +39,6 @@ URL_SUFFIXES: Final = (
 FILE_PATIENCE_S: Final = 30.0
 """A file of which nothing can be read for so long is on a drive that hangs."""
 _EPSILON: Final = 1e-4
-_SLACK_S: Final = 0.5
-"""Seconds for which the last picture of a recording may stand."""
 _AHEAD: Final = 3
 """Pictures decoded ahead; of 4K each has 25 MB."""
 
@@ -216,16 +214,12 @@ class VideoFile(Source):
         """Say what is missing at the end, if it is more than rounding."""
         if reel.problem:
             logger.warning("%s ended early: %s", self.name, reel.problem)
-        promised, seconds = opened.promised, opened.seconds
-        if promised is None:
+        promised = opened.promised
+        # A duration is no count: clocks jump, rates vary, and it may be that of the sound.
+        if promised is None or (reel.frames is None and reel.whole):
             return
-        if reel.frames is None and seconds is not None:
-            # A duration, not a count: clocks jump, start late, and rates vary.
-            seconds -= clock.gap_seconds
-            promised = round(seconds * opened.fps)
-            lasted = clock.last - clock.gap_seconds + 1.0 / opened.fps
-            if lasted > 0.98 * seconds - _SLACK_S:
-                return
+        if reel.frames is None and opened.seconds is not None:
+            promised = round((opened.seconds - clock.gap_seconds) * opened.fps)
         missing = promised - decoded
         if missing > max(2, decoded // 100):
             logger.warning(
