@@ -15,16 +15,19 @@ from posemamba_live.sources.container import STDIN, Reel
 from posemamba_live.sources.images import ImageSequence
 from posemamba_live.sources.live import LiveSource
 from posemamba_live.sources.network import Stream
-from posemamba_live.sources.video import FILE_PATIENCE_S, VideoFile
+from posemamba_live.sources.video import FILE_PATIENCE_S, Sound, VideoFile
 
 __all__ = [
+    "STDIN",
     "Camera",
+    "CameraMode",
     "ImageSequence",
     "LiveSource",
     "Source",
     "Stream",
     "VideoFile",
     "open_source",
+    "sound_of",
 ]
 
 
@@ -99,6 +102,11 @@ def open_source(
     if realtime:
         return LiveSource(open_file, max_frames=max_frames)
     return open_file(max_frames=max_frames)
+
+
+def sound_of(source: Source) -> Sound | None:
+    """The sound that belongs to a film, also while it is played as a camera."""
+    return source.sound if isinstance(source, VideoFile | LiveSource) else None
 
 
 def _open_file(

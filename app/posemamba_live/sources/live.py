@@ -12,6 +12,7 @@ from typing import Final
 from posemamba_live.errors import SourceError
 from posemamba_live.sources.base import Source, fit
 from posemamba_live.sources.container import is_long_gap
+from posemamba_live.sources.video import Sound
 from posemamba_live.types import Frame
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class LiveSource(Source):
         self.dropped = 0
         """Of these, replaced by a newer one before anybody took them."""
         self._opener = opener
-        self.sound = getattr(inner, "sound", None)
+        self.sound: Sound | None = getattr(inner, "sound", None)
         self._nominal_fps = inner.fps
         self._is_file = not inner.live
         self._max_frames = max_frames
