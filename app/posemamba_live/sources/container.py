@@ -119,7 +119,7 @@ class Reel:
             _check_pixels(context.width, context.height, name_of(location))
             # Decoders refuse larger pictures from their headers, wherever they come.
             context.options = {**context.options, "max_pixels": str(MAX_PIXELS)}
-            context.thread_type, context.thread_count = "AUTO", 0
+            context.thread_type, context.thread_count = "AUTO", min(16, os.cpu_count() or 1)
             self._header_aspect = context.sample_aspect_ratio
         except BaseException:
             self._container.close()
