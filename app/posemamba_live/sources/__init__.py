@@ -124,14 +124,20 @@ def _open_file(
         )
     if fps is not None:
         raise UsageError(
-            "--fps is for sequences of pictures", why="videos, cameras and streams have a rate"
+            "--fps is for sequences of pictures",
+            why="videos, cameras and streams have a rate",
+            hint="leave it out",
         )
     if isinstance(source, str) and images.is_webp_film(source):
         return AnimatedWebp(
             Path(source), start=start, end=end, max_frames=max_frames, rotate=rotate
         )
     if source == STDIN and start > 0:
-        raise UsageError("--start is for files", why="a pipe cannot be wound forward")
+        raise UsageError(
+            "--start is for files",
+            why="a pipe cannot be wound forward",
+            hint="let the program before the pipe begin there",
+        )
     return VideoFile(
         Path(source) if isinstance(source, str) and source != STDIN else source,
         start=start,
