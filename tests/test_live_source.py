@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from posemamba_live.detectors import DetectorSettings, create_detector
+from posemamba_live.detectors import create_detector
 from posemamba_live.sources import LiveSource, Stream, VideoFile, open_source
+from posemamba_live.tracking.people import PeopleTracker
 from posemamba_live.types import Frame
 from tests.support.films import encode
 from tests.support.mjpeg_server import MjpegServer
@@ -250,11 +251,13 @@ def test_poses_go_on_moving_in_pixels_of_the_first_size(tmp_path):
     path = tmp_path / "grow.ts"
     path.write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
     hips = {}
+    detector = create_detector()
     for name in (path, WALK):
-        detector = create_detector("mediapipe", DetectorSettings())  # it follows people
+        track = PeopleTracker(detector)
         with VideoFile(name, max_frames=60) as film:
-            found = [detector.detect(frame) for frame in film if frame.index >= 25]
-        detector.close()
+            found = [track(frame) for frame in film if frame.index >= 25]
+        assert {pose.person_id for people in found for pose in people} == {0}
         hips[name] = np.array([people[0].keypoints[0] for people in found])
+    detector.close()
     assert np.abs(hips[path] - hips[WALK]).max() < 6.0
     assert np.ptp(hips[path][8:, 0]) > 5.0

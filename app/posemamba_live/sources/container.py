@@ -160,10 +160,10 @@ class Reel:
 
         Matroska counts the duration of a track that begins late from the beginning of the film.
         """
-        begin = self._stream.start_time
-        if self.duration is None or begin is None or math.isnan(first) or self.frames is not None:
-            return self.duration
-        return max(0.0, self.duration - max(0.0, first - float(begin * self._stream.time_base)))
+        lasts, begin, base = self.duration, self._stream.start_time, self._stream.time_base
+        if lasts is None or begin is None or base is None or math.isnan(first) or self.frames:
+            return lasts
+        return max(0.0, lasts - max(0.0, first - float(begin * base)))
 
     @property
     def whole(self) -> bool:
