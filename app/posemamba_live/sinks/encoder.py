@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import av
 import cv2
+import numpy as np
 from av.error import FFmpegError
 from av.video.frame import PictureType, VideoFrame
 
@@ -111,8 +112,8 @@ class Encoder:
         Raises:
             SinkError: the encoder failed; what was written before stays.
         """
-        # OpenCV converts four times faster than FFmpeg without its threads.
-        frame = VideoFrame.from_ndarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), "yuv420p")
+        planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8)
+        frame = VideoFrame.from_ndarray(planes, "yuv420p")
         self._last = max(self._last + 1, round(seconds / _TIME_BASE))
         frame.pts, frame.time_base = self._last, _TIME_BASE
         if seconds - self._key_at >= _KEY_S:
