@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from posemamba_live.errors import UsageError
+from posemamba_live.shown import public
 
 LOOPBACK: Final = "127.0.0.1"
 DEFAULT_PORTS: Final = {"osc": 39539, "udp": 8766, "ws": 8765}
@@ -17,6 +18,7 @@ FORMATS: Final = ("json", "binary")
 PLACES: Final = ("start", "camera")
 _HINT: Final = "osc://HOST:39539 (VMC), ws://localhost:8765 or udp://HOST:8766"
 _ORIGIN: Final = re.compile(r"https?://[^/?#\s]+")
+_HOST: Final = re.compile(r"[a-z0-9.-]{1,253}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,13 @@ class StreamAddress:
     """Of PLACES, for `osc`: the origin is where the first person first stood, or the camera."""
     origins: tuple[str, ...] = ()
     """Web sites whose pages may read a `ws` stream besides its own page."""
+    hosts: tuple[str, ...] = ()
+    """Names, in lower case, that a `ws` stream answers to besides its own: a proxy's."""
 
     @property
     def page(self) -> str:
         """What to open in a browser on this machine."""
-        here = self.host in (LOOPBACK, "::1", "0.0.0.0", "::")
+        here = self.host in (LOOPBACK, "0.0.0.0", "::")
         url = str(replace(self, host="localhost") if here else self)
         return url.replace("ws:", "http:", 1)
 
@@ -53,13 +57,15 @@ def parse_address(url: str) -> StreamAddress:
     Raises:
         UsageError: it cannot be meant.
     """
-    what = f"--stream {url} is not an address to stream to"
+    what = f"--stream {public(url)} is not an address to stream to"
     try:
         parts = urlsplit(url)
         given = parts.port
         query = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    except ValueError as error:
-        raise UsageError(what, why=str(error), hint=_HINT) from error
+    except ValueError:  # its text quotes parts of the address, which may be a password's
+        raise UsageError(
+            what, why="its host, port or settings cannot be read", hint=_HINT
+        ) from None
     if parts.scheme not in DEFAULT_PORTS or not url.startswith(f"{parts.scheme}://"):
         raise UsageError(what, why="it has to begin with osc://, ws:// or udp://", hint=_HINT)
     if parts.path not in ("", "/") or parts.fragment or "@" in parts.netloc:
@@ -67,14 +73,13 @@ def parse_address(url: str) -> StreamAddress:
     if given == 0:
         raise UsageError(what, why="port 0 is none", hint="a port from 1 to 65535")
     port = given or DEFAULT_PORTS[parts.scheme]
-    known = {"udp": {"format"}, "osc": {"place"}, "ws": {"origin"}}[parts.scheme]
+    known = {"udp": {"format"}, "osc": {"place"}, "ws": {"origin", "host"}}[parts.scheme]
     if query.keys() - known:
-        odd = ", ".join(sorted(query.keys() - known))
         raise UsageError(
             what,
-            why=f"unknown setting {odd}",
+            why="unknown setting",
             hint="udp://...?format=binary, osc://...?place=camera, "
-            "ws://...?origin=http://localhost:3000",
+            "ws://...?origin=http://localhost:3000, ws://...?host=NAME",
         )
     chosen = {}
     for name, values in (("format", FORMATS), ("place", PLACES)):
@@ -90,5 +95,8 @@ def parse_address(url: str) -> StreamAddress:
             raise UsageError(
                 what, why=f"{origin!r} is no web site", hint="origin=http://localhost:3000"
             )
+    hosts = tuple(host.lower() for host in query.get("host", []))
+    if not all(_HOST.fullmatch(host) for host in hosts):
+        raise UsageError(what, why="a host is a name alone", hint="host=poses.example.org")
     host = parts.hostname or LOOPBACK
-    return StreamAddress(parts.scheme, host, port, **chosen, origins=origins)
+    return StreamAddress(parts.scheme, host, port, **chosen, origins=origins, hosts=hosts)

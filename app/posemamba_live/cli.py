@@ -28,6 +28,7 @@ from posemamba_live.errors import (
     LiveError,
 )
 from posemamba_live.options import DECLARED, Declared, Options, Panel
+from posemamba_live.shown import SafeFormatter, safe
 from posemamba_live.sinks import FORMATS
 from posemamba_live.viewer.keys import KEY_BINDINGS
 
@@ -177,8 +178,8 @@ def _describe(error: Exception) -> str:
 
 def _failed(message: str, code: int) -> int:
     if logging.getLogger("posemamba_live").isEnabledFor(logging.DEBUG):
-        traceback.print_exc()
-    print(f"error: {message}", file=sys.stderr)
+        print(safe(traceback.format_exc(), _arguments), file=sys.stderr)
+    print(f"error: {safe(message, _arguments)}", file=sys.stderr)
     return code
 
 
@@ -186,7 +187,9 @@ def _set_up_logging(verbosity: int) -> None:
     if os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
         verbosity = 2
     levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
-    logging.basicConfig(format="%(levelname)s: %(message)s", force=True)
+    handler = logging.StreamHandler()
+    handler.setFormatter(SafeFormatter("%(levelname)s: %(message)s", _arguments))
+    logging.basicConfig(handlers=[handler], force=True)
     # Other libraries' debug messages would bury our own.
     logging.getLogger("posemamba_live").setLevel(levels.get(verbosity, logging.DEBUG))
     logging.getLogger("posemamba").setLevel(levels.get(verbosity, logging.DEBUG))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from posemamba_live.shown import printable, safe
+
 EXIT_OK = 0
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -9,7 +11,10 @@ EXIT_INTERRUPTED = 130
 
 
 class LiveError(Exception):
-    """A failure told in one message: what went wrong, why, and what to try."""
+    """A failure told in one message: what went wrong, why, and what to try.
+
+    As text, each part is one line without control characters, and without secrets of addresses.
+    """
 
     exit_code = EXIT_FAILURE
 
@@ -20,11 +25,11 @@ class LiveError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        lines = [self.what]
+        lines = [_one_line(self.what)]
         if self.why:
-            lines.append(f"  cause: {self.why}")
-        if self.hint:
-            lines.append(f"  try:   {self.hint}")
+            lines.append(f"  cause: {_one_line(self.why)}")
+        if self.hint:  # examples of addresses stay as they are
+            lines.append(f"  try:   {printable(self.hint)}")
         return "\n".join(lines)
 
 
@@ -44,3 +49,7 @@ class DetectorError(LiveError):
 
 class SinkError(LiveError):
     """A result that cannot be written or shown."""
+
+
+def _one_line(text: str) -> str:
+    return printable(safe(text))

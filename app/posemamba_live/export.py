@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from posemamba_live.errors import EXIT_FAILURE, LiveError, SinkError
+from posemamba_live.shown import printable, safe
 
 if TYPE_CHECKING:
     from posemamba_live.takes.take import Take
@@ -46,7 +47,7 @@ def _write(take: Take, output: Path, overwrite: bool) -> bool:
     """Write one output and say so, or why not; whether it was written."""
     try:
         for path in export_take(take, output, overwrite=overwrite):
-            typer.echo(path)
+            typer.echo(printable(path))
     except LiveError as error:
         typer.echo(f"error: {_sentence(error)}", err=True)
         return False
@@ -79,7 +80,7 @@ def export_take(take: Take, output: Path, *, overwrite: bool = False) -> list[Pa
 def _sentence(error: LiveError) -> str:
     """What, why and what to try in one line."""
     told = f"{error.what}: {error.why}" if error.why else error.what
-    return f"{told}; {error.hint}" if error.hint else told
+    return printable(safe(f"{told}; {error.hint}" if error.hint else told))
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -7,6 +7,7 @@ The command line is built from this declaration (`cli`), so that a new option is
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -315,24 +316,25 @@ class Options:
         self._check_streams()
 
     def _check_files(self) -> None:
-        if self.detector_model is not None and not self.detector_model.is_file():
+        if self.detector_model is not None and not os.path.isfile(self.detector_model):
             raise UsageError(
                 f"There is no detector model {self.detector_model}",
                 hint="--detector-model takes a file",
             )
         person_model = self.person_model
-        if person_model not in (None, "none") and not Path(str(person_model)).is_file():
+        if person_model not in (None, "none") and not os.path.isfile(str(person_model)):
             raise UsageError(
                 f"There is no person model {person_model}",
                 hint="--person-model takes a file, or the word none",
             )
-        seen: set[Path] = set()
+        # os.path, unlike Path, has an answer for links in a circle and for names that are too long.
+        seen: set[str] = set()
         for path in self.outputs:
-            resolved = path.resolve()
+            resolved = os.path.realpath(path)
             if resolved in seen:
                 raise UsageError(f"{path} is to be written twice", hint="give each file a name")
             seen.add(resolved)
-            if self.source is not None and resolved == Path(self.source).resolve():
+            if self.source is not None and resolved == os.path.realpath(self.source):
                 raise UsageError(f"{path} is the source itself", hint="choose another name")
         if self.headless and not (self.outputs or self.streams):
             raise UsageError(

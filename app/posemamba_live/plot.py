@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from posemamba_live.errors import LiveError
+from posemamba_live.shown import printable
 
 app = typer.Typer(add_completion=False)
 
@@ -32,7 +33,8 @@ def plot(
     """Joint angles over time, skeletons at chosen moments, speed of hands and feet."""
     try:
         moments = at or ()
-        typer.echo(plot_file(poses, output, person=person, moments=moments, overwrite=overwrite))
+        done = plot_file(poses, output, person=person, moments=moments, overwrite=overwrite)
+        typer.echo(printable(done))
     except LiveError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
@@ -57,7 +59,7 @@ def plot_file(
     Raises:
         LiveError: with what is wrong and what to try.
     """
-    from posemamba_live.files import check_output, partial_path
+    from posemamba_live.files import check_output, partial_path, put_in_place
     from posemamba_live.takes.plot import SUFFIXES, plot_take
     from posemamba_live.takes.take import read_take
 
@@ -67,7 +69,7 @@ def plot_file(
     part = partial_path(output)
     try:
         plot_take(take, part, person=person, moments=moments)
-        part.replace(output)
+        put_in_place(part, output)
     finally:
         part.unlink(missing_ok=True)
     return output

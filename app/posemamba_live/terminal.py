@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from posemamba_live.shown import safe
+
 
 def say(text: str) -> None:
     """Print one message to stderr, whole lines at a time."""
-    sys.stderr.write(text.rstrip() + "\n")
+    sys.stderr.write(safe(text).rstrip() + "\n")
     sys.stderr.flush()

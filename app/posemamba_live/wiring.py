@@ -34,11 +34,10 @@ from posemamba_live.options import DeviceName, ModeName, Options
 from posemamba_live.plan import DEFAULT_WEIGHTS, LiftingPlan, RunPlan, plan_lifting, plan_run
 from posemamba_live.run.progress import reporter, summary
 from posemamba_live.run.statistics import RunStats
+from posemamba_live.shown import public, safe
 from posemamba_live.sinks import check_export, check_output
 from posemamba_live.sources import STDIN, CameraMode, Source, open_source, sound_of
-from posemamba_live.sources.base import without_password
 from posemamba_live.sources.camera_list import described, list_cameras
-from posemamba_live.sources.container import printable
 from posemamba_live.terminal import say
 from posemamba_live.viewer.display import display_available
 
@@ -139,7 +138,7 @@ def _tell(
         except SinkError as error:
             errors.append(error)
     if not plan.quiet:
-        print(summary(result, stats, written, live=plan.live), flush=True)
+        print(safe(summary(result, stats, written, live=plan.live)), flush=True)
     for failure in errors:
         say(f"error: {failure if isinstance(failure, LiveError) else describe(failure)}")
     if result.interrupted:
@@ -297,8 +296,14 @@ def _lifters(
             runtime.warm_up(windows * (1 + lifting.mirrored), lifting.window)
         still = np.linspace(100.0, 300.0, 2 * NUM_JOINTS, dtype=np.float32).reshape(-1, 2)
         lifter = make()
-        lifter.push(Pose2D(0, 0.0, 0, still, np.ones(NUM_JOINTS, np.float32), (640, 480)))
-        lifter.flush()
+        pose = Pose2D(0, 0.0, 0, still, np.ones(NUM_JOINTS, np.float32), (640, 480))
+        answers = [*lifter.push(pose), *lifter.flush()]
+    if not all(np.isfinite(answer.joints).all() for answer in answers):
+        raise LiveError(
+            "The weights cannot be used",
+            why=f"{checkpoint.meta.name} answers with numbers that are not finite",
+            hint="the file is damaged or was never trained; choose other --weights",
+        )
     return lifting, make
 
 
@@ -358,13 +363,8 @@ def _metadata(
         "smooth": plan.smooth,
         "people": plan.people,
         "subject": plan.subject.value,
-        "command_line": shlex.join(("posemamba-live", *map(_shown, options.command_line))),
+        "command_line": shlex.join(("posemamba-live", *map(public, options.command_line))),
     }
-
-
-def _shown(word: str) -> str:
-    """A word of the command line as it may be kept in files that people pass on."""
-    return without_password(word) if "://" in word else printable(word)
 
 
 def _open_window(options: Options) -> Viewer:

@@ -25,6 +25,7 @@ from posemamba.folders import weights_folders
 from posemamba.metadata import CheckpointError, CheckpointMeta, least_values
 from posemamba.model import PoseMamba
 from posemamba.official import read_official
+from posemamba.text import printable
 
 __all__ = [
     "SUFFIX",
@@ -70,7 +71,7 @@ def find_weights(name_or_path: str | Path) -> Path:
         CheckpointError: if there is none.
     """
     path = Path(name_or_path)
-    if path.is_file():
+    if os.path.isfile(path):  # Path has no answer for names that are too long
         return path
     shipped, name = shipped_weights(), str(name_or_path)
     if name in _RENAMED and name not in shipped:
@@ -78,7 +79,7 @@ def find_weights(name_or_path: str | Path) -> Path:
         name = _RENAMED[name]
     if name in shipped:
         return shipped[name]
-    if path.is_dir():
+    if os.path.isdir(path):
         raise CheckpointError(f"{path} is a folder, not a weight file")
     names = ", ".join(sorted(shipped)) or "none"
     raise CheckpointError(f"no weights {str(name_or_path)!r}: no such file; by name: {names}")
@@ -147,8 +148,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], CheckpointMeta]:
 
 
 def _printable(text: str) -> str:
-    """Names out of a file, fit for a terminal."""
-    return "".join(c for c in text if c.isprintable())[:200]
+    """Names out of a file, fit for a message."""
+    return printable(text)[:200]
 
 
 def _is_plain(tensor: Tensor) -> bool:

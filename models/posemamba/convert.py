@@ -7,6 +7,8 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
+from posemamba.text import printable
+
 _FAILURE: Final = 1
 _SUFFIX: Final = ".safetensors"
 
@@ -62,7 +64,7 @@ def convert(
         )
     count = sum(p.numel() for p in checkpoint.model.parameters())
     typer.echo(
-        f"{target}: {meta.name}, {count / 1e6:.2f} M parameters "
+        f"{printable(target)}: {meta.name}, {count / 1e6:.2f} M parameters "
         f"(dim {config.dim}, depth {config.depth}, {config.frames} frames)"
     )
 
@@ -85,7 +87,8 @@ def _check_paths(source: Path, target: Path, overwrite: bool) -> None:
 
 
 def _fail(what: str, *, cause: str, hint: str) -> NoReturn:
-    typer.echo(f"{what}\n  cause: {cause}\n  try:   {hint}", err=True)
+    lines = (what, f"  cause: {cause}", f"  try:   {hint}")
+    typer.echo("\n".join(printable(line) for line in lines), err=True)
     raise typer.Exit(_FAILURE)
 
 

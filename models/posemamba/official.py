@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,11 @@ _STATE_KEYS: Final = ("model_pos", "model", "state_dict")
 """Where a training checkpoint keeps the network, in the order in which they are tried."""
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80\x02"
 """First bytes of what torch.save writes now, and of what it wrote before version 1.6."""
+MAX_FILE: Final = 2 * 2**30
+"""Bytes of a checkpoint with optimiser states; the paper's L has 0.1 GB of weights."""
+_MAX_PICKLE: Final = 64 * 2**20
+"""Bytes of a member that holds no tensor."""
+_DATA: Final = "/data/"
 
 
 class _Ignored:
@@ -79,6 +85,7 @@ def _load(path: Path) -> Any:
             raise CheckpointError(f"{path} is empty")
         if not start.startswith((_ZIP, _PICKLE)):
             raise CheckpointError(f"{path} is not a PyTorch checkpoint")
+        _check_sizes(path, archive=start.startswith(_ZIP))
         with torch.serialization.safe_globals(_STAND_INS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
@@ -94,6 +101,31 @@ def _load(path: Path) -> Any:
         raise CheckpointError(f"{path} was refused: {why}") from error
     except Exception as error:  # PyTorch raises many kinds for damaged files
         raise CheckpointError(f"{path} is damaged: PyTorch cannot read it") from error
+
+
+def _check_sizes(path: Path, *, archive: bool) -> None:
+    """Before PyTorch takes memory: torch.save packs nothing, so that no file holds more than
+    its own size, and no network that can be run holds more than MAX_FILE.
+
+    Raises:
+        CheckpointError: it is too large, or unpacks to more than it is.
+    """
+    size = path.stat().st_size
+    if size > MAX_FILE:
+        raise CheckpointError(f"{path} is too large for weights: {size / 1e9:.1f} GB")
+    if not archive:
+        return
+    try:
+        with zipfile.ZipFile(path) as file:
+            members = file.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
+        raise CheckpointError(f"{path} is damaged: PyTorch cannot read it") from error
+    if any(info.compress_type != zipfile.ZIP_STORED for info in members) or (
+        sum(info.file_size for info in members) > size
+    ):
+        raise CheckpointError(f"{path} is packed, which torch.save never does")
+    if any(info.file_size > _MAX_PICKLE for info in members if _DATA not in info.filename):
+        raise CheckpointError(f"{path} holds a part that is too large to be read")
 
 
 def _find_state(loaded: Any) -> dict[str, Tensor] | None:

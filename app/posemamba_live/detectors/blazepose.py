@@ -64,6 +64,7 @@ def build(name: str, settings: DetectorSettings) -> TopDown:
             settings.model or _shipped(_LANDMARKS),
             device=device,
             threads=threads,
+            foreign=settings.model is not None,
             hint="weights/convert_blazepose.py makes such files from MediaPipe's networks; "
             "a .task bundle goes with --detector mediapipe, RTMPose with --detector rtmpose",
         )

@@ -70,13 +70,16 @@ class OnnxModel:
         self.kind, self._order = self._recognise()
 
     @classmethod
-    def open(cls, path: Path, *, device: str = "auto", threads: int = 1) -> OnnxModel:
-        """The network in a file.
+    def open(
+        cls, path: Path, *, device: str = "auto", threads: int = 1, foreign: bool = False
+    ) -> OnnxModel:
+        """The network in a file, which a user has brought or not.
 
         Raises:
             DetectorError: not an ONNX file, or none of `Kind`.
         """
-        return cls(Session(path, device=device, threads=threads, hint=PUBLISHED))
+        session = Session(path, device=device, threads=threads, hint=PUBLISHED, foreign=foreign)
+        return cls(session)
 
     def runs_on(self) -> dict[str, Any]:
         """Provider and CPU threads, as JSON values."""

@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from posemamba_live.detectors.trial import try_out
 from posemamba_live.errors import DetectorError
 from posemamba_live.types import FloatArray
 
@@ -41,14 +42,23 @@ class Session:
         device: "auto", "cpu", or one of NAMED.
         threads: CPU threads of one run.
         hint: for messages: what the file should be.
+        foreign: the user brings the file; it is tried elsewhere first (see `trial`).
 
     Raises:
         DetectorError: the file cannot be read or is no network.
     """
 
     def __init__(
-        self, path: Path, *, device: str = "auto", threads: int = 1, hint: str = ""
+        self,
+        path: Path,
+        *,
+        device: str = "auto",
+        threads: int = 1,
+        hint: str = "",
+        foreign: bool = False,
     ) -> None:
+        if foreign and path.is_file() and path.stat().st_size:
+            try_out(path, hint=hint)
         self.path = path
         self.hint = hint
         self._threads = threads

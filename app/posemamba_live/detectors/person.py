@@ -28,6 +28,8 @@ _PERSON: Final = 0
 _DECODED: Final = 4.0
 """Offsets within a cell stay well below this many strides; positions in the input do not."""
 
+_MOST_BOXES: Final = 300
+"""Candidates that are compared with each other; RTMDet gives no more."""
 # RTMDet was trained on normalised BGR, YOLOX on plain 0 to 255.
 _RTMDET_MEAN: Final = (103.53, 116.28, 123.675)
 _RTMDET_STD: Final = (57.375, 57.12, 58.395)
@@ -46,7 +48,13 @@ def open_person_detector(
         return default()
     if settings.person_model != NO_PERSON_MODEL:
         path = Path(settings.person_model)
-        session = Session(path, device=settings.device, threads=settings.threads, hint=PUBLISHED)
+        session = Session(
+            path,
+            device=settings.device,
+            threads=settings.threads,
+            hint=PUBLISHED,
+            foreign=True,
+        )
         if is_blazepose_detector(session):
             return BlazePoseDetector(session)
         model = OnnxModel(session)
@@ -153,7 +161,9 @@ def keep(boxes: FloatArray, scores: FloatArray, min_score: float) -> list[int]:
     """Indices of the boxes that are sure enough and not mostly under a surer one, by score."""
     good = np.isfinite(boxes).all(1) & (scores >= min_score)  # NaN is not
     good &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    order = [int(i) for i in np.argsort(-scores, kind="stable") if good[i]]
+    # The surest of them: comparing each with each of a network's 200,000 would take minutes.
+    sure = np.flatnonzero(good)
+    order = [int(i) for i in sure[np.argsort(-scores[sure], kind="stable")][:_MOST_BOXES]]
     kept: list[int] = []
     for index in order:
         if all(overlap(boxes[index], boxes[other]) <= _MAX_OVERLAP for other in kept):

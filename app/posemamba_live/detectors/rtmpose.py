@@ -77,7 +77,8 @@ def _own_person_detector(name: str, settings: DetectorSettings) -> PersonDetecto
 
 
 def _open(path: Path, settings: DetectorSettings) -> OnnxModel:
-    return OnnxModel.open(path, device=settings.device, threads=settings.threads)
+    foreign = path == settings.model
+    return OnnxModel.open(path, device=settings.device, threads=settings.threads, foreign=foreign)
 
 
 class RTMPose:

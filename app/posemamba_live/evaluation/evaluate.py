@@ -23,6 +23,7 @@ from posemamba_live.evaluation import clips
 from posemamba_live.evaluation.benchmarks import benchmark_predictor
 from posemamba_live.evaluation.report import print_table, write_json
 from posemamba_live.evaluation.synthetic import synthetic_scores
+from posemamba_live.shown import safe
 
 _MAX_MOTION_FRAMES: Final = 243
 DEFAULT_WEIGHTS: Final = "window-m3"
@@ -263,7 +264,7 @@ def _load(weights: str) -> Checkpoint:
 
 
 def _fail(message: str) -> NoReturn:
-    typer.echo(message, err=True)
+    typer.echo(safe(message), err=True)
     raise typer.Exit(1)
 
 

@@ -6,6 +6,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from posemamba_live.errors import LiveError
 from posemamba_live.keypoints import bridged
 from posemamba_live.lifting.batching import Lifting, together
 from posemamba_live.lifting.window import Lifter
@@ -35,6 +38,20 @@ class People:
     def __init__(self, make_lifter: Callable[[], Lifter], *, fill_gaps: bool) -> None:
         self._filler = GapFiller() if fill_gaps else None
         self._lifter = PeopleLifter(make_lifter)
+        self._spoilt = 0
+
+    @property
+    def trouble(self) -> list[LiveError]:
+        """What a run has to tell at its end; empty if all poses were usable."""
+        if not self._spoilt:
+            return []
+        return [
+            LiveError(
+                f"{self._spoilt} poses were left out",
+                why="the network answered with numbers that are not finite",
+                hint="other weights (--weights)",
+            )
+        ]
 
     def push(self, frame: Frame, poses: Sequence[Pose2D]) -> Lifted:
         """Take the next frame and everybody in it."""
@@ -42,13 +59,19 @@ class People:
         if self._filler is not None:
             poses = self._filler.push(frame.index, frame.timestamp, poses)
             undecided = self._filler.first_undecided(frame.index, frame.timestamp)
-        lifted = self._lifter.push(poses, frame.timestamp)
+        lifted = self._finite(self._lifter.push(poses, frame.timestamp))
         waiting = [i for i in (undecided, self._lifter.first_waiting) if i is not None]
         return Lifted(frame, lifted, min(waiting) - 1 if waiting else frame.index)
 
     def flush(self) -> Lifted:
         """After the last frame: everything that was still waiting."""
-        return Lifted(None, self._lifter.flush(), float("inf"))
+        return Lifted(None, self._finite(self._lifter.flush()), float("inf"))
+
+    def _finite(self, poses: list[LiftedPose]) -> list[LiftedPose]:
+        """Those that can be drawn, sent and written."""
+        finite = [pose for pose in poses if np.isfinite(pose.joints).all()]
+        self._spoilt += len(poses) - len(finite)
+        return finite
 
 
 class PeopleLifter:

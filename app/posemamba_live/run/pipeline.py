@@ -302,6 +302,7 @@ class Run:
             self._results.put(lifted)
         last = self._people.flush()
         self._keep(last.poses)
+        self._errors += self._people.trouble
         self._results.put(last)
 
     def _keep(self, poses: Sequence[LiftedPose]) -> None:

@@ -22,6 +22,7 @@ from rich.progress import (
 
 from posemamba_live.plan import RunPlan
 from posemamba_live.run.statistics import RunStats
+from posemamba_live.shown import printable
 from posemamba_live.streams.base import StreamFigures
 
 if TYPE_CHECKING:
@@ -72,13 +73,13 @@ class FileProgress:
             else [SpinnerColumn(), TextColumn("{task.completed} frames")]
         )
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             *columns,
             TextColumn("{task.fields[rate]:.1f} fps"),
             TimeRemainingColumn() if frames else TimeElapsedColumn(),
             console=console,
         )
-        self._task = self._progress.add_task(name, total=frames, rate=0.0)
+        self._task = self._progress.add_task(printable(name), total=frames, rate=0.0)
         self._updated = 0.0
 
     def __enter__(self) -> FileProgress:
@@ -126,7 +127,7 @@ class LiveStatus:
         self._write(f"{line}   {run.status}" if run.status else f"{line}   Ctrl-C ends")
 
     def _write(self, line: str) -> None:
-        self._console.file.write(f"\r\x1b[2K{line[: self._console.width - 1]}")
+        self._console.file.write(f"\r\x1b[2K{printable(line)[: self._console.width - 1]}")
         self._console.file.flush()
 
 
@@ -147,7 +148,7 @@ def summary(result: RunResult, stats: RunStats, written: Sequence[Path], *, live
     ]
     if live and result.frames:
         lines[0] += f", {stats.latency_ms:.0f} ms from capture to pose (median)"
-    lines += [f"wrote {path}" for path in written]
+    lines += [f"wrote {printable(path)}" for path in written]
     lines += [_streamed(figures) for figures in stats.streams]
     return "\n".join(lines)
 

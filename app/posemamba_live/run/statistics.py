@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from posemamba_live import STARTED_AT
 from posemamba_live.errors import SinkError
-from posemamba_live.files import partial_path
+from posemamba_live.files import partial_path, put_in_place
 from posemamba_live.streams.base import StreamFigures
 
 _SAMPLE_SIZE: Final = 4096
@@ -175,7 +175,7 @@ class RunStats:
         part = partial_path(path)
         try:
             part.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-            part.replace(path)
+            put_in_place(part, path)
         except OSError as error:
             part.unlink(missing_ok=True)
             raise SinkError(

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from posemamba_live.errors import SinkError
-from posemamba_live.files import partial_path
+from posemamba_live.files import partial_path, put_in_place
 from posemamba_live.takes.take import Take
 from posemamba_live.types import Pose3D
 
@@ -62,6 +64,7 @@ class FileExporter:
         self._overwrite = overwrite
         self._meta = meta
         self._poses: dict[tuple[int, int], Pose3D] = {}
+        self._spoilt = 0
         self._files: list[Path] = []
         self._closed = False
 
@@ -70,8 +73,14 @@ class FileExporter:
         return tuple(self._files)
 
     def add(self, pose: Pose3D) -> None:
-        """Take one person in one frame; a second one for the same replaces the first."""
-        self._poses[pose.frame_index, pose.person_id] = pose
+        """Take one person in one frame; a second one for the same replaces the first.
+
+        One that is not finite is left out, which `close` tells once the others are written.
+        """
+        if all(np.isfinite(part).all() for part in (pose.joints, pose.root, pose.joints_world)):
+            self._poses[pose.frame_index, pose.person_id] = pose
+        else:
+            self._spoilt += 1
 
     def close(self) -> None:
         """Write the files. Idempotent.
@@ -85,7 +94,14 @@ class FileExporter:
         poses = [self._poses[key] for key in sorted(self._poses)]
         if not self._format.per_person:
             self._write(self._path, poses)
-            return
+        else:
+            self._write_people(poses)
+        if self._spoilt:
+            raise SinkError(
+                f"{self._path} lacks {self._spoilt} poses", why="their numbers were not finite"
+            )
+
+    def _write_people(self, poses: Sequence[Pose3D]) -> None:
         people = Take(poses, self._meta).people or {0: []}
         # A stack works from its top, and to its bottom whatever fails: it raises at the end.
         with ExitStack() as stack:
@@ -105,7 +121,7 @@ class FileExporter:
         part = partial_path(path)
         try:
             self._format.write(part, Take(poses, self._meta, path.name))
-            part.replace(path)
+            put_in_place(part, path)
         except OSError as error:
             raise SinkError(
                 f"cannot write {path}",

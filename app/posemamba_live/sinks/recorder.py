@@ -16,7 +16,7 @@ from posemamba_live.drawing.colours import BACKGROUND, MUTED, TEXT, person_color
 from posemamba_live.drawing.figure import SkeletonRenderer, ViewPoint
 from posemamba_live.drawing.overlay import draw_numbers, draw_overlay, put_text, text_width
 from posemamba_live.errors import SinkError
-from posemamba_live.files import check_output, partial_path
+from posemamba_live.files import check_output, partial_path, put_in_place, real_path
 from posemamba_live.sinks.encoder import Encoder, Piece, remux
 from posemamba_live.types import Frame, Image, Pose3D
 
@@ -34,6 +34,8 @@ _LONGEST_FILL: Final = 5.0
 _LONGEST_STEPS: Final = 3
 """At low rates so many frame distances are no stall."""
 _DEFAULT_FPS: Final = 30.0
+_LONGEST_NAME: Final = 250
+"""Bytes, with room for a number."""
 
 
 class Recorder:
@@ -74,7 +76,7 @@ class Recorder:
         """Where the recording is, once closed; elsewhere if its name was taken meanwhile."""
         self._wanted = path
         self._overwrite = overwrite
-        self._part = free_name(path.with_name(f"{path.stem}.partial{path.suffix}"))
+        self._part = free_name(_unfinished(real_path(path)))
         self._fps = fps if math.isfinite(fps) and fps > 0.0 else _DEFAULT_FPS
         self._realtime = realtime
         self._sound = sound
@@ -209,6 +211,12 @@ class Recorder:
         self._written += 1
 
 
+def _unfinished(path: Path) -> Path:
+    """`x.partial.mp4` for `x.mp4`, or the name for unfinished files where that is too long."""
+    part = path.with_name(f"{path.stem}.partial{path.suffix}")
+    return part if len(os.fsencode(part.name)) < _LONGEST_NAME else partial_path(path)
+
+
 def free_name(path: Path) -> Path:
     """The path, or one beside it with a number that is not taken."""
     number, free = 2, path
@@ -224,19 +232,19 @@ def _place(whole: Path, wanted: Path, *, overwrite: bool) -> Path:
         OSError: neither can be done.
     """
     if overwrite:
-        whole.replace(wanted)
+        put_in_place(whole, wanted)
         return wanted
     while True:
-        target = free_name(wanted)
+        target = free_name(real_path(wanted))
         try:
             os.link(whole, target)  # unlike renaming, it never replaces a file
         except FileExistsError:
             continue
         except OSError:  # no hard links on this file system
             whole.rename(target)
-            return target
+            return wanted if target == real_path(wanted) else target
         whole.unlink()
-        return target
+        return wanted if target == real_path(wanted) else target
 
 
 class Composer:

@@ -46,8 +46,10 @@ def write_angles(path: Path, take: Take) -> None:
     """One row per pose: joint angles in degrees, see `angles.ANGLES`; empty where undefined."""
     table: list[tuple[int, int, list[Any]]] = []
     for person, poses in take.people.items():
-        angles = joint_angles(*joints_and_times(poses))
-        for row, pose in enumerate(poses):
+        joints, times = joints_and_times(poses)
+        angles = joint_angles(joints, times)
+        for pose in poses:
+            row = np.searchsorted(times, pose.pose2d.timestamp)  # two poses may have one time
             values = (angles[angle.name][row] for angle in ANGLES)
             cells = ["" if np.isnan(value) else f"{value:.2f}" for value in values]
             table.append((pose.frame_index, person, [*_key(pose), *cells]))

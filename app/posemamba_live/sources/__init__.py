@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from posemamba_live.errors import UsageError
+from posemamba_live.errors import SourceError, UsageError
+from posemamba_live.shown import public
 from posemamba_live.sources import images, network
 from posemamba_live.sources.animation import AnimatedWebp
-from posemamba_live.sources.base import Source, without_password
+from posemamba_live.sources.base import Source
 from posemamba_live.sources.camera import Camera, CameraMode
-from posemamba_live.sources.container import STDIN, Reel
+from posemamba_live.sources.container import STDIN, Reel, printable
 from posemamba_live.sources.images import ImageSequence
 from posemamba_live.sources.live import LiveSource
 from posemamba_live.sources.network import Stream
@@ -71,6 +75,8 @@ def open_source(
     _check_limits(start, end, duration, max_frames)
     if rotate not in (0, 90, 180, 270):
         raise UsageError(f"--rotate {rotate} is no quarter turn", hint="90, 180 or 270, clockwise")
+    if source is not None and source != STDIN:
+        _check_name(source)
     part = start > 0 or end is not None
 
     if camera is not None or source is None:
@@ -162,11 +168,11 @@ def _scheme(source: str) -> str:
         UsageError: a URL of another kind.
     """
     scheme, separator, _ = source.partition("://")
-    if not separator or Path(source).exists():
+    if not separator or os.path.exists(source):
         return ""
     if scheme.lower() not in network.SCHEMES:
         raise UsageError(
-            f"Cannot open {without_password(source)}", why=f"{scheme}:// is not supported",
+            f"Cannot open {public(source)}", why=f"{scheme}:// is not supported",
             hint=f"a file, or one of {', '.join(f'{name}://' for name in network.SCHEMES)}",
         )  # fmt: skip
     return scheme.lower()
@@ -179,6 +185,26 @@ def _device(camera: int | str | None) -> int | str:
     if text.startswith("/dev/"):
         return text
     raise UsageError(f"No camera is called {text!r}", hint="a number from 0, or a path in /dev")
+
+
+def _check_name(name: str) -> None:
+    """Refuse what no library opens, or only waits for."""
+    try:
+        kind = os.stat(name).st_mode
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP) and not _scheme(name):
+            raise SourceError(
+                f"Cannot open {printable(name)}",
+                why=str(error.strerror),
+                hint="a video file, or --camera N",
+            ) from error
+        return
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise SourceError(
+            f"Cannot open {printable(name)}",
+            why="it is not a regular file, but a pipe or a device",
+            hint="a video file, --camera N, or - for a pipe",
+        )
 
 
 def _check_limits(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
 import cv2
 import numpy as np
 
+from posemamba_live.shown import public
 from posemamba_live.types import Frame, Image
 
 if TYPE_CHECKING:
@@ -28,14 +28,6 @@ _MOST_SQUEEZE: Final = math.log(4.0)
 """Logarithms of the pixel aspects that are obeyed: less is rounding, more is a spoilt header."""
 # Set on import: OpenCV reads it once, when the process opens or writes its first video.
 os.environ.setdefault(_FFMPEG_LEVEL, _FFMPEG_QUIET)
-
-
-_LOGIN: Final = re.compile(r"(?<=://)[^/?#]*@")
-_SECRET: Final = re.compile(
-    r"([?&;/](?:[\w.-]*(?:pass|pwd|token|secret|auth|key|sig)[\w.-]*|user(?:name)?|usr|login|pw)=)"
-    r"[^&;/#]*",
-    re.IGNORECASE,
-)
 
 
 class Source(Protocol):
@@ -103,9 +95,8 @@ def note_size(name: str, before: tuple[int, int], now: tuple[int, int]) -> tuple
 
 
 def without_password(url: str) -> str:
-    """The address as it may be shown, logged, exported and sent: logins and keys are masked,
-    before the host and where cameras take them, as `user=` and `pwd=` behind it."""
-    return _SECRET.sub(r"\1***", _LOGIN.sub("***@", url))
+    """The address as it may be shown, logged, exported and sent."""
+    return public(url)
 
 
 def plausible_fps(fps: float) -> bool:

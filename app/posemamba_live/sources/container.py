@@ -29,6 +29,7 @@ from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
 
 from posemamba_live.errors import SourceError
+from posemamba_live.shown import public
 from posemamba_live.sources.base import MAX_PIXELS, square_pixels
 from posemamba_live.types import Image
 
@@ -367,11 +368,9 @@ def reason(error: FFmpegError | OSError) -> str:
 
 def name_of(location: Path | str) -> str:
     """What to call it in messages and results."""
-    from posemamba_live.sources.base import without_password
-
     if isinstance(location, Path):
         return printable(location.name)
-    return "standard input" if location == STDIN else without_password(location)
+    return "standard input" if location == STDIN else public(location)
 
 
 def printable(name: str) -> str:

@@ -135,7 +135,7 @@ def are_meant(location: str) -> bool:
     if os.path.isdir(location) or is_pattern(location):
         return True
     path = Path(location)
-    if path.suffix.lower() not in SUFFIXES or not path.exists():
+    if path.suffix.lower() not in SUFFIXES or not os.path.exists(path):
         return False
     return not is_animated(path)
 
@@ -158,9 +158,9 @@ def is_pattern(location: str) -> bool:
 
 def _find(location: str) -> list[Path]:
     path = Path(location)
-    if path.is_dir():
+    if os.path.isdir(path):
         files = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES]
-    elif path.exists():
+    elif os.path.exists(path):
         files = [path]
     elif _PRINTF.search(path.name):
         before, width, after = _PRINTF.split(path.name, maxsplit=1)

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from av.error import FFmpegError
 
 from posemamba_live.errors import SourceError
-from posemamba_live.sources.base import Source, fit, note_size, without_password
+from posemamba_live.shown import public
+from posemamba_live.sources.base import Source, fit, note_size
 from posemamba_live.sources.container import NoVideo, Reel, picture, reason
 from posemamba_live.sources.video import URL_SUFFIXES
 from posemamba_live.sources.worker import Worker
@@ -54,7 +55,7 @@ class Stream(Source):
 
     def __init__(self, url: str | Reel, *, rotate: int = 0) -> None:
         reel = open_url(url) if isinstance(url, str) else url
-        self.name = without_password(str(reel.location))
+        self.name = public(str(reel.location))
         self._reel = reel
         self._rotate = rotate
         reel.decode_at_once()
@@ -126,7 +127,7 @@ def open_url(url: str) -> Reel:
     Raises:
         SourceError: nobody answers in time, or not with a video.
     """
-    name = without_password(url)
+    name = public(url)
 
     def connect(worker: Worker[Reel]) -> None:
         worker.put(Reel(url, options=_options(url), timeout=(TIMEOUT_S, _PLAYLIST_S)))

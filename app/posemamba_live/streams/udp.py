@@ -31,6 +31,8 @@ class DatagramSender:
         self._address = address
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
+        # Without it the system refuses every datagram to 192.168.1.255.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         self._connected = False
         figures.receivers += 1
 

@@ -13,8 +13,9 @@ What keeps a receiver from doing harm:
 * A web page from elsewhere cannot read the poses: a browser says which site a page is from
   (Origin), and that has to be this server, or a site that was allowed. A name that somebody
   else has pointed at this machine (DNS rebinding) shows in the Host header and is refused.
-* Nothing is expected from clients: what they send is thrown away, and long messages end
-  the connection.
+* Nothing is expected from clients: what they send is thrown away, and who sends more than a
+  little, or a long message, is sent away. Connections are counted when they are accepted
+  (`guard`), and who says nothing makes room for others.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from http import HTTPStatus
 from importlib import resources
 from typing import Final
@@ -42,6 +43,7 @@ from posemamba_live.address import StreamAddress
 from posemamba_live.errors import SinkError
 from posemamba_live.streams import wire
 from posemamba_live.streams.base import StreamFigures, StreamInfo, is_loopback, resolve
+from posemamba_live.streams.guard import BACKLOG, Gate, Guarded
 from posemamba_live.types import Frame, Pose3D
 
 logger = logging.getLogger(__name__)
@@ -118,7 +120,7 @@ class WebSocketStream:
         listener = _listen(address)
         bound, self.port = listener.getsockname()[:2]
         self._loopback = is_loopback(bound)
-        self._names = {"localhost", address.host.lower()}
+        self._names = {"localhost", address.host.lower(), *address.hosts}
         if not self._loopback:
             name = socket.gethostname().lower()
             self._names |= {name, f"{name}.local"}
@@ -133,7 +135,9 @@ class WebSocketStream:
         )
         self._figures = StreamFigures(str(address))
         self._clients: set[_Client] = set()
+        self._gate = Gate(str(address))
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(self._gate.handle)
         self._ending = asyncio.Event()
         self._thread = threading.Thread(
             target=self._run, args=(listener,), name=f"serve {address}", daemon=True
@@ -177,6 +181,8 @@ class WebSocketStream:
             close_timeout=_CLOSE_S,
             server_header=None,
             logger=_silent(),
+            create_connection=partial(Guarded, self._gate),  # type: ignore[arg-type]
+            backlog=BACKLOG,
         )
         await self._ending.wait()
         deadline = self._loop.time() + _FLUSH_S
@@ -210,6 +216,8 @@ class WebSocketStream:
 
     async def _attend(self, connection: ServerConnection) -> None:
         """From a client's coming to its going."""
+        assert isinstance(connection, Guarded)
+        self._gate.become_client(connection)
         if len(self._clients) >= MAX_CLIENTS:
             await connection.close(1013, "too many receivers")
             return
@@ -247,6 +255,8 @@ class WebSocketStream:
             if name in response.headers:
                 del response.headers[name]
             response.headers[name] = value
+        if isinstance(connection, Guarded) and connection.head:
+            response.body = b""
         return response
 
     def _is_us(self, host: str) -> bool:
@@ -269,7 +279,8 @@ class WebSocketStream:
 def _listen(address: StreamAddress) -> socket.socket:
     family, where = resolve(address.host, address.port, socket.SOCK_STREAM)
     try:
-        listener = socket.create_server(where, family=family)
+        both = where[0] == "::" and socket.has_dualstack_ipv6()
+        listener = socket.create_server(where, family=family, dualstack_ipv6=both)
     except OSError as error:
         raise SinkError(
             f"cannot listen on {address}",
@@ -279,7 +290,13 @@ def _listen(address: StreamAddress) -> socket.socket:
     # Connections inherit it. What the system holds is sent before anything newer.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
     if not is_loopback(listener.getsockname()[0]):
-        logger.warning("%s: everybody who reaches this machine can read the poses", address)
+        logger.warning(
+            "%s: everybody who reaches this machine %scan read the poses",
+            address,
+            {"::": "by IPv6 or IPv4 " if both else "by IPv6 ", "0.0.0.0": "by IPv4 "}.get(
+                str(where[0]), ""
+            ),
+        )
     return listener
 
 

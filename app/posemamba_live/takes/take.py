@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from posemamba.skeleton import NUM_JOINTS
 from posemamba_live.errors import LiveError, UsageError
 from posemamba_live.keypoints import MAX_GAP_S
+from posemamba_live.takes.reading import read_arrays
 from posemamba_live.types import ExtraPoints, FloatArray, Pose2D, Pose3D
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ _LONGEST_STEPS: Final = 3
 """At low rates so many frame distances are no gap."""
 _RATE_ERROR: Final = 0.1
 """What the source's rate may be wrong by, relatively; cameras claim rates in bad light."""
+MAX_ROWS: Final = 2_000_000
+"""At a constant rate, all people of a take together: 18 hours of one at 30 a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,9 @@ class Take:
         interpolated between the poses before and after. Where nobody is seen for longer than
         LONGEST_GAP_S, and a few frames, so many rows stand for that time: clocks that jump by
         hours would take gigabytes.
+
+        Raises:
+            LiveError: the rows would be more than MAX_ROWS, whatever few poses are in them.
         """
         rate = self.rate
         times = np.unique([pose.pose2d.timestamp for pose in self.poses])
@@ -128,7 +134,21 @@ class Take:
                 "%s: %d gaps of %.0f s together are shortened to %.0f s each",
                 self.title, len(gaps), sum(limit + lost for _, lost in gaps), limit,
             )  # fmt: skip
+        self._check_rows(rate, gaps)
         return [_motion(person, poses, rate, gaps) for person, poses in self.people.items()]
+
+    def _check_rows(self, rate: float, gaps: Sequence[tuple[float, float]]) -> None:
+        rows = 0.0
+        for poses in self.people.values():
+            times = [pose.pose2d.timestamp for pose in poses]
+            lost = sum(lost for end, lost in gaps if min(times) < end <= max(times))
+            rows += (max(times) - min(times) - lost) * rate + 1.0
+        if rows > MAX_ROWS:
+            raise LiveError(
+                f"{self.name or 'the take'} is too long for a constant rate",
+                why=f"{rows:.3g} rows for {len(self.poses)} poses; at most {MAX_ROWS}",
+                hint=".npz, .csv and .json hold poses alone; --start and --end cut a film",
+            )
 
 
 def read_take(path: Path) -> Take:
@@ -138,41 +158,38 @@ def read_take(path: Path) -> Take:
         LiveError: the file cannot be read, or is not such a file.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            data = {key: file[key] for key in file.files}
-        meta = json.loads(str(data["meta"]))
-        width, height = (int(v) for v in data["image_size"])
-        meta |= {"fps": float(data["fps"]), "image_size": [width, height]}
-        poses = [
-            Pose3D(
-                pose2d=Pose2D(
-                    frame_index=int(data["frame_index"][i]),
-                    timestamp=float(data["timestamp"][i]),
-                    person_id=int(data["person_id"][i]),
-                    keypoints=data["joints_2d"][i],
-                    scores=data["scores_2d"][i],
-                    image_size=(width, height),
-                    predicted=bool(data["predicted"][i]),
-                    extra=_extra(data, i),
-                    visibility=_part(data, "visibility_2d", i),
-                    peak=_part(data, "peak_2d", i),
-                ),
-                joints=data["joints_3d"][i],
-                root=data["root_3d"][i],
-                joints_world=data["joints_world"][i],
-                look_ahead=int(meta.get("look_ahead", 0)),
-            )
-            for i in range(len(data["frame_index"]))
-        ]
-        if any(pose.joints_world.shape != (NUM_JOINTS, 3) for pose in poses):
-            raise ValueError(f"joints_world is {data['joints_world'].shape}")
+        data, meta = read_arrays(path)
     except FileNotFoundError as error:
         raise UsageError(f"There is no file {path}", hint="the .npz that --export wrote") from error
-    except Exception as error:  # NumPy tells damaged files in half a dozen ways
-        missing = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
         raise LiveError(
-            f"{path} cannot be read", why=missing, hint="it takes the .npz that --export wrote"
+            f"{path} cannot be read", why=why, hint="it takes the .npz that --export wrote"
         ) from error
+    width, height = (int(v) for v in data["image_size"])
+    meta |= {"fps": float(data["fps"]), "image_size": [width, height]}
+    look_ahead = data.get("look_ahead")
+    poses = [
+        Pose3D(
+            pose2d=Pose2D(
+                frame_index=int(data["frame_index"][i]),
+                timestamp=float(data["timestamp"][i]),
+                person_id=int(data["person_id"][i]),
+                keypoints=data["joints_2d"][i],
+                scores=data["scores_2d"][i],
+                image_size=(width, height),
+                predicted=bool(data["predicted"][i]),
+                extra=_extra(data, i),
+                visibility=_part(data, "visibility_2d", i),
+                peak=_part(data, "peak_2d", i),
+            ),
+            joints=data["joints_3d"][i],
+            root=data["root_3d"][i],
+            joints_world=data["joints_world"][i],
+            look_ahead=int(meta.get("look_ahead", 0) if look_ahead is None else look_ahead[i]),
+        )
+        for i in np.lexsort((data["person_id"], data["frame_index"]))
+    ]
     return Take(poses, meta, path.name)
 
 

@@ -72,6 +72,7 @@ def _usable(name: str) -> bool:
         # Installed does not mean usable: Numba may not know this NumPy, mamba-ssm may lack
         # its extension, Triton a compiler.
         if name == "numba":
+            _check_compiles()
             _import_cpu()
         else:
             import_module(f"posemamba.scan.{module}").probe("cuda")
@@ -96,6 +97,14 @@ def use_backend(name: str) -> Iterator[Backend]:
         yield _load(name)
     finally:
         _chosen = previous
+
+
+def _check_compiles() -> None:
+    """Raises RuntimeError where the user has told Numba to interpret, which kernels cannot be."""
+    import numba
+
+    if numba.config.DISABLE_JIT:
+        raise RuntimeError("NUMBA_DISABLE_JIT is set; without it the network is much faster")
 
 
 def _import_cpu() -> ModuleType:
