@@ -36,7 +36,8 @@ from posemamba_live.run.progress import reporter, summary
 from posemamba_live.run.statistics import RunStats
 from posemamba_live.shown import public, safe
 from posemamba_live.sinks import check_export, check_output
-from posemamba_live.sources import Source, open_source
+from posemamba_live.sources import STDIN, CameraMode, Source, open_source, sound_of
+from posemamba_live.sources.camera_list import described, list_cameras
 from posemamba_live.terminal import say
 from posemamba_live.viewer.display import display_available
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from posemamba_live.lifting.window import Lifter
     from posemamba_live.run.pipeline import RunResult
     from posemamba_live.sinks import Sink
+    from posemamba_live.sources.video import Sound
     from posemamba_live.streams import Stream
     from posemamba_live.viewer.viewer import Viewer
 
@@ -65,11 +67,19 @@ def execute(options: Options) -> int:
     Raises:
         LiveError: what keeps the run from starting. What fails later is told on stderr.
     """
+    if options.camera == "list":
+        print(described(list_cameras()))
+        return EXIT_OK
     options = _with_window_if_possible(options)
     _check_outputs(options)
     with ExitStack() as stack:
         # A source that cannot be opened should say so before seconds are spent on loading.
-        source = stack.enter_context(_open(options, realtime=False))
+        # A pipe cannot be opened twice: it plays while the rest is loaded.
+        piped = options.source == STDIN and options.realtime
+        source = stack.enter_context(_open(options, realtime=piped))
+        note = getattr(source, "note", "")
+        if note and not options.quiet:
+            say(f"{source.name}: {note}")
         plan = plan_run(options, source)
         streams = [_open_stream(address, plan, stack) for address in options.addresses]
         checkpoint, detector = _load(options, plan)
@@ -93,7 +103,7 @@ def execute(options: Options) -> int:
         outputs = Outputs(
             plan.exports,
             plan.record,
-            partial(_open_recorder, plan, source),
+            partial(_open_recorder, plan, source, None if options.no_sound else sound_of(source)),
             _metadata(options, plan, lifting, checkpoint, stats.detector),
             plan.overwrite,
         )
@@ -169,6 +179,9 @@ def _open(options: Options, *, realtime: bool) -> Source:
         start=options.start,
         end=options.end,
         max_frames=options.max_frames,  # the duration is the run's: it begins with a frame
+        rotate=options.rotate,
+        fps=options.fps,
+        camera_mode=CameraMode.parse(options.camera_size) if options.camera_size else None,
     )
     logger.info("source %s: %dx%d, %.4g fps", source.name, *source.size, source.fps)
     return source
@@ -309,7 +322,7 @@ def _note(text: str, plan: RunPlan) -> Iterator[None]:
         timer.cancel()
 
 
-def _open_recorder(plan: RunPlan, source: Source, path: Path) -> Sink:
+def _open_recorder(plan: RunPlan, source: Source, sound: Sound | None, path: Path) -> Sink:
     from posemamba_live.sinks.recorder import Recorder
 
     return Recorder(
@@ -318,6 +331,7 @@ def _open_recorder(plan: RunPlan, source: Source, path: Path) -> Sink:
         image_size=plan.image_size,
         overwrite=plan.overwrite,
         realtime=plan.live,
+        sound=sound,
     )
 
 
