@@ -19,6 +19,7 @@ and files. `str(error)` says what, why and what to try.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -482,7 +483,7 @@ def _options(**given: Any) -> Options:
     options = Options(headless=True, quiet=True, **given)
     options.check_numbers()
     model = options.detector_model
-    if model is not None and not model.is_file():
+    if model is not None and not os.path.isfile(model):
         raise UsageError(f"There is no detector model {model}", hint="--detector-model is a file")
     return options
 
