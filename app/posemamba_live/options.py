@@ -284,6 +284,16 @@ class Options:
             )
         if self.source is not None and self.camera is not None:
             raise UsageError("Two sources at once", hint="either SOURCE or --camera, not both")
+        self.check_numbers()
+        self._check_files()
+        self._check_streams()
+
+    def check_numbers(self) -> None:
+        """Refuse numbers that cannot be meant, wherever pictures come from and poses go to.
+
+        Raises:
+            UsageError: naming the option.
+        """
         _in_range("--height", self.height, 0.3, 3.0, "metres")
         _in_range("--fov", self.fov, 5.0, 150.0, "degrees")
         _in_range("--smooth", self.smooth, 0.0, 100.0, "")
@@ -312,8 +322,6 @@ class Options:
                 f"--delay {self.delay} is not inside a window of {self.window} frames",
                 hint=f"at most --delay {self.window - 1}",
             )
-        self._check_files()
-        self._check_streams()
 
     def _check_files(self) -> None:
         if self.detector_model is not None and not os.path.isfile(self.detector_model):

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from posemamba.runtime import LifterRuntime
     from posemamba_live.detectors import DetectorSettings, Models
     from posemamba_live.lifting.window import Lifter
-    from posemamba_live.run.pipeline import RunResult
+    from posemamba_live.run.pipeline import Run, RunResult
+    from posemamba_live.run.screen import Screen
     from posemamba_live.sinks import Sink
     from posemamba_live.sources.video import Sound
     from posemamba_live.streams import Stream
@@ -82,10 +83,8 @@ def execute(options: Options) -> int:
             say(f"{source.name}: {note}")
         plan = plan_run(options, source)
         streams = [_open_stream(address, plan, stack) for address in options.addresses]
-        checkpoint, detector = _load(options, plan)
-        stack.callback(detector.close)
-        runtime = _runtime(plan, checkpoint)
-        lifting, make_lifter = _lifters(options, plan, checkpoint, runtime)
+        parts = build(options, plan)
+        stack.callback(parts.detector.close)
         window = None
         if plan.watched:
             window = _open_window(options)
@@ -94,36 +93,81 @@ def execute(options: Options) -> int:
             source.close()  # was only tried: it plays from here on, not while loading
             source = stack.enter_context(_open(options, realtime=True))
 
-        from posemamba_live.run.outputs import Outputs
-        from posemamba_live.run.pipeline import Run, idle
+        from posemamba_live.run.pipeline import idle
         from posemamba_live.run.watch import Watch
 
-        stats = RunStats(runtime.device.type, runtime.backend)
-        stats.detector = detector.describe()
-        outputs = Outputs(
-            plan.exports,
-            plan.record,
-            partial(_open_recorder, plan, source, None if options.no_sound else sound_of(source)),
-            _metadata(options, plan, lifting, checkpoint, stats.detector),
-            plan.overwrite,
-        )
-        title = f"{plan.source}   {checkpoint.meta.name}   {runtime.device.type}"
+        title = f"{plan.source}   {parts.checkpoint.meta.name}   {parts.runtime.device.type}"
         watch = Watch(window, plan, title) if window is not None else None
-        run = Run(
-            plan,
-            source,
-            detector,
-            make_lifter,
-            outputs,
-            stats,
-            streams=streams,
-            screen=watch.screen if watch is not None else None,
-        )
+        screen = watch.screen if watch is not None else None
+        run = prepare(options, plan, source, parts, streams=streams, screen=screen)
         with reporter(plan) as report:
             result = run.run(watch or idle, report)
+        stats, runtime = run.stats, parts.runtime
         stats.device, stats.backend = runtime.device.type, runtime.backend  # a GPU may have failed
     stats.streams = [stream.figures for stream in streams]
-    return _tell(options, plan, result, stats, outputs.written)
+    return _tell(options, plan, result, stats, run.outputs.written)
+
+
+class Parts(NamedTuple):
+    """What finds people and lifts them, loaded and warm."""
+
+    checkpoint: Checkpoint
+    detector: Models
+    """Whoever asked for it closes it."""
+    runtime: LifterRuntime
+    lifting: LiftingPlan
+    make_lifter: Callable[[], Lifter]
+    """For each person."""
+
+
+def build(options: Options, plan: RunPlan) -> Parts:
+    """Load what the plan asks for; takes seconds.
+
+    Raises:
+        UsageError, DetectorError, LiveError: what does not fit together or cannot be loaded.
+    """
+    checkpoint, detector = _load(options, plan)
+    try:
+        runtime = _runtime(plan, checkpoint)
+        lifting, make_lifter = _lifters(options, plan, checkpoint, runtime)
+    except BaseException:
+        detector.close()
+        raise
+    return Parts(checkpoint, detector, runtime, lifting, make_lifter)
+
+
+def prepare(
+    options: Options,
+    plan: RunPlan,
+    source: Source,
+    parts: Parts,
+    *,
+    streams: Sequence[Stream] = (),
+    screen: Screen | None = None,
+) -> Run:
+    """The run of these parts over a source, with its outputs and statistics."""
+    from posemamba_live.run.outputs import Outputs
+    from posemamba_live.run.pipeline import Run
+
+    stats = RunStats(parts.runtime.device.type, parts.runtime.backend)
+    stats.detector = parts.detector.describe()
+    outputs = Outputs(
+        plan.exports,
+        plan.record,
+        partial(_open_recorder, plan, source, None if options.no_sound else sound_of(source)),
+        _metadata(options, plan, parts.lifting, parts.checkpoint, stats.detector),
+        plan.overwrite,
+    )
+    return Run(
+        plan,
+        source,
+        parts.detector,
+        parts.make_lifter,
+        outputs,
+        stats,
+        streams=streams,
+        screen=screen,
+    )
 
 
 def _tell(
