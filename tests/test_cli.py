@@ -134,6 +134,15 @@ def test_help_loads_nothing_heavy() -> None:
         (["CLIP", "--person-model", "no.onnx", "--export", "a.npz"], "no.onnx"),
         (["CLIP", "--person-model", "none", "--people", "2", "--export", "a.npz"], "--people 2"),
         (["CLIP", "--detect-every", "0"], "--detect-every 0"),
+        (["CLIP", "--rotate", "45", "--export", "a.npz"], "--rotate 45"),
+        (["CLIP", "--fps", "25", "--export", "a.npz", "--headless"], "--fps is for sequences"),
+        (["CLIP", "--fps", "0", "--export", "a.npz"], "--fps 0"),
+        (
+            ["CLIP", "--camera-size", "1280x720", "--export", "a.npz", "--headless"],
+            "is for cameras",
+        ),
+        (["--camera", "0", "--camera-size", "wide", "--export", "a.npz", "--headless"], "wide"),
+        (["-", "--start", "3", "--export", "a.npz", "--headless"], "--start is for files"),
         (["CLIP", "--detector", "crystal-ball", "--export", "a.npz"], "crystal-ball"),
     ],
 )
@@ -152,6 +161,12 @@ def test_what_cannot_be_meant_is_refused(
     assert fragment in err
     assert "try:" in err or "--overwrite" in err or fragment.startswith("--end")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_cameras_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--camera", "list"]) == 0
+    out = capsys.readouterr().out
+    assert "--camera " in out or "no camera" in out
 
 
 # -- bad inputs and outputs ------------------------------------------------------------------

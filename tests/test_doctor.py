@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -103,9 +105,54 @@ def test_a_camera_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "640x360" in finding.text
 
 
+class _SlowCamera:
+    """Gives 60 pictures a second of what it is told to, and promises more."""
+
+    def __init__(self, level: int, promised: float) -> None:
+        self._level, self._promised = level, promised
+
+    def isOpened(self) -> bool:
+        return True
+
+    def set(self, prop: int, value: float) -> bool:
+        return True
+
+    def get(self, prop: int) -> float:
+        return self._promised
+
+    def grab(self) -> bool:
+        time.sleep(1 / 60)
+        return True
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        return True, np.full((48, 64, 3), self._level, np.uint8)
+
+    def release(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("level", "promised", "said", "hint"),
+    [
+        (10, 40.0, "dark (10 of 255)", "cover"),
+        (50, 240.0, "promises 240", "expose longer"),
+        (150, 240.0, "promises 240", "another port"),
+    ],
+)
+def test_a_camera_that_could_do_better(
+    level: int, promised: float, said: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = _SlowCamera(level, promised)
+    monkeypatch.setattr(cameras.cv2, "VideoCapture", lambda *args: camera)
+    finding = doctor._try_camera(0, seconds=0.5)
+    assert finding.verdict is Verdict.NOTE
+    assert said in finding.text
+    assert hint in finding.hint
+
+
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("posemamba_live.sinks.encoder.find_ffmpeg", lambda: None)
-    assert "ffmpeg" in doctor.check_recording().hint
+    monkeypatch.setattr("posemamba_live.sinks.encoder.best_codec", lambda: "mpeg4")
+    assert "av" in doctor.check_recording().hint
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
     finding = doctor.check_cache()

@@ -16,7 +16,7 @@ import pytest
 
 from posemamba_live.errors import LiveError
 from posemamba_live.sinks import FORMATS, create_exporter
-from posemamba_live.takes.take import MAX_ROWS, read_take
+from posemamba_live.takes.take import read_take
 from tests.support import hostile_takes
 from tests.support.hostile_takes import ODD, REFUSED
 
@@ -88,19 +88,22 @@ def test_a_proper_take_comes_back_as_it_was(tmp_path: Path) -> None:
     assert [p.frame_index for p in read_take(unsorted).poses] == list(range(40))
 
 
-def test_a_long_time_with_few_poses_has_no_constant_rate(tmp_path: Path) -> None:
+def test_a_long_time_with_few_poses_is_shortened(tmp_path: Path) -> None:
     path = tmp_path / "poses.npz"
     ODD["115 days"](path)
-    with pytest.raises(LiveError, match="constant rate") as caught:
+    assert sum(len(motion.joints) for motion in read_take(path).motions()) < 1000
+
+
+def test_too_many_rows_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "poses.npz"
+    hostile_takes.write(path, hostile_takes.arrays())
+    monkeypatch.setattr("posemamba_live.takes.take.MAX_ROWS", 20)
+    with pytest.raises(LiveError, match="constant rate"):
         read_take(path).motions()
-    assert str(MAX_ROWS) in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "make", [ODD["115 days"], REFUSED["NaN joint"], REFUSED["bomb in all members"]]
-)
+@pytest.mark.parametrize("make", [REFUSED["NaN joint"], REFUSED["bomb in all members"]])
 def test_the_program_says_so_in_one_message(make: Callable[[Path], None], tmp_path: Path) -> None:
-    """Other files of the same command are written all the same."""
     path = tmp_path / "poses.npz"
     make(path)
     targets = [tmp_path / name for name in ("a.bvh", "a.csv", "a.trc", "a.json")]
@@ -112,8 +115,7 @@ def test_the_program_says_so_in_one_message(make: Callable[[Path], None], tmp_pa
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert "error: " in done.stderr
-    readable = make is ODD["115 days"]
-    assert [target.exists() for target in targets] == [False, readable, False, readable]
+    assert not any(target.exists() for target in targets)
 
 
 def _bounded() -> None:

@@ -13,7 +13,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODELS = ROOT / "models"
-DISTRIBUTIONS = {"cv2": "opencv-python", "pythonosc": "python-osc", "open3d": "open3d-cpu"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "cv2": "opencv-python",
+    "pythonosc": "python-osc",
+    "open3d": "open3d-cpu",
+}
 """Of modules that are not called like what brings them."""
 
 

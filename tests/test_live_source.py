@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from posemamba_live.detectors import create_detector
 from posemamba_live.sources import LiveSource, Stream, VideoFile, open_source
+from posemamba_live.tracking.people import PeopleTracker
 from posemamba_live.types import Frame
+from tests.support.films import encode
 from tests.support.mjpeg_server import MjpegServer
 
 WALK = Path(__file__).parents[1] / "demo_videos" / "walk_turn.mp4"
@@ -122,7 +126,7 @@ def test_close_does_not_wait_for_a_read_that_hangs(source, network_camera):
     network_camera.stall()
     time.sleep(0.3)
     source.close()
-    hanging = [t for t in threading.enumerate() if t.name.startswith("capture http")]
+    hanging = [t for t in threading.enumerate() if t.name.startswith("read http")]
     assert hanging, "the read was expected to hang still"
     assert list(source) == []
     network_camera.resume()
@@ -142,7 +146,9 @@ def test_close_wakes_whoever_waits_for_a_frame(source, network_camera):
 
 def test_close_leaves_no_thread_behind(network_camera):
     opened = open_source(network_camera.url)
-    thread = [t for t in threading.enumerate() if t.name.startswith("capture http")]
+    names = ("capture http", "read http")
+    thread = [t for t in threading.enumerate() if t.name.startswith(names)]
+    assert len(thread) == 2
     opened.close()
     opened.close()
     assert not any(t.is_alive() for t in thread)
@@ -218,3 +224,40 @@ def test_a_stream_without_threads_reads_every_picture(network_camera):
     with Stream(network_camera.url) as stream:
         frames = take(stream, 10)
     assert [frame.index for frame in frames] == list(range(10))
+
+
+def test_a_camera_that_grows_and_shrinks_goes_on_showing_motion(source, network_camera):
+    """OpenCV alone hands out the last small picture for ever, and says nothing."""
+    take(source, 3)
+    for size in ((1280, 720), (320, 180), (640, 360)):
+        network_camera.resize(size)
+        time.sleep(0.3)
+        frames = take(source, 12)[2:]
+        assert {frame.size for frame in frames} == {(640, 360)}
+        # The clip plays to and fro: some pictures come twice, none stands.
+        assert len({frame.image.tobytes() for frame in frames}) >= 5
+        steps = [np.abs(a.image.astype(int) - b.image).mean() for a, b in pairwise(frames)]
+        assert np.mean(np.array(steps) > 0.1) > 0.7
+
+
+def test_poses_go_on_moving_in_pixels_of_the_first_size(tmp_path):
+    """A film of somebody who walks, which grows after a second."""
+    with VideoFile(WALK, max_frames=60) as film:
+        images = [frame.image for frame in film]
+    times = [index / 30 for index in range(60)]
+    grown = [cv2.resize(image, (1280, 720)) for image in images[30:]]
+    encode(tmp_path / "a.ts", images[:30], times=times[:30])
+    encode(tmp_path / "b.ts", grown, times=times[30:])
+    path = tmp_path / "grow.ts"
+    path.write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
+    hips = {}
+    detector = create_detector()
+    for name in (path, WALK):
+        track = PeopleTracker(detector)
+        with VideoFile(name, max_frames=60) as film:
+            found = [track(frame) for frame in film if frame.index >= 25]
+        assert {pose.person_id for people in found for pose in people} == {0}
+        hips[name] = np.array([people[0].keypoints[0] for people in found])
+    detector.close()
+    assert np.abs(hips[path] - hips[WALK]).max() < 6.0
+    assert np.ptp(hips[path][8:, 0]) > 5.0

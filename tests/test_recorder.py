@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -17,9 +20,10 @@ from posemamba_live.drawing.colours import PALETTE
 from posemamba_live.drawing.figure import SkeletonRenderer, ViewPoint
 from posemamba_live.drawing.overlay import draw_overlay
 from posemamba_live.errors import SinkError, UsageError
-from posemamba_live.sinks import encoder
 from posemamba_live.sinks.recorder import Composer, Recorder
+from posemamba_live.sources import VideoFile
 from posemamba_live.types import Frame, Image, Pose2D, Pose3D
+from tests.support.films import encode, numbered
 
 DEMO = Path(__file__).parent.parent / "demo_videos"
 FPS = 30.0
@@ -39,16 +43,6 @@ def pictures() -> list[Image]:
     frames = [np.asarray(capture.read()[1], np.uint8) for _ in range(12)]
     capture.release()
     return frames
-
-
-@pytest.fixture(params=["h264", "mpeg4"])
-def codec(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both encoders, the second as if no ffmpeg program were installed."""
-    if request.param == "mpeg4":
-        monkeypatch.setattr(encoder, "find_ffmpeg", lambda: None)
-    elif encoder.find_ffmpeg() is None:
-        pytest.skip("no ffmpeg program with libx264 here")
-    return str(request.param)
 
 
 def true_pose(truth: Truth, i: int, *, person: int = 0, predicted: bool = False) -> Pose3D:
@@ -97,7 +91,6 @@ def flat(value: int, size: tuple[int, int] = (64, 48)) -> Image:
 
 def test_every_frame_is_recorded(
     tmp_path: Path,
-    codec: str,
     truth: Truth,
     pictures: list[Image],
 ) -> None:
@@ -105,7 +98,7 @@ def test_every_frame_is_recorded(
     with Recorder(path, fps=FPS, image_size=(640, 360)) as recorder:
         for i, picture in enumerate(pictures):
             recorder.write(frame(i, picture), [true_pose(truth, i)])
-        assert not path.exists()  # only ever complete under its own name
+        assert [file.name for file in tmp_path.iterdir()] == ["out.partial.mp4"]
     assert list(tmp_path.iterdir()) == [path]
     frames, fps = read(path)
     assert len(frames) == len(pictures)
@@ -140,7 +133,7 @@ def test_layout_is_even_and_bounded(source: tuple[int, int], expected: tuple[int
     assert white == pytest.approx(filled, abs=0.01)
 
 
-def test_realtime_keeps_the_clock_of_a_source_that_skips(tmp_path: Path, codec: str) -> None:
+def test_realtime_keeps_the_clock_of_a_source_that_skips(tmp_path: Path) -> None:
     path = tmp_path / "live.mp4"
     shades = {0.0: 20, 0.1: 60, 0.11: 100, 0.5: 140, 0.6: 180, 60.6: 220}
     with Recorder(path, fps=20.0, image_size=(64, 48), realtime=True) as recorder:
@@ -164,9 +157,7 @@ def test_frames_of_another_size_are_fitted(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no colons in names")
-def test_a_time_of_day_in_the_name(
-    tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_time_of_day_in_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = Path("12:30.mp4")  # which FFmpeg takes for a protocol
     with Recorder(path, fps=FPS, image_size=(64, 48)) as recorder:
@@ -176,7 +167,7 @@ def test_a_time_of_day_in_the_name(
     assert len(frames) == 1
 
 
-def test_without_frames_there_is_no_file(tmp_path: Path, codec: str) -> None:
+def test_without_frames_there_is_no_file(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "out.mp4", fps=FPS, image_size=(64, 48))
     recorder.close()
     recorder.close()
@@ -196,25 +187,6 @@ def test_paths_are_checked_before_the_run(tmp_path: Path) -> None:
         record(tmp_path / "missing" / "out.mp4")
     record(tmp_path / "mine.mp4", overwrite=True)
     assert (tmp_path / "mine.mp4").read_bytes() == b"mine"  # nothing came to replace it
-
-
-def test_an_encoder_that_dies_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "ffmpeg"
-    program.write_text("#!/bin/sh\necho 'No space left on device' >&2\nexit 1\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(encoder, "find_ffmpeg", lambda: str(program))
-    folder = tmp_path / "out"
-    folder.mkdir()
-    recorder = Recorder(folder / "out.mp4", fps=FPS, image_size=(64, 48))
-
-    def run() -> None:
-        for i in range(10):
-            recorder.write(frame(i, flat(0)), [])
-
-    with pytest.raises(SinkError, match="No space left"):
-        run()
-    recorder.close()
-    assert list(folder.iterdir()) == []
 
 
 def test_overlay_colours_sides_where_the_joints_are(truth: Truth) -> None:
@@ -290,3 +262,161 @@ def test_the_view_glides(truth: Truth) -> None:
     assert centres[5] - centres[4] > 20
     assert abs(centres[-1] - centres[4]) < 6
     assert all(after < before + 2.0 for before, after in pairwise(centres[5:]))
+
+
+def film_with_sound(path: Path, sound: str = "aac") -> None:
+    encode(path, [numbered(i) for i in range(90)], tone_s=3.0, sound=sound)
+
+
+def loudness(path: Path) -> list[tuple[float, float]]:
+    """(seconds, amplitude) of the sound of a file, whose tone gets louder with time."""
+    with av.open(str(path)) as film:
+        if not film.streams.audio:
+            return []
+        return [(float(f.time), float(np.abs(f.to_ndarray()).max())) for f in film.decode(audio=0)]
+
+
+def test_every_frame_keeps_its_time(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    times = [0.0, 0.1, 0.15, 1.0, 1.5, 36_000.0, 36_000.1]
+    with Recorder(path, fps=10.0, image_size=(64, 48)) as recorder:
+        for i, at in enumerate(times):
+            recorder.write(frame(i, flat(20 * i), at), [])
+    with av.open(str(path)) as film:
+        recorded = [float(f.time) for f in film.decode(video=0)]
+    # The clock's jump of ten hours is one step of the recording.
+    np.testing.assert_allclose(recorded, [0.0, 0.1, 0.15, 1.0, 1.5, 1.6, 1.7], atol=1e-4)
+
+
+@pytest.mark.parametrize("fps", [0.2, 1000.0])
+def test_any_rate_can_be_recorded(tmp_path: Path, fps: float) -> None:
+    path = tmp_path / "out.mp4"
+    with Recorder(path, fps=fps, image_size=(64, 48)) as recorder:
+        for i in range(6):
+            recorder.write(frame(i, flat(0), i / fps), [])
+    frames, rate = read(path)
+    assert len(frames) == 6
+    assert rate == pytest.approx(fps, rel=0.01)
+
+
+def test_the_film_keeps_its_sound_for_the_span_that_was_recorded(tmp_path: Path) -> None:
+    film_with_sound(tmp_path / "film.mp4")
+    with (
+        VideoFile(tmp_path / "film.mp4", start=1.0, end=2.5) as source,
+        Recorder(
+            tmp_path / "out.mp4", fps=30.0, image_size=source.size, sound=source.sound
+        ) as recorder,
+    ):
+        for picture in source:
+            recorder.write(picture, [])
+    heard = loudness(tmp_path / "out.mp4")
+    assert heard[0][0] == pytest.approx(0.0, abs=0.05)
+    assert heard[-1][0] == pytest.approx(1.5, abs=0.06)
+    for seconds, amplitude in heard[4:-4]:  # it fades in where it was cut
+        assert amplitude == pytest.approx(0.8 * (seconds + 1.0) / 3.0, abs=0.05)
+    frames, _ = read(tmp_path / "out.mp4")
+    assert len(frames) == 45
+    content = (tmp_path / "out.mp4").read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+
+
+def test_sound_that_mp4_does_not_hold_is_left_out_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    film_with_sound(tmp_path / "film.mkv", "pcm_s16le")
+    with (
+        VideoFile(tmp_path / "film.mkv") as source,
+        Recorder(
+            tmp_path / "out.mp4", fps=30.0, image_size=source.size, sound=source.sound
+        ) as recorder,
+    ):
+        recorder.write(next(iter(source)), [])
+    assert loudness(tmp_path / "out.mp4") == []
+    assert "pcm_s16le" in caplog.text
+
+
+def test_what_was_recorded_survives_the_program(tmp_path: Path) -> None:
+    """Killed while it records, with its last two seconds missing at most."""
+    program = f"""
+import sys, numpy as np
+from pathlib import Path
+from posemamba_live.sinks.recorder import Recorder
+from posemamba_live.types import Frame
+recorder = Recorder(Path({str(tmp_path / "out.mp4")!r}), fps=30.0, image_size=(64, 48))
+for i in range(200):
+    recorder.write(Frame(i, i / 30, np.full((48, 64, 3), i, np.uint8), 0.0), [])
+print("ready", flush=True)
+sys.stdin.read()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == b"ready"
+    process.kill()
+    process.communicate()
+    (part,) = tmp_path.iterdir()
+    assert part.name == "out.partial.mp4"
+    frames, _ = read(part)
+    assert len(frames) >= 140
+    with av.open(str(part)) as film:
+        keys = [float(f.time) for f in film.decode(video=0) if f.key_frame]
+    assert max(np.diff(keys)) <= 1.0
+    # The next recording of that name does not touch it.
+    with Recorder(tmp_path / "out.mp4", fps=FPS, image_size=(64, 48)) as recorder:
+        recorder.write(frame(0, flat(0)), [])
+        assert (tmp_path / "out.partial-2.mp4").exists()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["out.mp4", "out.partial.mp4"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such limit there")
+def test_a_full_disk_leaves_what_there_was_room_for(tmp_path: Path) -> None:
+    program = f"""
+import resource, signal, numpy as np
+from pathlib import Path
+from posemamba_live.errors import SinkError
+from posemamba_live.sinks.recorder import Recorder
+from posemamba_live.types import Frame
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+noise = np.random.default_rng(0).integers(0, 255, (360, 640, 3), np.uint8)
+recorder = Recorder(Path({str(tmp_path / "out.mp4")!r}), fps=30.0, image_size=(640, 360))
+for i in range(300):
+    try:
+        recorder.write(Frame(i, i / 30, np.roll(noise, i, 0), 0.0), [])
+    except SinkError as error:
+        print(i, error.what)
+        break
+try:
+    recorder.close()
+except SinkError as error:
+    print(recorder.path.name)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    written, path = done.stdout.splitlines()
+    assert "out" in written
+    frames, _ = read(tmp_path / path)
+    assert 0 < len(frames) <= int(written.split()[0])
+    assert [file.name for file in tmp_path.iterdir()] == [path]
+
+
+def test_a_file_that_appears_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "out.mp4", fps=FPS, image_size=(64, 48))
+    recorder.write(frame(0, flat(0)), [])
+    (tmp_path / "out.mp4").write_bytes(b"somebody else's")
+    with pytest.raises(SinkError, match=r"out-2\.mp4"):
+        recorder.close()
+    assert (tmp_path / "out.mp4").read_bytes() == b"somebody else's"
+    assert recorder.path == tmp_path / "out-2.mp4"
+    assert len(read(recorder.path)[0]) == 1
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode here")
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    with Recorder(path, fps=FPS, image_size=(64, 48)) as recorder:
+        recorder.write(frame(0, flat(0)), [])
+    assert path.stat().st_size > 1000
+    assert list(tmp_path.iterdir()) == [path]

@@ -34,11 +34,22 @@ ROOMS: Final = (
     ("streams",),
     ("viewer",),
     ("run",),
-    ("wiring", "cli", "__main__", "doctor", "batch", "evaluation", "export", "plot"),
+    ("wiring", "cli", "__main__", "doctor", "batch", "evaluation", "export", "plot", "api"),
 )
 LEVEL: Final = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 ROOT_FILES: Final = frozenset(
-    {*ROOMS[0], *ROOMS[1], "wiring", "cli", "__main__", "doctor", "export", "plot", "evaluation"}
+    {
+        *ROOMS[0],
+        *ROOMS[1],
+        "wiring",
+        "cli",
+        "__main__",
+        "doctor",
+        "export",
+        "plot",
+        "evaluation",
+        "api",
+    }
 )
 """May import others of their own line: single files, and what is at the top."""
 ALWAYS: Final = frozenset({"__version__", "STARTED_AT"})

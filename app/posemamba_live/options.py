@@ -102,11 +102,32 @@ class Options:
 
     source: str | None = option(
         None,
-        "A video file, a folder or pattern of pictures (shots/%04d.png), or a stream "
-        "(rtsp://, http://).",
+        "A video file, a folder or pattern of pictures (shots/%04d.png), a video or stream on the "
+        "network (rtsp://, http://), or - for a video that is piped in.",
     )
     camera: str | None = option(
-        None, "A camera instead: its number, from 0, or its device path.", Panel.SOURCE, "N"
+        None,
+        "A camera instead: its number, from 0, or its device path; list prints which there are.",
+        Panel.SOURCE,
+        "N|list",
+    )
+    camera_size: str | None = option(
+        None,
+        "What to ask the camera for, 1280x720@30 by default; it gives what is nearest.",
+        Panel.SOURCE,
+        "WxH@R",
+    )
+    rotate: int = option(
+        0,
+        "Turn the picture by 90, 180 or 270 degrees clockwise, after what its file asks for.",
+        Panel.SOURCE,
+        "DEG",
+    )
+    fps: float | None = option(
+        None,
+        "Pictures a second of a sequence of pictures, which cannot tell; 30 are assumed.",
+        Panel.SOURCE,
+        "N",
     )
     realtime: bool = option(
         False,
@@ -126,6 +147,7 @@ class Options:
         Panel.OUTPUT,
         "PATH",
     )
+    no_sound: bool = option(False, "Record without the sound of the film.", Panel.OUTPUT)
     streams: Sequence[str] = option(
         (),
         "Send poses while they are made: ws://localhost:8765 (also a page for the "
@@ -262,10 +284,24 @@ class Options:
             )
         if self.source is not None and self.camera is not None:
             raise UsageError("Two sources at once", hint="either SOURCE or --camera, not both")
+        self.check_numbers()
+        self._check_files()
+        self._check_streams()
+
+    def check_numbers(self) -> None:
+        """Refuse numbers that cannot be meant, wherever pictures come from and poses go to.
+
+        Raises:
+            UsageError: naming the option.
+        """
         _in_range("--height", self.height, 0.3, 3.0, "metres")
         _in_range("--fov", self.fov, 5.0, 150.0, "degrees")
         _in_range("--smooth", self.smooth, 0.0, 100.0, "")
         _in_range("--people", self.people, 1, MAX_PEOPLE, "")
+        if self.rotate not in (0, 90, 180, 270):
+            raise UsageError(f"--rotate {self.rotate} is no quarter turn", hint="90, 180 or 270")
+        if self.fps is not None:
+            _in_range("--fps", self.fps, 0.001, 10_000.0, "pictures a second")
         _in_range("--start", self.start, 0.0, math.inf, "seconds")
         if self.end is not None and not self.end > self.start:
             raise UsageError(f"--end {self.end:g} is not after --start {self.start:g}")
@@ -286,8 +322,6 @@ class Options:
                 f"--delay {self.delay} is not inside a window of {self.window} frames",
                 hint=f"at most --delay {self.window - 1}",
             )
-        self._check_files()
-        self._check_streams()
 
     def _check_files(self) -> None:
         if self.detector_model is not None and not os.path.isfile(self.detector_model):

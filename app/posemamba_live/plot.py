@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from posemamba_live.errors import LiveError
 from posemamba_live.shown import printable
+
+if TYPE_CHECKING:
+    from posemamba_live.takes.take import Take
 
 app = typer.Typer(add_completion=False)
 
@@ -59,13 +62,26 @@ def plot_file(
     Raises:
         LiveError: with what is wrong and what to try.
     """
-    from posemamba_live.files import check_output, partial_path, put_in_place
-    from posemamba_live.takes.plot import SUFFIXES, plot_take
     from posemamba_live.takes.take import read_take
 
     output = output or poses.with_suffix(".png")
-    check_output(output, overwrite=overwrite, suffixes=SUFFIXES)
-    take = read_take(poses)
+    _check(output, overwrite)
+    return save_plot(read_take(poses), output, person=person, moments=moments, overwrite=overwrite)
+
+
+def save_plot(
+    take: Take,
+    output: Path,
+    *,
+    person: int | None = None,
+    moments: Sequence[float] = (),
+    overwrite: bool = False,
+) -> Path:
+    """Draw the page of a take to a file, whole or not at all; see `plot_file`."""
+    from posemamba_live.files import partial_path, put_in_place
+    from posemamba_live.takes.plot import plot_take
+
+    _check(output, overwrite)
     part = partial_path(output)
     try:
         plot_take(take, part, person=person, moments=moments)
@@ -73,6 +89,13 @@ def plot_file(
     finally:
         part.unlink(missing_ok=True)
     return output
+
+
+def _check(output: Path, overwrite: bool) -> None:
+    from posemamba_live.files import check_output
+    from posemamba_live.takes.plot import SUFFIXES
+
+    check_output(output, overwrite=overwrite, suffixes=SUFFIXES)
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -36,7 +36,8 @@ from posemamba_live.run.progress import reporter, summary
 from posemamba_live.run.statistics import RunStats
 from posemamba_live.shown import public, safe
 from posemamba_live.sinks import check_export, check_output
-from posemamba_live.sources import Source, open_source
+from posemamba_live.sources import STDIN, CameraMode, Source, open_source, sound_of
+from posemamba_live.sources.camera_list import described, list_cameras
 from posemamba_live.terminal import say
 from posemamba_live.viewer.display import display_available
 
@@ -45,8 +46,10 @@ if TYPE_CHECKING:
     from posemamba.runtime import LifterRuntime
     from posemamba_live.detectors import DetectorSettings, Models
     from posemamba_live.lifting.window import Lifter
-    from posemamba_live.run.pipeline import RunResult
+    from posemamba_live.run.pipeline import Run, RunResult
+    from posemamba_live.run.screen import Screen
     from posemamba_live.sinks import Sink
+    from posemamba_live.sources.video import Sound
     from posemamba_live.streams import Stream
     from posemamba_live.viewer.viewer import Viewer
 
@@ -65,17 +68,23 @@ def execute(options: Options) -> int:
     Raises:
         LiveError: what keeps the run from starting. What fails later is told on stderr.
     """
+    if options.camera == "list":
+        print(described(list_cameras()))
+        return EXIT_OK
     options = _with_window_if_possible(options)
     _check_outputs(options)
     with ExitStack() as stack:
         # A source that cannot be opened should say so before seconds are spent on loading.
-        source = stack.enter_context(_open(options, realtime=False))
+        # A pipe cannot be opened twice: it plays while the rest is loaded.
+        piped = options.source == STDIN and options.realtime
+        source = stack.enter_context(_open(options, realtime=piped))
+        note = getattr(source, "note", "")
+        if note and not options.quiet:
+            say(f"{source.name}: {note}")
         plan = plan_run(options, source)
         streams = [_open_stream(address, plan, stack) for address in options.addresses]
-        checkpoint, detector = _load(options, plan)
-        stack.callback(detector.close)
-        runtime = _runtime(plan, checkpoint)
-        lifting, make_lifter = _lifters(options, plan, checkpoint, runtime)
+        parts = build(options, plan)
+        stack.callback(parts.detector.close)
         window = None
         if plan.watched:
             window = _open_window(options)
@@ -84,36 +93,81 @@ def execute(options: Options) -> int:
             source.close()  # was only tried: it plays from here on, not while loading
             source = stack.enter_context(_open(options, realtime=True))
 
-        from posemamba_live.run.outputs import Outputs
-        from posemamba_live.run.pipeline import Run, idle
+        from posemamba_live.run.pipeline import idle
         from posemamba_live.run.watch import Watch
 
-        stats = RunStats(runtime.device.type, runtime.backend)
-        stats.detector = detector.describe()
-        outputs = Outputs(
-            plan.exports,
-            plan.record,
-            partial(_open_recorder, plan, source),
-            _metadata(options, plan, lifting, checkpoint, stats.detector),
-            plan.overwrite,
-        )
-        title = f"{plan.source}   {checkpoint.meta.name}   {runtime.device.type}"
+        title = f"{plan.source}   {parts.checkpoint.meta.name}   {parts.runtime.device.type}"
         watch = Watch(window, plan, title) if window is not None else None
-        run = Run(
-            plan,
-            source,
-            detector,
-            make_lifter,
-            outputs,
-            stats,
-            streams=streams,
-            screen=watch.screen if watch is not None else None,
-        )
+        screen = watch.screen if watch is not None else None
+        run = prepare(options, plan, source, parts, streams=streams, screen=screen)
         with reporter(plan) as report:
             result = run.run(watch or idle, report)
+        stats, runtime = run.stats, parts.runtime
         stats.device, stats.backend = runtime.device.type, runtime.backend  # a GPU may have failed
     stats.streams = [stream.figures for stream in streams]
-    return _tell(options, plan, result, stats, outputs.written)
+    return _tell(options, plan, result, stats, run.outputs.written)
+
+
+class Parts(NamedTuple):
+    """What finds people and lifts them, loaded and warm."""
+
+    checkpoint: Checkpoint
+    detector: Models
+    """Whoever asked for it closes it."""
+    runtime: LifterRuntime
+    lifting: LiftingPlan
+    make_lifter: Callable[[], Lifter]
+    """For each person."""
+
+
+def build(options: Options, plan: RunPlan) -> Parts:
+    """Load what the plan asks for; takes seconds.
+
+    Raises:
+        UsageError, DetectorError, LiveError: what does not fit together or cannot be loaded.
+    """
+    checkpoint, detector = _load(options, plan)
+    try:
+        runtime = _runtime(plan, checkpoint)
+        lifting, make_lifter = _lifters(options, plan, checkpoint, runtime)
+    except BaseException:
+        detector.close()
+        raise
+    return Parts(checkpoint, detector, runtime, lifting, make_lifter)
+
+
+def prepare(
+    options: Options,
+    plan: RunPlan,
+    source: Source,
+    parts: Parts,
+    *,
+    streams: Sequence[Stream] = (),
+    screen: Screen | None = None,
+) -> Run:
+    """The run of these parts over a source, with its outputs and statistics."""
+    from posemamba_live.run.outputs import Outputs
+    from posemamba_live.run.pipeline import Run
+
+    stats = RunStats(parts.runtime.device.type, parts.runtime.backend)
+    stats.detector = parts.detector.describe()
+    outputs = Outputs(
+        plan.exports,
+        plan.record,
+        partial(_open_recorder, plan, source, None if options.no_sound else sound_of(source)),
+        _metadata(options, plan, parts.lifting, parts.checkpoint, stats.detector),
+        plan.overwrite,
+    )
+    return Run(
+        plan,
+        source,
+        parts.detector,
+        parts.make_lifter,
+        outputs,
+        stats,
+        streams=streams,
+        screen=screen,
+    )
 
 
 def _tell(
@@ -169,6 +223,9 @@ def _open(options: Options, *, realtime: bool) -> Source:
         start=options.start,
         end=options.end,
         max_frames=options.max_frames,  # the duration is the run's: it begins with a frame
+        rotate=options.rotate,
+        fps=options.fps,
+        camera_mode=CameraMode.parse(options.camera_size) if options.camera_size else None,
     )
     logger.info("source %s: %dx%d, %.4g fps", source.name, *source.size, source.fps)
     return source
@@ -309,7 +366,7 @@ def _note(text: str, plan: RunPlan) -> Iterator[None]:
         timer.cancel()
 
 
-def _open_recorder(plan: RunPlan, source: Source, path: Path) -> Sink:
+def _open_recorder(plan: RunPlan, source: Source, sound: Sound | None, path: Path) -> Sink:
     from posemamba_live.sinks.recorder import Recorder
 
     return Recorder(
@@ -318,6 +375,7 @@ def _open_recorder(plan: RunPlan, source: Source, path: Path) -> Sink:
         image_size=plan.image_size,
         overwrite=plan.overwrite,
         realtime=plan.live,
+        sound=sound,
     )
 
 

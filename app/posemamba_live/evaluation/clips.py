@@ -6,12 +6,9 @@ A clip is NAME.mp4 (or another video suffix) with NAME_gt.npz beside it: `joints
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +21,12 @@ from posemamba.training.metrics import (
     joint_error,
     procrustes,
 )
+from posemamba_live.api import lift_video
+from posemamba_live.errors import LiveError
 
 Float = NDArray[np.float32]
 
 VIDEO_SUFFIXES: Final = (".mp4", ".mov", ".mkv", ".avi", ".webm")
-_RUN_APPLICATION: Final = "from posemamba_live.cli import main; main()"
 
 
 class ClipError(Exception):
@@ -94,20 +92,16 @@ def find_clips(folder: Path) -> list[Clip]:
 
 
 def run_application(clip: Clip, weights: str | None, mode: str) -> Poses:
-    """Lift the video with posemamba-live, as its users do.
+    """Lift the video as posemamba-live's users do.
 
     Raises:
         ClipError: it failed; the message is its own.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        export = Path(folder) / "poses.npz"
-        command = [sys.executable, "-c", _RUN_APPLICATION, str(clip.video), "--headless"]
-        command += ["--export", str(export), "--mode", mode, "--quiet"]
-        command += ["--weights", weights] if weights else []
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise ClipError(f"posemamba-live failed on {clip.video}:\n{done.stderr.strip()}")
-        return read_export(export, clip)
+    try:
+        take = lift_video(clip.video, weights=weights, mode=mode)
+    except LiveError as error:
+        raise ClipError(f"posemamba-live failed on {clip.video}:\n{error}") from error
+    return _of_the_person(clip, take.frame_index, take.joints_3d, take.joints_2d)
 
 
 def read_export(path: Path, clip: Clip) -> Poses:
@@ -117,7 +111,16 @@ def read_export(path: Path, clip: Clip) -> Poses:
         ClipError: it cannot be read or has no pose within the clip.
     """
     frame, joints, flat = _arrays(path, "frame_index", "joints_3d", "joints_2d")
-    frame = frame.astype(np.int64)
+    return _of_the_person(clip, frame.astype(np.int64), joints, flat, str(path))
+
+
+def _of_the_person(
+    clip: Clip,
+    frame: NDArray[np.int64],
+    joints: NDArray[np.floating[Any]],
+    flat: NDArray[np.floating[Any]],
+    name: str = "posemamba-live",
+) -> Poses:
     limbs = list(LIMB_JOINTS)
     within = np.flatnonzero(frame < len(clip.joints))
     distance = np.linalg.norm(
@@ -127,7 +130,7 @@ def read_export(path: Path, clip: Clip) -> Poses:
     order = within[np.lexsort((distance, frame[within]))]
     frames, first = np.unique(frame[order], return_index=True)
     if not len(frames):
-        raise ClipError(f"{path}: no pose in the {len(clip.joints)} frames of {clip.name}")
+        raise ClipError(f"{name}: no pose in the {len(clip.joints)} frames of {clip.name}")
     return Poses(frames, joints[order[first]].astype(np.float32))
 
 

@@ -32,7 +32,7 @@ def write_bvh(path: Path, take: Take) -> None:
     motion = motions[0]
     missing = int((~motion.seen).sum())
     if missing:
-        logger.warning("%s: %d frames without the person are interpolated", take.name, missing)
+        logger.warning("%s: %d frames without the person are interpolated", take.title, missing)
     offsets = to_y_up(rest_offsets(bone_lengths(motion.joints[motion.seen])))
     root, rotations = _filled(motion)
     turning = [i for i, node in enumerate(NODES) if not node.tip]

@@ -69,7 +69,7 @@ def write_c3d(path: Path, take: Take) -> None:
             file.add_parameter("TRIAL", f"ACTUAL_{name}_FIELD", [0, 0])
             field = file["parameters"]["TRIAL"][f"ACTUAL_{name}_FIELD"]
             field["type"], field["value"] = _INTEGER, words.astype(int)
-        logger.warning("%s: some programs read no more than %d frames", take.name, _MAX_FRAME)
+        logger.warning("%s: some programs read no more than %d frames", take.title, _MAX_FRAME)
     _write(file, path, least=512 + 16 * points.shape[1] * frames)
 
 

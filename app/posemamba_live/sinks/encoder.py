@@ -1,200 +1,272 @@
-"""Video encoders behind one Protocol: H.264 where it can be had, MPEG-4 otherwise.
+"""The encoder of recordings: H.264 in MP4, through PyAV, which brings libx264 with it.
 
-OpenCV's own FFmpeg, as it comes from PyPI, has no H.264 encoder (4.11 on Linux opens only
-`mp4v` and a VP9 that takes half a second a frame). MPEG-4 Part 2 plays in desktop players,
-but not in web browsers; so an `ffmpeg` program is used where one with libx264 is installed.
+While it grows, the file is fragmented: whatever ends the program, what was written plays.
+`remux` makes an ordinary file of it, which seeks and streams better, and adds sound.
 """
 
 from __future__ import annotations
 
 import contextlib
+import heapq
 import logging
 import os
-import shutil
-import subprocess
-import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
+import av
 import cv2
+import numpy as np
+from av.error import FFmpegError
+from av.video.frame import PictureType, VideoFrame
 
 from posemamba_live.errors import SinkError
 from posemamba_live.types import Image
 
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+
+    from posemamba_live.sources.video import Sound
+
 logger = logging.getLogger(__name__)
 
-_QUALITY: Final = ("-preset", "ultrafast", "-crf", "22", "-threads", "1")
-"""3 ms of one core for 1500x540 and 3 Mbit/s. `veryfast` makes a third of that out of 8 ms,
-which two cores do not have beside a detector."""
-_FINISH_TIMEOUT: Final = 60.0
-"""Seconds that ffmpeg may take to flush its last frames and move the index to the front."""
+_CODECS: Final = ("libx264", "libopenh264", "mpeg4")
+"""Best first. Wheels from PyPI have the first one; others may be built without it."""
+_OPTIONS: Final[dict[str, dict[str, str]]] = {
+    # 3 ms of one core for 1500x540 and 3 Mbit/s. `veryfast` makes a third of that out of 8 ms,
+    # which two cores do not have beside a detector. One thread holds no frame back.
+    "libx264": {"preset": "ultrafast", "crf": "22", "forced-idr": "1"},
+    "libopenh264": {"b": "4M"},
+    "mpeg4": {"q": "4", "b": "8M"},
+}
+_FRAGMENTS: Final = "frag_keyframe+empty_moov+default_base_moof"
+_TIME_BASE: Final = Fraction(1, 90_000)
+_KEY_S: Final = 0.9
+"""Seconds from one keyframe to the next, at most one with the picture that is late: what a crash
+may lose, and how finely the unfinished file seeks."""
+_MP4_SOUND: Final = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")
+"""Sound that MP4 holds as it is."""
 
 
-class Encoder(Protocol):
-    """Writes pictures of one size to one file."""
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a film's time that was recorded without a gap; seconds."""
 
-    def write(self, image: Image) -> None:
-        """Append one (H, W, 3) BGR picture, contiguous.
-
-        Raises:
-            SinkError: the encoder failed; `abort` is still to be called.
-        """
-
-    def close(self) -> None:
-        """Complete the file.
-
-        Raises:
-            SinkError: it could not be completed; `abort` is still to be called.
-        """
-
-    def abort(self) -> None:
-        """Let go of the file, whatever its state."""
+    begin: float
+    end: float
+    """In the film's time stamps."""
+    at: float
+    """Where `begin` is in the recording."""
 
 
-def open_encoder(path: Path, size: tuple[int, int], fps: float) -> Encoder:
-    """The best encoder at hand for an MP4 file.
+class Encoder:
+    """Writes pictures of one size, each at its own time, to one fragmented MP4.
 
     Args:
-        path: file to write, replaced if it exists.
+        path: file to write; it must not exist.
         size: (W, H) in pixels, both even.
-        fps: frames per second.
+        fps: frames per second, about.
 
     Raises:
         SinkError: no encoder can write there.
     """
-    program = find_ffmpeg()
-    if program is not None:
-        return FfmpegEncoder(program, path, size, fps)
-    logger.info("no ffmpeg with libx264 found: recording MPEG-4 Part 2, not H.264")
-    return OpenCvEncoder(path, size, fps)
-
-
-@cache
-def find_ffmpeg() -> str | None:
-    """Path of an `ffmpeg` program that can encode H.264, or None."""
-    program = shutil.which("ffmpeg")
-    if program is None:
-        return None
-    try:
-        listing = subprocess.run(
-            [program, "-hide_banner", "-encoders"],
-            capture_output=True,
-            text=True,
-            timeout=10.0,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return program if "libx264" in listing.stdout else None
-
-
-class FfmpegEncoder:
-    """H.264 through an ffmpeg process that is fed raw pictures."""
-
-    def __init__(self, program: str, path: Path, size: tuple[int, int], fps: float) -> None:
-        self._path = path
-        # Not a pipe: one that nobody reads could fill and block.
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
-        w, h = size
-        rate = Fraction(fps).limit_denominator(100_000)
-        command = [
-            program, "-y", "-hide_banner", "-loglevel", "error", "-nostdin",
-            "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{w}x{h}", "-r", str(rate),
-            "-i", "pipe:0",
-            "-c:v", "libx264", *_QUALITY, "-pix_fmt", "yuv420p", "-movflags", "+faststart",
-            "-f", "mp4", f"file:{path}",
-        ]  # fmt: skip
-        try:
-            # Outside our process group (Windows has its own way), so that Ctrl-C does not end
-            # it before the last frame.
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=self._log,
-                start_new_session=True,
-                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-            )
-        except OSError as error:
-            self._log.close()
-            raise SinkError(
-                f"cannot record to {path}", why=f"{program}: {error.strerror or error}"
-            ) from error
-
-    def write(self, image: Image) -> None:
-        assert self._process.stdin is not None
-        try:
-            # Half the bytes of BGR through the pipe, and no conversion on the other side.
-            self._process.stdin.write(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420).data)
-        except OSError as error:
-            raise self._failure() from error
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.close()
-            code = self._process.wait(_FINISH_TIMEOUT)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise self._failure() from error
-        if code != 0:
-            raise self._failure()
-        self._log.close()
-
-    def abort(self) -> None:
-        assert self._process.stdin is not None
-        self._process.kill()
-        with contextlib.suppress(OSError):  # what it had not read yet is of no use now
-            self._process.stdin.close()
-        self._process.wait()
-        self._log.close()
-
-    def _failure(self) -> SinkError:
-        """What ffmpeg said last. Call before `abort`, which forgets it."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(1.0)  # it may still be writing the reason
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return SinkError(
-            f"cannot record to {self._path}",
-            why=f"ffmpeg: {lines[-1] if lines else 'ended early'}",
-            hint="check that the disk has room",
-        )
-
-
-class OpenCvEncoder:
-    """MPEG-4 Part 2 through OpenCV."""
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
         self._path = path
-        fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-        # An absolute path cannot be taken for one of FFmpeg's protocols ("12:30.mp4").
-        self._file = os.path.abspath(path)
-        self._writer = cv2.VideoWriter(self._file, cv2.CAP_ANY, fourcc, fps, size)
-        if not self._writer.isOpened():
-            raise SinkError(
-                f"cannot record to {path}",
-                why="OpenCV has no MPEG-4 encoder here, or cannot write to the folder",
-                hint="install the ffmpeg program, or choose another folder",
+        self._key_at = -_KEY_S
+        self._last = -1
+        try:
+            self._file = path.open("xb", buffering=0)
+        except OSError as error:
+            raise _cannot(path, error) from error
+        self._container: OutputContainer | None = None
+        try:
+            self._container = av.open(
+                self._file, "w", format="mp4", options={"movflags": _FRAGMENTS}
             )
+            codec = best_codec()
+            stream = self._container.add_stream(
+                codec, rate=Fraction(fps).limit_denominator(100_000)
+            )
+            stream.width, stream.height = size  # type: ignore[union-attr]
+            stream.pix_fmt = "yuv420p"  # type: ignore[union-attr]
+            context: Any = stream.codec_context
+            context.options = dict(_OPTIONS[codec])
+            context.thread_count = 1
+            context.time_base = _TIME_BASE
+            context.gop_size = 1_000_000  # keyframes come by time
+            self._stream: Any = stream
+        except (FFmpegError, OSError, ValueError) as error:
+            self.abort()
+            path.unlink(missing_ok=True)
+            raise _cannot(path, error) from error
 
-    def write(self, image: Image) -> None:
-        self._writer.write(image)
+    def write(self, image: Image, seconds: float) -> None:
+        """Append one (H, W, 3) BGR picture, contiguous, at a time after the one before.
+
+        Raises:
+            SinkError: the encoder failed; what was written before stays.
+        """
+        planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8)
+        frame = VideoFrame.from_ndarray(planes, "yuv420p")
+        self._last = max(self._last + 1, round(seconds / _TIME_BASE))
+        frame.pts, frame.time_base = self._last, _TIME_BASE
+        if seconds - self._key_at >= _KEY_S:
+            frame.pict_type = PictureType.I
+            self._key_at = seconds
+        self._mux(frame)
 
     def close(self) -> None:
-        self._writer.release()
-        # OpenCV does not tell when the disk is full; a file without its index cannot be opened.
-        written = cv2.VideoCapture(self._file)
-        playable = written.isOpened()
-        written.release()
-        if not playable:
-            raise SinkError(
-                f"cannot record to {self._path}",
-                why="the encoder left an incomplete file",
-                hint="check that the disk has room",
-            )
+        """Write what is still in the encoder.
+
+        Raises:
+            SinkError: that failed; what was written before stays.
+        """
+        try:
+            self._mux(None)
+            if self._container is not None:
+                container, self._container = self._container, None
+                container.close()
+        except (FFmpegError, OSError) as error:
+            raise _cannot(self._path, error) from error
+        finally:
+            self.abort()
 
     def abort(self) -> None:
-        self._writer.release()
+        """Let go of the file, whatever its state."""
+        container, self._container = self._container, None
+        if container is not None:
+            with contextlib.suppress(FFmpegError, OSError):
+                container.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def _mux(self, frame: VideoFrame | None) -> None:
+        if self._container is None:
+            return
+        try:
+            for packet in self._stream.encode(frame):
+                self._container.mux(packet)
+        except (FFmpegError, OSError) as error:
+            raise _cannot(self._path, error) from error
+
+
+@cache
+def best_codec() -> str:
+    """Name of the encoder that recordings are made with."""
+    here = av.codec.codecs_available
+    return next((name for name in _CODECS if name in here), _CODECS[-1])
+
+
+def remux(
+    part: Path, path: Path, fps: float, sound: Sound | None = None, pieces: Sequence[Piece] = ()
+) -> None:
+    """Make an ordinary MP4, index first, of a fragmented one.
+
+    Args:
+        part: what an Encoder has written, complete or not.
+        path: file to write.
+        fps: frames per second, which say how long the last one lasts.
+        sound: of the film; left out with a warning where MP4 does not hold it.
+        pieces: which parts of the film's time are in `part`.
+
+    Raises:
+        SinkError: it cannot be read or written.
+    """
+    try:
+        with contextlib.ExitStack() as stack:
+            # An absolute path cannot be taken for one of FFmpeg's protocols ("12:30.mp4").
+            film = stack.enter_context(av.open(os.path.abspath(part), "r"))
+            out = stack.enter_context(
+                av.open(
+                    os.path.abspath(path), "w", format="mp4", options={"movflags": "+faststart"}
+                )
+            )
+            target = out.add_stream_from_template(film.streams.video[0])
+            packets = [_pictures(film, target, fps)]
+            if sound is not None:
+                with contextlib.suppress(FFmpegError, OSError):
+                    heard = stack.enter_context(av.open(os.path.abspath(sound.path), "r"))
+                    track = _sound_track(heard, sound.path.name)
+                    if track is not None:
+                        copy = out.add_stream_from_template(track)
+                        packets.append(_sounds(heard, track, copy, sound.zero, pieces))
+            for _, _, packet in heapq.merge(*packets, key=lambda timed: timed[:2]):
+                out.mux(packet)
+    except (FFmpegError, OSError, ValueError) as error:
+        raise _cannot(path, error) from error
+
+
+def _pictures(
+    film: InputContainer, target: Any, fps: float
+) -> Iterator[tuple[float, int, Packet[Any]]]:
+    """(seconds, 0, packet) of all pictures; each lasts until the next one."""
+    last: Packet[Any] | None = None
+    with contextlib.suppress(FFmpegError):  # of an incomplete file what there is
+        for packet in film.demux(film.streams.video[0]):
+            if packet.dts is None or packet.time_base is None:
+                continue
+            if last is not None:
+                assert last.dts is not None
+                last.duration = packet.dts - last.dts
+                yield float(last.dts * packet.time_base), 0, last
+            last = packet
+            packet.stream = target
+    if last is not None and last.dts is not None and last.time_base is not None:
+        last.duration = round(1.0 / fps / float(last.time_base))
+        yield float(last.dts * last.time_base), 0, last
+
+
+def _sounds(
+    heard: InputContainer, track: AudioStream, target: Any, zero: float, pieces: Sequence[Piece]
+) -> Iterator[tuple[float, int, Packet[Any]]]:
+    """(seconds, 1, packet) of the sound within the pieces."""
+    base = float(track.time_base or 0)
+    last = -1
+    waiting = list(pieces)
+    if waiting:
+        heard.seek(max(0, int((zero + waiting[0].begin) / base)), stream=track)
+    with contextlib.suppress(FFmpegError):  # damaged sound ends where it is damaged
+        for packet in heard.demux(track):
+            if packet.pts is None or not packet.size:
+                continue
+            seconds = packet.pts * base - zero
+            while waiting and seconds >= waiting[0].end:
+                waiting.pop(0)
+            if not waiting:
+                return
+            if seconds < waiting[0].begin:
+                continue
+            at = seconds - waiting[0].begin + waiting[0].at
+            last = max(last + 1, round(at / base))
+            packet.pts = packet.dts = last
+            packet.stream = target
+            yield at, 1, packet
+
+
+def _sound_track(heard: InputContainer, name: str) -> AudioStream | None:
+    """The sound that MP4 can hold; None, and a word about it, where there is no such."""
+    tracks = heard.streams.audio
+    for track in tracks:
+        if track.codec_context is not None and track.codec_context.name.startswith(_MP4_SOUND):
+            return track
+    if tracks:
+        codec = tracks[0].codec_context
+        logger.warning(
+            "the sound of %s is %s, which MP4 does not hold: the recording is silent",
+            name, codec.name if codec is not None else "unknown",
+        )  # fmt: skip
+    return None
+
+
+def _cannot(path: Path, error: Exception) -> SinkError:
+    return SinkError(
+        f"cannot record to {path}",
+        why=str(getattr(error, "strerror", None) or error),
+        hint="check that the disk has room and that the folder is still there",
+    )

@@ -34,6 +34,8 @@ _FLOAT, _UINT16 = 5126, 5123
 _ARRAY_BUFFER, _ELEMENT_BUFFER = 34962, 34963
 _BONE_WIDTH: Final = 0.09
 """Of a bone's solid, at its thickest, relative to its length."""
+_GAP_STEPS: Final = 2.5
+"""Frame distances without somebody that are no gap yet."""
 _GAMMA: Final = 2.2
 """Colours are sRGB here and linear in glTF."""
 
@@ -46,7 +48,7 @@ def write_glb(path: Path, take: Take) -> None:
     times = [pose.pose2d.timestamp for pose in take.poses]
     span = (min(times), max(times))
     for number, (person, poses) in enumerate(take.people.items()):
-        _add_person(scene, poses, f"_person{person}" if number else "", span)
+        _add_person(scene, poses, f"_person{person}" if number else "", span, 1.0 / take.rate)
     meta = json.loads(json.dumps(take.described()))
     path.write_bytes(scene.glb({"posemamba": meta}))
 
@@ -122,11 +124,14 @@ class _Scene:
         return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
 
 
-def _add_person(scene: _Scene, poses: list[Pose3D], suffix: str, span: tuple[float, float]) -> None:
+def _add_person(
+    scene: _Scene, poses: list[Pose3D], suffix: str, span: tuple[float, float], step: float
+) -> None:
     """A tree of nodes with its bones and its motion.
 
     Args:
         span: seconds of the first and last pose of anybody.
+        step: seconds from frame to frame.
     """
     joints, times = joints_and_times(poses)
     posture = ArmatureSolver().solve(joints, times)
@@ -158,17 +163,23 @@ def _add_person(scene: _Scene, poses: list[Pose3D], suffix: str, span: tuple[flo
     for i, node in enumerate(NODES):
         if not node.follows:
             scene.animate(first + i, "rotation", keys, to_y_up(posture.rotations[:, i]))
-    _hide_when_absent(scene, holder, times, span)
+    _hide_when_absent(scene, holder, times, span, step)
 
 
-def _hide_when_absent(scene: _Scene, holder: int, times: Array, span: tuple[float, float]) -> None:
-    """Scale a person to nothing before the first pose, in gaps, and after the last one."""
+def _hide_when_absent(
+    scene: _Scene, holder: int, times: Array, span: tuple[float, float], step: float
+) -> None:
+    """Scale a person to nothing before the first pose, in gaps, and after the last one.
+
+    At low rates a frame distance is no gap.
+    """
     steps = np.diff(times)
-    frame = min(float(np.median(steps)) if len(steps) else MAX_GAP_S, MAX_GAP_S)
+    longest = max(MAX_GAP_S + 0.5 * min(step, MAX_GAP_S), _GAP_STEPS * step)
+    frame = min(float(np.median(steps)) if len(steps) else step, max(step, MAX_GAP_S))
     keys = [(float(times[0]), 1.0)]
     if times[0] > span[0]:
         keys.insert(0, (span[0], 0.0))
-    for i in np.flatnonzero(steps > MAX_GAP_S + 0.5 * frame):
+    for i in np.flatnonzero(steps > longest):
         keys += [(float(times[i]) + frame, 0.0), (float(times[i + 1]), 1.0)]
     if times[-1] + frame < span[1]:
         keys.append((float(times[-1]) + frame, 0.0))

@@ -21,10 +21,11 @@ def write_npz(path: Path, take: Take) -> None:
     `schema_version` and `versions` of the packages that matter, is kept as JSON.
     """
     with open(path, "wb") as file:
-        np.savez_compressed(file, **_arrays(take))
+        np.savez_compressed(file, **take_arrays(take))
 
 
-def _arrays(take: Take) -> dict[str, Any]:
+def take_arrays(take: Take) -> dict[str, Any]:
+    """The arrays of the file, by their keys in it."""
     poses = take.poses
     meta = take.described()
 

@@ -61,7 +61,7 @@ def write_trc(path: Path, take: Take) -> None:
     rate = f"{motion.rate:.10g}"
     start = motion.first + 1
     head = [
-        ["PathFileType", "4", "(X/Y/Z)", take.name],
+        ["PathFileType", "4", "(X/Y/Z)", take.title],
         _TRC_KEYS.split(),
         [rate, rate, str(rows), str(len(JOINT_NAMES)), "m", rate, str(start), str(rows)],
         ["Frame#", "Time", *(cell for name in JOINT_NAMES for cell in (name, "", ""))],
@@ -84,7 +84,7 @@ def write_mot(path: Path, take: Take) -> None:
     table[seen] = _coordinates(motion)
     if not seen.all():
         logger.warning(
-            "%s: %d frames without the person are interpolated", take.name, (~seen).sum()
+            "%s: %d frames without the person are interpolated", take.title, (~seen).sum()
         )
         table = fill_gaps(table, seen)
     head = [

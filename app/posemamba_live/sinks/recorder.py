@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
@@ -14,9 +16,12 @@ from posemamba_live.drawing.colours import BACKGROUND, MUTED, TEXT, person_color
 from posemamba_live.drawing.figure import SkeletonRenderer, ViewPoint
 from posemamba_live.drawing.overlay import draw_numbers, draw_overlay, put_text, text_width
 from posemamba_live.errors import SinkError
-from posemamba_live.files import check_output, partial_path, put_in_place
-from posemamba_live.sinks.encoder import Encoder, open_encoder
+from posemamba_live.files import check_output, partial_path, put_in_place, real_path
+from posemamba_live.sinks.encoder import Encoder, Piece, remux
 from posemamba_live.types import Frame, Image, Pose3D
+
+if TYPE_CHECKING:
+    from posemamba_live.sources.video import Sound
 
 SUFFIXES: Final = (".mp4",)
 MIN_HEIGHT: Final = 540
@@ -25,24 +30,31 @@ MAX_HEIGHT: Final = 720
 _MAX_PICTURE_WIDTH: Final = 1280
 _MARGIN: Final = 16
 _LONGEST_FILL: Final = 5.0
-"""Seconds of missing frames that are filled with repeats in real time; a longer stall is cut."""
+"""Seconds without a frame for which the one before stays on; a longer stall is cut."""
+_LONGEST_STEPS: Final = 3
+"""At low rates so many frame distances are no stall."""
+_DEFAULT_FPS: Final = 30.0
+_LONGEST_NAME: Final = 250
+"""Bytes, with room for a number."""
 
 
 class Recorder:
     """Writes one MP4 picture per source frame, or as many as real time needs.
 
-    The file grows under a temporary name beside the final one and gets that name when
-    closed, so that what is there under the final name is always complete.
+    While it runs the file is called `x.partial.mp4`, and plays whatever happens: it is
+    fragmented, with a keyframe at least every second. Closed, it is written anew with its index
+    first and the film's sound, and gets its name.
 
     Args:
         path: an .mp4 file.
         fps: frames per second of the video.
         image_size: (W, H) of the source in pixels; later frames of another size are fitted.
         overwrite: replace an existing file.
-        realtime: keep the source's clock rather than its count of frames: a frame that stays
-            on longer than 1/fps is repeated, one that comes too soon is left out. For
-            cameras, which skip frames.
+        realtime: at a constant rate, for cameras, which skip frames: a frame that stays on longer
+            than 1/fps is repeated, one that comes too soon is left out. Otherwise each frame
+            of the source is there once, at its own time.
         view: where the 3D side is seen from.
+        sound: of the film, to be kept.
 
     Raises:
         UsageError, SinkError: the path, as in `check_output`; no encoder.
@@ -57,19 +69,30 @@ class Recorder:
         overwrite: bool = False,
         realtime: bool = False,
         view: ViewPoint | None = None,
+        sound: Sound | None = None,
     ) -> None:
         check_output(path, overwrite=overwrite, suffixes=SUFFIXES)
-        if not 0.5 <= fps <= 1000.0:
-            raise SinkError(f"cannot record to {path}", why=f"{fps:g} frames a second")
-        self._path = path
-        self._part = partial_path(path)
-        self._fps = fps
+        self.path = path
+        """Where the recording is, once closed; elsewhere if its name was taken meanwhile."""
+        self._wanted = path
+        self._overwrite = overwrite
+        self._part = free_name(_unfinished(real_path(path)))
+        self._fps = fps if math.isfinite(fps) and fps > 0.0 else _DEFAULT_FPS
         self._realtime = realtime
+        self._sound = sound
         self._written = 0
+        self._skipped = 0
+        """Slots that were written before the piece that is being recorded."""
         self._start = 0.0
+        """The source's time where that piece begins."""
+        self._now = 0.0
+        """The source's time of the last frame."""
+        self._at = 0.0
+        """Where that frame is in the recording, seconds."""
+        self._pieces: list[Piece] = []
         self._last: Image | None = None
         self._composer = Composer(image_size, fps, view)
-        self._encoder: Encoder | None = open_encoder(self._part, self._composer.size, fps)
+        self._encoder: Encoder | None = Encoder(self._part, self._composer.size, self._fps)
 
     def write(self, frame: Frame, poses: Sequence[Pose3D]) -> None:
         """Draw and append one frame.
@@ -79,49 +102,97 @@ class Recorder:
             poses: everybody in it; empty where nobody was seen.
 
         Raises:
-            SinkError: the encoder failed (a full disk, for one).
+            SinkError: the encoder failed (a full disk, for one). `close` keeps what there is.
         """
         if self._encoder is None:
             raise ValueError("the recorder is closed")
-        if not self._realtime:
-            self._append(self._composer.compose(frame, poses))
-            return
+        if self._realtime:
+            self._write_slot(frame, poses)
+        else:
+            self._write_frame(frame, poses)
+
+    def _write_frame(self, frame: Frame, poses: Sequence[Pose3D]) -> None:
+        """Append a frame at its own time, but for gaps in which a clock has jumped."""
+        if self._written:
+            step = frame.timestamp - self._now
+            if step > max(_LONGEST_FILL, _LONGEST_STEPS / self._fps):
+                step = 1.0 / self._fps
+                self._end_piece(self._now + step)
+                self._start = frame.timestamp
+                self._at += step
+            else:
+                self._at += max(step, 0.0)
+        else:
+            self._start = frame.timestamp
+        self._now = frame.timestamp
+        self._append(self._composer.compose(frame, poses), self._at)
+
+    def _write_slot(self, frame: Frame, poses: Sequence[Pose3D]) -> None:
+        """Append as many pictures as the time that has passed needs."""
         if self._last is None:
             self._start = frame.timestamp
-        slot = round((frame.timestamp - self._start) * self._fps)
+        slot = round((frame.timestamp - self._start) * self._fps) + self._skipped
         missing = slot - self._written
         if missing < 0:
             return  # this slot of the video is taken
-        if missing > _LONGEST_FILL * self._fps:
-            self._start += missing / self._fps  # a camera that was away: go on from here
+        if missing > max(_LONGEST_FILL * self._fps, _LONGEST_STEPS):
+            self._end_piece(self._now + 1.0 / self._fps)  # a camera that was away: go on from here
+            self._start, self._skipped = frame.timestamp, self._written
             missing = 0
         if self._last is not None:
             for _ in range(missing):
-                self._append(self._last)
+                self._append(self._last, self._written / self._fps)
+        self._now = frame.timestamp
         self._last = self._composer.compose(frame, poses)
-        self._append(self._last)
+        self._append(self._last, self._written / self._fps)
+
+    def _end_piece(self, end: float) -> None:
+        """Remember which part of the source's time was recorded up to now."""
+        last = self._pieces[-1] if self._pieces else Piece(0.0, 0.0, 0.0)
+        self._pieces.append(Piece(self._start, end, last.at + last.end - last.begin))
 
     def close(self) -> None:
-        """Complete the video and give it its name; without any frame there is no file."""
+        """Complete the video and give it its name; without any frame there is no file.
+
+        Raises:
+            SinkError: it is incomplete, or has another name; in any case what was recorded is
+                kept, and the message says where.
+        """
         if self._encoder is None:
             return
         encoder, self._encoder = self._encoder, None
-        complete = False
-        try:
-            if self._written:
-                encoder.close()
-                complete = True
-                put_in_place(self._part, self._path)
-        except OSError as error:
-            raise SinkError(
-                f"cannot write {self._path}",
-                why=str(error.strerror or error),
-                hint="check that the folder is still there",
-            ) from error
-        finally:
-            if not complete:
-                encoder.abort()
+        if not self._written:
+            encoder.abort()
             self._part.unlink(missing_ok=True)
+            return
+        failure: SinkError | None = None
+        try:
+            encoder.close()
+        except SinkError as error:
+            failure = error
+        self._end_piece(self._now + 1.0 / self._fps)
+        whole = partial_path(self._wanted)
+        try:
+            remux(self._part, whole, self._fps, self._sound, self._pieces)
+            self.path = _place(whole, self._wanted, overwrite=self._overwrite)
+        except (SinkError, OSError) as error:
+            whole.unlink(missing_ok=True)
+            self.path = self._part
+            why = error.why if isinstance(error, SinkError) else error.strerror or str(error)
+            raise SinkError(
+                f"cannot finish {self._wanted}",
+                why=why,
+                hint=f"what was recorded is in {self._part}, and plays",
+            ) from error
+        self._part.unlink(missing_ok=True)
+        if failure is not None:
+            raise failure
+        if self.path != self._wanted:
+            raise SinkError(
+                f"{self._wanted} was made by somebody else meanwhile",
+                why="it is left as it is",
+                hint=f"the recording is {self.path}",
+            )
 
     def __enter__(self) -> Recorder:
         return self
@@ -134,14 +205,46 @@ class Recorder:
     ) -> None:
         self.close()
 
-    def _append(self, image: Image) -> None:
+    def _append(self, image: Image, at: float) -> None:
         assert self._encoder is not None
-        try:
-            self._encoder.write(image)
-        except SinkError:
-            self._written = 0  # nothing of it can be played: close() must not try
-            raise
+        self._encoder.write(image, at)
         self._written += 1
+
+
+def _unfinished(path: Path) -> Path:
+    """`x.partial.mp4` for `x.mp4`, or the name for unfinished files where that is too long."""
+    part = path.with_name(f"{path.stem}.partial{path.suffix}")
+    return part if len(os.fsencode(part.name)) < _LONGEST_NAME else partial_path(path)
+
+
+def free_name(path: Path) -> Path:
+    """The path, or one beside it with a number that is not taken."""
+    number, free = 2, path
+    while os.path.lexists(free):
+        free, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
+    return free
+
+
+def _place(whole: Path, wanted: Path, *, overwrite: bool) -> Path:
+    """Give a finished file its name, or a free one where somebody has taken it meanwhile.
+
+    Raises:
+        OSError: neither can be done.
+    """
+    if overwrite:
+        put_in_place(whole, wanted)
+        return wanted
+    while True:
+        target = free_name(real_path(wanted))
+        try:
+            os.link(whole, target)  # unlike renaming, it never replaces a file
+        except FileExistsError:
+            continue
+        except OSError:  # no hard links on this file system
+            whole.rename(target)
+            return wanted if target == real_path(wanted) else target
+        whole.unlink()
+        return wanted if target == real_path(wanted) else target
 
 
 class Composer:

@@ -77,7 +77,8 @@ def write_parquet(path: Path, take: Take) -> None:
     table = pyarrow.table(columns)
     meta = json.dumps(take.described(), ensure_ascii=False)
     table = table.replace_schema_metadata({"posemamba": meta})
-    pyarrow.parquet.write_table(table, path)
+    with open(path, "wb") as file:  # pyarrow knows no names that are not UTF-8
+        pyarrow.parquet.write_table(table, file)
 
 
 def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

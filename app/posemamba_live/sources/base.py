@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import os
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import cv2
 import numpy as np
 
-from posemamba_live.errors import SourceError
 from posemamba_live.shown import public
 from posemamba_live.types import Frame, Image
 
@@ -23,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 _FFMPEG_LEVEL: Final = "OPENCV_FFMPEG_LOGLEVEL"
 _FFMPEG_QUIET: Final = "-8"
+MAX_PIXELS: Final = 100_000_000
+"""Larger pictures are refused before they are decoded: they would take gigabytes."""
 _LEAST_SQUEEZE: Final = 0.005
 _MOST_SQUEEZE: Final = math.log(4.0)
 """Logarithms of the pixel aspects that are obeyed: less is rounding, more is a spoilt header."""
@@ -87,6 +87,13 @@ def fit(image: Image, size: tuple[int, int]) -> Image:
     return out
 
 
+def note_size(name: str, before: tuple[int, int], now: tuple[int, int]) -> tuple[int, int]:
+    """Say where a source changes the size (W, H) of its pictures; returns `now`."""
+    if now != before:
+        logger.info("%s: pictures are now %dx%d, before %dx%d", name, *now, *before)
+    return now
+
+
 def without_password(url: str) -> str:
     """The address as it may be shown, logged, exported and sent."""
     return public(url)
@@ -108,60 +115,15 @@ def quiet_opencv() -> None:
         owner.setLogLevel(0)
 
 
-def retrieve(capture: cv2.VideoCapture) -> Image | None:
-    """Decode the picture grabbed last, to (H, W, 3) BGR of square pixels; None where that fails."""
-    ok, image = capture.retrieve()
-    if not ok or not image.size:
-        return None
-    size = square_size(capture, (image.shape[1], image.shape[0]))
-    if size != (image.shape[1], image.shape[0]):
-        image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(image, np.uint8)
+def square_pixels(aspect: float, size: tuple[int, int]) -> tuple[int, int]:
+    """The (W, H) that a picture of `size` has when its pixels, `aspect` times as wide as high,
+    are made square.
 
-
-def square_size(capture: cv2.VideoCapture, size: tuple[int, int]) -> tuple[int, int]:
-    """The (W, H) that a picture of `size`, turned upright, has when its pixels are square.
-
-    HDV, DV and DVD store wide pictures in narrow ones, and OpenCV hands these out as stored.
-    The longer way is stretched, so that nothing that was stored is lost.
+    HDV, DV and DVD store wide pictures in narrow ones. The longer way is stretched, so that
+    nothing that was stored is lost.
     """
-    num, den = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
-    if num <= 0 or den <= 0 or not _LEAST_SQUEEZE < abs(math.log(num / den)) < _MOST_SQUEEZE:
+    if aspect <= 0 or not _LEAST_SQUEEZE < abs(math.log(aspect)) < _MOST_SQUEEZE:
         return size
-    aspect = num / den
-    if capture.get(cv2.CAP_PROP_ORIENTATION_AUTO) and (
-        round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 == 90
-    ):
-        aspect = 1.0 / aspect  # it is that of the pixels as stored
     if aspect > 1:
         return round(size[0] * aspect), size[1]
     return size[0], round(size[1] / aspect)
-
-
-def live_frames(
-    capture: cv2.VideoCapture, name: str, size: tuple[int, int], *, max_failures: int = 3
-) -> Iterator[Frame]:
-    """Read a camera or stream until it fails, with times of the monotonic clock.
-
-    Args:
-        capture: opened.
-        name: of the source, for the error.
-        size: (W, H) that all pictures are fitted to.
-        max_failures: pictures in a row that may be missing or spoilt.
-
-    Raises:
-        SourceError: the pictures have stopped.
-    """
-    index, failures, first = 0, 0, 0.0
-    while failures < max_failures:
-        ok = capture.grab()
-        now = time.monotonic()
-        image = retrieve(capture) if ok else None
-        if image is None:
-            failures += 1
-            continue
-        failures = 0
-        first = first or now
-        yield Frame(index, now - first, fit(image, size), now)
-        index += 1
-    raise SourceError(f"No more pictures from {name}", why="it was disconnected or has ended")

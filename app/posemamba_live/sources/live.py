@@ -11,6 +11,8 @@ from typing import Final
 
 from posemamba_live.errors import SourceError
 from posemamba_live.sources.base import Source, fit
+from posemamba_live.sources.container import is_long_gap
+from posemamba_live.sources.video import Sound
 from posemamba_live.types import Frame
 
 logger = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ class LiveSource(Source):
 
     Args:
         opener: opens the source underneath; called here, and again when it was lost.
+        inner: that source, if it is open already.
         max_frames: end after so many frames were taken.
         duration: end after so many seconds.
 
@@ -49,10 +52,12 @@ class LiveSource(Source):
         self,
         opener: Callable[[], Source],
         *,
+        inner: Source | None = None,
         max_frames: int | None = None,
         duration: float | None = None,
     ) -> None:
-        inner = opener()
+        inner = opener() if inner is None else inner
+        self._inner = inner
         self.name = inner.name
         self.size = inner.size
         self.frame_count = inner.frame_count
@@ -61,6 +66,7 @@ class LiveSource(Source):
         self.dropped = 0
         """Of these, replaced by a newer one before anybody took them."""
         self._opener = opener
+        self.sound: Sound | None = getattr(inner, "sound", None)
         self._nominal_fps = inner.fps
         self._is_file = not inner.live
         self._max_frames = max_frames
@@ -109,6 +115,7 @@ class LiveSource(Source):
         with self._changed:
             self._ended, self._slot = True, None
             self._changed.notify_all()
+        self._inner.close()  # wakes the thread where it waits for a picture
         if self._thread is not threading.current_thread():
             self._thread.join(_JOIN_S)
 
@@ -149,16 +156,20 @@ class LiveSource(Source):
                         self._put(self._relabelled(frame))
                 except SourceError as error:
                     logger.debug("%s", error)
+                if self._stop.is_set() or getattr(inner, "finished", False):
+                    return
             self._lost = f"{self.name} lost, waiting for it…"
             logger.warning("%s was lost; waiting for it to come back", self.name)
             inner = self._reopened()
 
     def _play(self, inner: Source) -> None:
-        """Read a file at its own rate."""
-        start: float | None = None
+        """Read a file at its own rate. Where its clock jumps by hours nobody waits for them."""
+        start, last, step = 0.0, 0.0, 1.0 / inner.fps
         for frame in inner:
             now = time.monotonic()
-            start = now - frame.timestamp if start is None else start
+            if not self.captured or is_long_gap(frame.timestamp - last, step):
+                start = now - frame.timestamp
+            last = frame.timestamp
             if self._stop.wait(max(0.0, start + frame.timestamp - now)):
                 return
             self._put(Frame(frame.index, frame.timestamp, frame.image, time.monotonic()))
@@ -173,6 +184,7 @@ class LiveSource(Source):
             except SourceError as error:
                 logger.debug("attempt %d: %s", attempt, error)
                 continue
+            self._inner = inner
             self._lost = ""
             self._times.clear()
             logger.warning("%s is back", self.name)

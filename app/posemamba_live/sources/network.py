@@ -1,37 +1,50 @@
-"""Network streams: RTSP, and HTTP (MJPEG, HLS), through OpenCV's FFmpeg."""
+"""Network sources: what ends is a film, what does not is a live stream."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Final
+from urllib.parse import urlsplit
 
-import cv2
+from av.error import FFmpegError
 
 from posemamba_live.errors import SourceError
 from posemamba_live.shown import public
-from posemamba_live.sources.base import (
-    Source,
-    live_frames,
-    plausible_fps,
-    quiet_opencv,
-    retrieve,
-)
+from posemamba_live.sources.base import Source, fit, note_size
+from posemamba_live.sources.container import NoVideo, Reel, picture, reason
+from posemamba_live.sources.video import URL_SUFFIXES
+from posemamba_live.sources.worker import Worker
 from posemamba_live.types import Frame
 
 logger = logging.getLogger(__name__)
 
-SCHEMES: Final = ("rtsp", "rtsps", "http", "https")
-DEFAULT_FPS: Final = 30.0
-_OPEN_TIMEOUT_MS: Final = 5000
-_READ_TIMEOUT_MS: Final = 3000
+SCHEMES: Final = ("rtsp", "rtsps", "http", "https", "tcp", "tls", "rtmp", "rtmps", "udp", "srt")
+FILM_SCHEMES: Final = ("http", "https")
+"""Behind the others is what comes at its own time."""
+TIMEOUT_S: Final = 5.0
+"""For an answer, and for each read."""
+_PLAYLIST_S: Final = 20.0
+"""A live playlist may have nothing new for a segment's length; its requests time out earlier."""
+PATIENCE_S: Final = TIMEOUT_S + 1.0
+"""The guard around FFmpeg's own limits, which not all of its protocols keep."""
+_WAITING: Final = 8
+"""Decoded pictures that may wait; newer ones replace the oldest."""
+_FASTER: Final = 2.0
+"""What is delivered so many times faster than its own time is a film, not a camera."""
+_TOLD_FRAMES: Final = 30
+_PROTOCOLS: Final = "http,https,tcp,tls,rtsp,rtsps,rtp,rtmp,rtmps,srt,udp,crypto,httpproxy,data"
+"""What an address, or a playlist behind it, may lead to: never to files."""
 
 
 class Stream(Source):
     """A live stream from the network.
 
     Args:
-        url: one of SCHEMES.
+        url: one of SCHEMES, or what `open_url` has opened.
+        rotate: degrees clockwise.
 
     Raises:
         SourceError: nobody answers in time, or not with pictures.
@@ -40,29 +53,33 @@ class Stream(Source):
     live = True
     frame_count = None
 
-    def __init__(self, url: str) -> None:
-        self.name = public(url)
-        quiet_opencv()
-        self._capture = cv2.VideoCapture(
-            url,
-            cv2.CAP_FFMPEG,
-            [
-                cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS,
-                cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_TIMEOUT_MS,
-                cv2.CAP_PROP_N_THREADS, 1,  # each further one holds a frame back
-            ],
-        )  # fmt: skip
-        image = retrieve(self._capture) if self._capture.grab() else None
-        if image is None:
-            self._capture.release()
-            raise SourceError(
-                f"Cannot open the stream {self.name}",
-                why=f"nobody answers, or no picture comes within {_OPEN_TIMEOUT_MS // 1000} s",
-                hint="check the address, the password, and that the camera is on the network",
-            )
-        self.size = (image.shape[1], image.shape[0])
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        self._fps = fps if plausible_fps(fps) else DEFAULT_FPS
+    def __init__(self, url: str | Reel, *, rotate: int = 0) -> None:
+        reel = open_url(url) if isinstance(url, str) else url
+        self.name = public(str(reel.location))
+        self._reel = reel
+        self._rotate = rotate
+        reel.decode_at_once()
+        self.finished = False
+        """It has come to its end, as a film does: there is nothing to wait for."""
+        # Pictures come one by one: looking ahead for a rate would be waiting.
+        self._fps = reel.rate(measure=False)
+        playlist = "hls" in reel.format.split(",")
+        self._worker: Worker[Frame] = Worker(
+            self.name,
+            self._read,
+            capacity=_WAITING,
+            newest=True,
+            patience=_PLAYLIST_S + 1.0 if playlist else PATIENCE_S,
+        )
+        try:
+            first = self._worker.take()
+        except SourceError:
+            self._worker.close()
+            raise
+        if first is None:
+            raise _silent(self.name, reel.problem or "no picture came")
+        self._first = first
+        self.size = first.size
         logger.info("%s: %dx%d", self.name, *self.size)
 
     @property
@@ -71,7 +88,105 @@ class Stream(Source):
         return self._fps
 
     def __iter__(self) -> Iterator[Frame]:
-        return live_frames(self._capture, self.name, self.size)
+        given = self.size
+        frame: Frame | None = self._first
+        while frame is not None:
+            given = note_size(self.name, given, frame.size)
+            image = fit(frame.image, self.size)
+            yield Frame(frame.index, frame.timestamp, image, frame.captured_at)
+            frame = self._worker.take()
+        if not self.finished:
+            raise SourceError(f"No more pictures from {self.name}", why=self._reel.problem)
 
     def close(self) -> None:
-        self._capture.release()
+        self._worker.close()
+
+    def _read(self, worker: Worker[Frame]) -> None:
+        """Decode in the worker's thread; times are those of arrival."""
+        started, index, begin, last = 0.0, 0, 0.0, 0.0
+        try:
+            for decoded in self._reel.pictures(worker.beat):
+                now = time.monotonic()
+                if not index:
+                    started, begin = now, decoded.seconds
+                last = decoded.seconds
+                image = picture(decoded, self._rotate)
+                worker.put(Frame(index, now - started, image, now))
+                index += 1
+            faster = last - begin > _FASTER * (time.monotonic() - started)
+            told = "hls" in self._reel.format.split(",") or self._reel.duration is not None
+            # A film without a length is cut off by its end: FFmpeg cannot tell that from a failure.
+            self.finished = (told and not self._reel.problem) or (index > _TOLD_FRAMES and faster)
+        finally:
+            self._reel.close()
+
+
+def open_url(url: str) -> Reel:
+    """Connect, within TIMEOUT_S or a little more.
+
+    Raises:
+        SourceError: nobody answers in time, or not with a video.
+    """
+    name = public(url)
+
+    def connect(worker: Worker[Reel]) -> None:
+        worker.put(Reel(url, options=_options(url), timeout=(TIMEOUT_S, _PLAYLIST_S)))
+
+    worker: Worker[Reel] = Worker(name, connect, patience=PATIENCE_S)
+    start = time.monotonic()
+    try:
+        reel = worker.take()
+    except NoVideo as error:
+        raise _silent(name, f"there is no video there: it holds {error}") from error
+    except (FFmpegError, OSError) as error:
+        # Behind a limit that was reached FFmpeg reports an end, or invalid data.
+        late = time.monotonic() - start > 0.9 * TIMEOUT_S
+        raise _silent(name, "nothing more came in time" if late else reason(error)) from error
+    except SourceError as error:
+        raise _silent(name, error.why) from error
+    assert reel is not None
+    return reel
+
+
+def is_film(reel: Reel) -> bool:
+    """Tell what ends from what does not, by what the server and the container say."""
+    url = str(reel.location)
+    if scheme_of(url) not in FILM_SCHEMES or "mpjpeg" in reel.format:
+        return False
+    if "hls" in reel.format.split(","):
+        return reel.duration is not None
+    suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
+    return reel.duration is not None or reel.bytes is not None or suffix in URL_SUFFIXES
+
+
+def scheme_of(url: str) -> str:
+    """Lower-case scheme of an address."""
+    return url.partition("://")[0].lower()
+
+
+def _options(url: str) -> dict[str, str]:
+    """FFmpeg's options for an address: limits of its protocol, and no buffering where it is live.
+
+    `nobuffer` throws away what was read to find out what it is, which is the beginning of a film.
+    """
+    options = {"protocol_whitelist": _PROTOCOLS}
+    micros = str(round(TIMEOUT_S * 1e6))
+    match scheme_of(url):
+        case "rtsp" | "rtsps":
+            options |= {"rtsp_transport": "tcp", "timeout": micros}
+        case "rtmp" | "rtmps" | "srt":
+            # There `timeout` means something else: to wait for somebody to connect.
+            options |= {"rw_timeout": micros}
+        case _:
+            options |= {"timeout": micros, "rw_timeout": micros}
+    if scheme_of(url) not in FILM_SCHEMES:
+        options |= {"fflags": "nobuffer", "flags": "low_delay"}
+    return options
+
+
+def _silent(name: str, why: str) -> SourceError:
+    return SourceError(
+        f"Cannot open the stream {name}",
+        why=f"{why or 'no picture came'} (it has {TIMEOUT_S:.0f} s)",
+        hint="check the address, the password, and that the camera is on the network",
+    )

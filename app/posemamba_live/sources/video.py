@@ -5,127 +5,195 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import cv2
-import numpy as np
+from av.error import FFmpegError
 
-from posemamba_live.errors import SourceError
-from posemamba_live.shown import public
-from posemamba_live.sources.base import (
-    Source,
-    fit,
-    plausible_fps,
-    quiet_opencv,
-    retrieve,
-    square_size,
+from posemamba_live.errors import SourceError, UsageError
+from posemamba_live.sources.base import Source, fit, note_size
+from posemamba_live.sources.container import (
+    STDIN,
+    NoVideo,
+    Reel,
+    is_long_gap,
+    name_of,
+    picture,
+    reason,
 )
+from posemamba_live.sources.worker import Worker
 from posemamba_live.types import Frame
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_FPS: Final = 30.0
-"""Where a container names no rate and has no times."""
 URL_SUFFIXES: Final = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts",
     ".wmv", ".flv", ".ogv", ".3gp", ".gif",
 )  # fmt: skip
-"""What tells a video behind a URL from a live stream. Local files are judged by content."""
+"""Where neither length nor duration is known, these tell a video behind a URL from a stream."""
 
-_MAX_FAILURES: Final = 2000
-"""Failed reads in a row after which the rest of a damaged file is given up."""
-_NO_CLOCK_MS: Final = 1e12
-"""Raw streams report times beyond this (an unset 64-bit time stamp)."""
+FILE_PATIENCE_S: Final = 30.0
+"""A file of which nothing can be read for so long is on a drive that hangs."""
 _EPSILON: Final = 1e-4
-_EBML: Final = b"\x1a\x45\xdf\xa3"
-"""How Matroska and WebM begin (RFC 8794, 11.2.1)."""
-_MEASURED_FRAMES: Final = 60
-_EVEN_SLOW_S: Final = 0.5
-"""Seconds for which the last picture of a recording may stand."""
+_AHEAD: Final = 3
+"""Pictures decoded ahead; of 4K each has 25 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """The sound that belongs to a film."""
+
+    path: Path
+    zero: float
+    """Seconds of the container's clock at the film's first picture, where time stamps are 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What is known as soon as the first picture is decoded."""
+
+    size: tuple[int, int]
+    fps: float
+    promised: int | None
+    seconds: float | None
+    sound: Sound | None
 
 
 class VideoFile(Source):
-    """A video file, or a finite video behind an http(s) URL.
+    """A video file, a finite video behind a URL, or one that comes through a pipe ("-").
 
     Rotation and pixel aspect are obeyed. Time stamps are the container's own (variable frame rates
     stay right), counted from the first frame, and always increase. Frames before `start`
     are decoded and counted, so that indices do not depend on where reading starts.
 
+    Pictures are decoded a little ahead, in a thread.
+
     Args:
-        location: path, or URL.
+        location: path, "-" for the standard input, or an opened container, which is then
+            this source's own.
         start, end: seconds; frames with start <= timestamp < end.
         max_frames: how many frames at most.
+        rotate: degrees clockwise, after what the metadata asks for.
+        patience: seconds without progress after which reading gives up.
 
     Raises:
         SourceError: it cannot be opened or holds no picture that can be decoded.
+        UsageError: the standard input is a terminal.
     """
 
     live = False
 
     def __init__(
         self,
-        location: Path | str,
+        location: Path | str | Reel,
         *,
         start: float = 0.0,
         end: float | None = None,
         max_frames: int | None = None,
+        rotate: int = 0,
+        patience: float = FILE_PATIENCE_S,
     ) -> None:
-        self.name = location.name if isinstance(location, Path) else public(location)
+        self._reel = location if isinstance(location, Reel) else None
+        self._location = location.location if isinstance(location, Reel) else location
+        self.name = name_of(self._location)
         self._start, self._end, self._max_frames = start, end, max_frames
-        quiet_opencv()
-        self._capture = _open(location)
-        if not self._capture.grab():
-            raise _unreadable(location)
-        width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        self.size = square_size(self._capture, (width, height))
-        nominal = self._capture.get(cv2.CAP_PROP_FPS)
-        self._fps = _true_fps(location, nominal)
-        self._promised = self._frames_promised()
-        self._seconds: float | None = None
-        """How long it lasts, where the promise is but this times a rate."""
-        if self._promised is not None and plausible_fps(nominal) and self._fps != nominal:
-            self._seconds = self._promised / nominal
-            self._promised = round(self._seconds * self._fps)
-        self.frame_count = self._frames_wanted()
+        self._rotate = rotate
+        if isinstance(self._location, Path):
+            _check_file(self._location)
+        elif self._location == STDIN:
+            _check_stdin()
+        # Whoever writes into a pipe may take all the time there is.
+        limit = None if self._location == STDIN else patience
+        self._worker: Worker[_Opened | Frame] = Worker(
+            self.name, self._read, capacity=_AHEAD, patience=limit
+        )
+        try:
+            opened = self._worker.take()
+        except SourceError:
+            self._worker.close()
+            raise
+        if not isinstance(opened, _Opened):
+            raise _unreadable(self._location)
+        self.size = opened.size
+        self.sound = opened.sound
+        """What a recording of this film may keep; None where there is none, or none at hand."""
+        self._fps = opened.fps
+        self.frame_count = self._frames_wanted(opened.promised)
 
     @property
     def fps(self) -> float:
         return self._fps
 
     def __iter__(self) -> Iterator[Frame]:
-        clock = _Clock(self._fps)
-        index = delivered = ghosts = failures = 0
-        damaged = complete = False
-        grabbed = True  # the first picture, by __init__
-        while self._max_frames is None or delivered < self._max_frames:
-            if not grabbed:
-                failures += 1
-                if self._has_ended(index, failures):
-                    complete = True
-                    break
-                damaged = True
-            else:
-                failures = 0
-                timestamp = clock.tick(self._capture.get(cv2.CAP_PROP_POS_MSEC), damaged)
-                if timestamp is None:
-                    ghosts += 1
-                else:
-                    if self._end is not None and timestamp >= self._end - _EPSILON:
-                        break
-                    if timestamp >= self._start - _EPSILON:
-                        image = retrieve(self._capture)
-                        if image is not None:
-                            image = fit(image, self.size)
-                            yield Frame(index, timestamp, image, time.monotonic())
-                            delivered += 1
-                    index += 1
-            grabbed = self._capture.grab()
-        if complete:
-            self._report_damage(index, clock.last)
+        while (frame := self._worker.take()) is not None:
+            assert isinstance(frame, Frame)
+            yield Frame(frame.index, frame.timestamp, frame.image, time.monotonic())
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def _frames_wanted(self, promised: int | None) -> int | None:
+        limits = [] if self._max_frames is None else [self._max_frames]
+        if self._end is not None:
+            limits.append(math.ceil((self._end - self._start) * self._fps - _EPSILON))
+        if promised is not None:
+            before = math.ceil(self._start * self._fps - _EPSILON)
+            limits.append(promised - before)
+        return max(0, min(limits)) if limits else None
+
+    # In the worker's thread.
+
+    def _read(self, worker: Worker[_Opened | Frame]) -> None:
+        try:
+            reel = self._reel or Reel(self._location)
+        except NoVideo as error:
+            raise _unreadable(self._location, holds=str(error)) from error
+        except (FFmpegError, OSError) as error:
+            raise _unreadable(self._location, error=error) from error
+        try:
+            self._frames(reel, worker)
+        finally:
+            reel.close()
+
+    def _frames(self, reel: Reel, worker: Worker[_Opened | Frame]) -> None:
+        fps = reel.rate(measure=self._location != STDIN)
+        opened: _Opened | None = None
+        clock = Clock(fps)
+        index = delivered = 0
+        given = (0, 0)
+        for decoded in reel.pictures(worker.beat):
+            image = None
+            if opened is None:
+                image = picture(decoded, self._rotate)
+                given = image.shape[1], image.shape[0]
+                opened = self._opened(reel, given, fps, decoded.seconds)
+                worker.put(opened)
+            timestamp = clock.tick(decoded.seconds, decoded.damaged)
+            if timestamp is None:
+                continue
+            if self._end is not None and timestamp >= self._end - _EPSILON:
+                break
+            if timestamp >= self._start - _EPSILON:
+                image = picture(decoded, self._rotate) if image is None else image
+                given = note_size(self.name, given, (image.shape[1], image.shape[0]))
+                worker.put(Frame(index, timestamp, fit(image, opened.size), time.monotonic()))
+                delivered += 1
+            index += 1
+            if delivered == self._max_frames:
+                break
+        else:
+            if opened is None:
+                raise _unreadable(self._location)
+            self._report(reel, opened, clock, index)
+        if clock.gaps:
+            logger.warning(
+                "%s: its clock jumps forward %d times, by %s in all: times are kept as they are",
+                self.name, clock.gaps, _duration(clock.gap_seconds),
+            )  # fmt: skip
         if not delivered:
             raise SourceError(
                 f"{self.name} has no frames in the part asked for",
@@ -133,85 +201,84 @@ class VideoFile(Source):
                 hint="an earlier --start",
             )
 
-    def close(self) -> None:
-        self._capture.release()
+    def _opened(self, reel: Reel, size: tuple[int, int], fps: float, first: float) -> _Opened:
+        promised, seconds = reel.frames, reel.duration_from(first)
+        if promised is None and seconds is not None:
+            promised = reel.bounded(max(1, round(seconds * fps)))
+        sound = None
+        if isinstance(self._location, Path) and reel.has_sound and not math.isnan(first):
+            sound = Sound(self._location, first)
+        return _Opened(size, fps, promised, seconds, sound)
 
-    def _frames_promised(self) -> int | None:
-        """What the container says that it holds; exact in some formats, rounded in others."""
-        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        return int(count) if 0 < count < 1e9 else None
-
-    def _frames_wanted(self) -> int | None:
-        limits = [] if self._max_frames is None else [self._max_frames]
-        if self._end is not None:
-            limits.append(math.ceil((self._end - self._start) * self._fps - _EPSILON))
-        if self._promised is not None:
-            before = math.ceil(self._start * self._fps - _EPSILON)
-            limits.append(self._promised - before)
-        return max(0, min(limits)) if limits else None
-
-    def _has_ended(self, index: int, failures: int) -> bool:
-        """A damaged stretch fails like the end; only the container's count tells them apart."""
-        if self._promised is None:
-            return True
-        return index >= self._promised or failures > min(self._promised - index, _MAX_FAILURES)
-
-    def _report_damage(self, decoded: int, last: float) -> None:
-        missing = (self._promised or decoded) - decoded
-        if self._seconds is not None and last > 0.98 * self._seconds - _EVEN_SLOW_S:
-            return  # nothing is missing at the end of a file whose rate varies
-        # Where the count is duration times rate, it may be off by a little.
+    def _report(self, reel: Reel, opened: _Opened, clock: Clock, decoded: int) -> None:
+        """Say what is missing at the end, if it is more than rounding."""
+        if reel.problem:
+            logger.warning("%s ended early: %s", self.name, reel.problem)
+        promised = opened.promised
+        # A duration is no count: clocks jump, rates vary, and it may be that of the sound.
+        if promised is None or (reel.frames is None and reel.whole):
+            return
+        if reel.frames is None and opened.seconds is not None:
+            promised = round((opened.seconds - clock.gap_seconds) * opened.fps)
+        missing = promised - decoded
         if missing > max(2, decoded // 100):
             logger.warning(
-                "%s promised %d frames, %d could be decoded: the file is damaged, cut short, or "
-                "trimmed without encoding it anew",
-                self.name, self._promised, decoded,
+                "%s promised %d frames, %d could be decoded, %.1f of %.1f s: it is damaged, cut "
+                "short, or trimmed without encoding it anew",
+                self.name, promised, decoded, decoded / opened.fps, promised / opened.fps,
             )  # fmt: skip
 
 
-class _Clock:
+class Clock:
     """Seconds from the first frame, always increasing, out of what the container says."""
 
     def __init__(self, fps: float) -> None:
         self.last = -math.inf
+        self.gaps = 0
+        """How often the clock has jumped forward by more than any rate explains."""
+        self.gap_seconds = 0.0
+        """By how much, together."""
         self._step = 1.0 / fps
-        self._offset = 0.0
+        self._shift = 0.0
 
-    def tick(self, msec: float, damaged: bool) -> float | None:
+    def tick(self, seconds: float, damaged: bool) -> float | None:
         """Return the time of the next frame.
 
         Args:
-            msec: the container's time; may be missing, constant, or jump back.
-            damaged: data were lost before. A frame that then comes late is a leftover of
-                the decoder's, and has no time (None).
+            seconds: the container's time; may be missing (NaN), constant, or jump back.
+            damaged: frames before this one could not be decoded. What then lies in the past
+                is a leftover of the decoder's, and has no time (None).
         """
-        seconds = msec / 1000.0 if abs(msec) < _NO_CLOCK_MS else math.nan
         if self.last == -math.inf:
-            self._offset = 0.0 if math.isnan(seconds) else -seconds
+            self._shift = 0.0 if math.isnan(seconds) else -seconds
             self.last = 0.0
             return self.last
-        timestamp = seconds + self._offset
+        timestamp = seconds + self._shift
         if damaged and timestamp < self.last:
             return None
         if not timestamp > self.last:
             timestamp = self.last + self._step
             if not math.isnan(seconds):
-                self._offset = timestamp - seconds
+                self._shift = timestamp - seconds
+        elif is_long_gap(timestamp - self.last, self._step):
+            self.gaps += 1
+            self.gap_seconds += timestamp - self.last - self._step
         self.last = timestamp
         return timestamp
 
 
-def _open(location: Path | str) -> cv2.VideoCapture:
-    if isinstance(location, Path):
-        _check_file(location)
-        # An absolute path cannot be taken for one of FFmpeg's protocols ("clip:1.mp4").
-        capture = cv2.VideoCapture(os.path.abspath(location), cv2.CAP_FFMPEG)
-    else:
-        capture = cv2.VideoCapture(location, cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        raise _unreadable(location)
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-    return capture
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def _check_stdin() -> None:
+    """Raises UsageError where nobody can have meant it."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        raise UsageError(
+            "There is no video in the standard input",
+            why="it is a terminal",
+            hint="pipe one in: ffmpeg ... -f mpegts - | posemamba-live -",
+        )
 
 
 def _check_file(path: Path) -> None:
@@ -225,7 +292,9 @@ def _check_file(path: Path) -> None:
     if not path.exists():
         raise SourceError(what, why="no such file", hint="check the path")
     if not path.is_file():
-        raise SourceError(what, why="it is not a regular file", hint="a video file")
+        raise SourceError(
+            what, why="it is not a regular file", hint="a video file, or - for a pipe"
+        )
     try:
         with path.open("rb") as file:
             head = file.read(4096)
@@ -248,20 +317,26 @@ def _is_text(head: bytes) -> bool:
     return all(char.isprintable() or char in "\t\n\r\f\v\ufeff\x1b" for char in text)
 
 
-def _unreadable(location: Path | str) -> SourceError:
-    if not isinstance(location, Path):
-        what = f"Cannot read {public(location)}"
-        return SourceError(
-            what,
-            why="nothing answers there, or not with a video",
-            hint="check the address, or download the file first",
-        )
-    what = f"Cannot read {location}"
-    if _is_mp4_without_index(location):
+def _unreadable(
+    location: Path | str, *, holds: str = "", error: FFmpegError | OSError | None = None
+) -> SourceError:
+    shown = location if isinstance(location, Path) else name_of(location)
+    what = f"Cannot read {shown}"
+    if isinstance(location, Path) and _is_mp4_without_index(location):
         return SourceError(
             what,
             why="the file is cut short: the index at its end (moov) is missing",
             hint="copy or download it again; a recorder must be stopped properly",
+        )
+    if holds:
+        return SourceError(
+            what, why=f"there is no film in it: it holds {holds}", hint="a video file"
+        )
+    if not isinstance(location, Path) and location != STDIN:
+        return SourceError(
+            what,
+            why=reason(error) if error is not None else "no picture of it can be decoded",
+            hint="check the address, or download the file first",
         )
     return SourceError(
         what,
@@ -285,36 +360,3 @@ def _is_mp4_without_index(path: Path) -> bool:
                 break
             file.seek(start + size)
     return kinds[:1] == [b"ftyp"] and b"moov" not in kinds
-
-
-def _true_fps(location: Path | str, nominal: float) -> float:
-    """The mean rate of a file whose container names `nominal`.
-
-    Matroska and WebM name the finest step of a rate that varies: screen recordings and
-    conferences of 20 pictures a second there have 60 or 120.
-    """
-    if plausible_fps(nominal):
-        if not isinstance(location, Path) or not _is_matroska(location):
-            return nominal
-        times = _first_times(location)
-        span = (times[-1] - times[0]) / 1000.0 if len(times) > 1 else 0.0
-        mean = (len(times) - 1) / span if span > 0 else nominal
-        return mean if plausible_fps(mean) and abs(mean / nominal - 1.0) > 0.05 else nominal
-    steps = np.diff(_first_times(location))
-    step = float(np.median(steps)) if len(steps) else 0.0
-    return 1000.0 / step if step > 0 and plausible_fps(1000.0 / step) else DEFAULT_FPS
-
-
-def _is_matroska(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(_EBML)) == _EBML
-
-
-def _first_times(location: Path | str) -> list[float]:
-    """Time stamps of the first frames, milliseconds."""
-    capture = _open(location)
-    times: list[float] = []
-    while len(times) < _MEASURED_FRAMES and capture.grab():
-        times.append(capture.get(cv2.CAP_PROP_POS_MSEC))
-    capture.release()
-    return times

@@ -7,7 +7,10 @@ have that; cameras do not quite, and people come and go.
 from __future__ import annotations
 
 import contextlib
+import json
+import logging
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,12 +26,18 @@ from posemamba_live.keypoints import MAX_GAP_S
 from posemamba_live.takes.reading import read_arrays
 from posemamba_live.types import ExtraPoints, FloatArray, Pose2D, Pose3D
 
+logger = logging.getLogger(__name__)
+
 Array = NDArray[np.float64]
 
 SCHEMA_VERSION: Final = 1
 _RECORDED_PACKAGES: Final = ("posemamba-live", "torch", "numpy", "mediapipe", "onnxruntime")
 _ON_GRID: Final = 0.25
 """Of a frame: what times may be off a constant rate and still count as that frame's."""
+LONGEST_GAP_S: Final = 10.0
+"""Rows at a constant rate stand for no longer time without anybody."""
+_LONGEST_STEPS: Final = 3
+"""At low rates so many frame distances are no gap."""
 _RATE_ERROR: Final = 0.1
 """What the source's rate may be wrong by, relatively; cameras claim rates in bad light."""
 MAX_ROWS: Final = 2_000_000
@@ -43,7 +52,7 @@ class Motion:
     rate: float
     """Rows per second."""
     first: int
-    """Row i is at (first + i) / rate seconds of the source."""
+    """Row i is at (first + i) / rate seconds of the source, less what long gaps lost."""
     joints: Array
     """(T, 17, 3) metres, world frame; NaN where the person was not seen."""
 
@@ -70,8 +79,18 @@ class Take:
     """Of the file that it is written to, for formats and messages that say it."""
 
     def described(self) -> dict[str, Any]:
-        """What a file says of the run that made it: `meta` and versions, JSON values."""
-        return {"schema_version": SCHEMA_VERSION, "versions": _versions(), **self.meta}
+        """What a file says of the run that made it: `meta` and versions, JSON values.
+
+        Names of files may hold what is no Unicode (bytes that are not UTF-8): files say `\ufffd`.
+        """
+        text = json.dumps({**self.meta}, ensure_ascii=False)
+        meta = json.loads(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+        return {"schema_version": SCHEMA_VERSION, "versions": _versions(), **meta}
+
+    @property
+    def title(self) -> str:
+        """The name as text that can be written and shown."""
+        return os.fsencode(self.name).decode("utf-8", "replace")
 
     @property
     def people(self) -> dict[int, list[Pose3D]]:
@@ -99,20 +118,31 @@ class Take:
         """One for each person, all at `rate`; whoever was seen most comes first.
 
         Where times do not fit the rate, and in gaps of up to MAX_GAP_S, joints are
-        interpolated between the poses before and after.
+        interpolated between the poses before and after. Where nobody is seen for longer than
+        LONGEST_GAP_S, and a few frames, so many rows stand for that time: clocks that jump by
+        hours would take gigabytes.
 
         Raises:
             LiveError: the rows would be more than MAX_ROWS, whatever few poses are in them.
         """
         rate = self.rate
-        self._check_rows(rate)
-        return [_motion(person, poses, rate) for person, poses in self.people.items()]
+        times = np.unique([pose.pose2d.timestamp for pose in self.poses])
+        limit = max(LONGEST_GAP_S, _LONGEST_STEPS / rate)
+        gaps = _long_gaps(times, limit, rate)
+        if gaps:
+            logger.warning(
+                "%s: %d gaps of %.0f s together are shortened to %.0f s each",
+                self.title, len(gaps), sum(limit + lost for _, lost in gaps), limit,
+            )  # fmt: skip
+        self._check_rows(rate, gaps)
+        return [_motion(person, poses, rate, gaps) for person, poses in self.people.items()]
 
-    def _check_rows(self, rate: float) -> None:
+    def _check_rows(self, rate: float, gaps: Sequence[tuple[float, float]]) -> None:
         rows = 0.0
         for poses in self.people.values():
             times = [pose.pose2d.timestamp for pose in poses]
-            rows += (max(times) - min(times)) * rate + 1.0
+            lost = sum(lost for end, lost in gaps if min(times) < end <= max(times))
+            rows += (max(times) - min(times) - lost) * rate + 1.0
         if rows > MAX_ROWS:
             raise LiveError(
                 f"{self.name or 'the take'} is too long for a constant rate",
@@ -193,8 +223,17 @@ def fill_gaps(values: Array, seen: NDArray[np.bool_]) -> Array:
     return np.stack(columns, -1)
 
 
-def _motion(person: int, poses: Sequence[Pose3D], rate: float) -> Motion:
+def _long_gaps(times: Array, limit: float, rate: float) -> list[tuple[float, float]]:
+    """(seconds at which a gap ends, whole rows' seconds by which it is longer than `limit`)."""
+    lost = np.floor((np.diff(times) - limit) * rate) / rate
+    return [(float(times[i + 1]), float(lost[i])) for i in np.flatnonzero(lost > 0.0)]
+
+
+def _motion(
+    person: int, poses: Sequence[Pose3D], rate: float, gaps: Sequence[tuple[float, float]] = ()
+) -> Motion:
     joints, times = joints_and_times(poses)
+    times = times - np.sum([lost * (times >= end - 1e-9) for end, lost in gaps], axis=0)
     grid = _grid(times, rate)
     if grid is not None:
         times = grid / rate
@@ -230,7 +269,7 @@ def _grid(times: Array, rate: float) -> NDArray[np.int64] | None:
 
 
 def _sane(fps: float) -> bool:
-    return math.isfinite(fps) and 0.1 <= fps <= 1000.0
+    return math.isfinite(fps) and 0.001 <= fps <= 10_000.0
 
 
 def _versions() -> dict[str, str]:
