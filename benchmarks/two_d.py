@@ -190,7 +190,7 @@ def ours(people: int, detector: str, *, live: bool) -> Callable[[Frame], list[Ro
     from posemamba_live.detectors import DetectorSettings, create_detector
     from posemamba_live.tracking.people import PeopleTracker
 
-    settings = DetectorSettings(people=people, live=live, device="cpu", threads=1)
+    settings = DetectorSettings(people=people, device="cpu", threads=1)
     tracker = PeopleTracker(create_detector(detector, settings), people, live=live)
     return lambda frame: [(p.person_id, p.keypoints.astype(np.float64)) for p in tracker(frame)]
 

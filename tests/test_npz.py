@@ -13,6 +13,7 @@ import pytest
 from posemamba.skeleton import JOINT_NAMES, PARENTS
 from posemamba_live.errors import EXIT_USAGE, SinkError, UsageError
 from posemamba_live.sinks import check_output, create_exporter
+from posemamba_live.takes.take import read_take
 from posemamba_live.types import ExtraPoints, Pose2D, Pose3D
 
 META = {"fps": 29.97, "image_size": [640, 360], "weights": "m3", "height_m": 1.7}
@@ -167,3 +168,17 @@ def test_a_folder_that_vanishes_is_one_clear_error(tmp_path: Path) -> None:
     folder.rmdir()
     with pytest.raises(SinkError, match="No such file"):
         exporter.close()
+
+
+def test_visibility_and_peak_are_kept_where_the_detector_gave_them(tmp_path: Path) -> None:
+    told = np.linspace(0.0, 1.0, 17).astype(np.float32)
+    one = pose(0)
+    both = replace(one, pose2d=replace(one.pose2d, visibility=told, peak=told[::-1]))
+    data = export(tmp_path / "poses.npz", [both, pose(1, predicted=True)])
+    np.testing.assert_array_equal(data["visibility_2d"][0], told)
+    np.testing.assert_array_equal(data["peak_2d"][0], told[::-1])
+    assert np.isnan(data["peak_2d"][1]).all(), "nobody saw this row"
+    again = [p.pose2d for p in read_take(tmp_path / "poses.npz").poses]
+    np.testing.assert_array_equal(again[0].visibility, told)
+    assert again[1].peak is None
+    assert "peak_2d" not in export(tmp_path / "plain.npz", [one])

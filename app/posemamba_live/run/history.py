@@ -88,6 +88,7 @@ class _Block:
             [
                 ("frame_index", "i8"), ("timestamp", "f8"), ("person_id", "i4"),
                 ("keypoints", "f4", (NUM_JOINTS, 2)), ("scores", "f4", NUM_JOINTS),
+                ("visibility", "f4", NUM_JOINTS), ("peak", "f4", NUM_JOINTS),
                 ("image_size", "i4", 2), ("predicted", "?"), ("has_extra", "?"),
                 ("extra", "f4", (len(names), 3)),
                 ("joints", "f4", (NUM_JOINTS, 3)), ("look_ahead", "i4"),
@@ -102,6 +103,8 @@ def _pack(lifted: LiftedPose, row: Any) -> None:
     row["frame_index"], row["timestamp"] = pose.frame_index, pose.timestamp
     row["person_id"], row["image_size"] = pose.person_id, pose.image_size
     row["keypoints"], row["scores"], row["predicted"] = pose.keypoints, pose.scores, pose.predicted
+    row["visibility"] = np.nan if pose.visibility is None else pose.visibility
+    row["peak"] = np.nan if pose.peak is None else pose.peak
     row["has_extra"] = extra is not None
     if extra is not None:
         row["extra"][:, :2], row["extra"][:, 2] = extra.points, extra.scores
@@ -122,5 +125,7 @@ def _unpack(row: Any, names: tuple[str, ...]) -> LiftedPose:
         image_size=(int(width), int(height)),
         predicted=bool(row["predicted"]),
         extra=extra,
+        visibility=None if np.isnan(row["visibility"]).any() else row["visibility"],
+        peak=None if np.isnan(row["peak"]).any() else row["peak"],
     )
     return LiftedPose(pose, row["joints"], int(row["look_ahead"]))

@@ -20,6 +20,7 @@ from posemamba_live.tracking import association
 from posemamba_live.tracking.association import assign, inside, without_duplicates
 from posemamba_live.tracking.cuts import CutDetector
 from posemamba_live.tracking.plausibility import agree, is_newcomer, is_person, unmatched
+from posemamba_live.tracking.search import Search
 from posemamba_live.tracking.sight import Sight
 from posemamba_live.tracking.tracks import Places, Subject, Track
 from posemamba_live.types import Frame, Pose2D
@@ -69,10 +70,10 @@ class PeopleTracker:
         if people < 1:
             raise ValueError(f"people must be at least 1, not {people}")
         self._models = models
-        self._live = live
         self._places = Places(people, subject)
         self._tracks: list[Track] = []
         self._cuts = CutDetector()
+        self._search = Search(live=live)
         self._step = _USUAL_STEP_S
         """Seconds from one frame to the next, of late."""
         self._last_time: float | None = None
@@ -163,7 +164,10 @@ class PeopleTracker:
         if not (odd or self._is_time_to_look(models, now, clear)):
             return clear
         self._looked_at, self._frames_since_look = now, 0
-        regions = models.person.find(frame.image)
+        if cut:
+            self._search.restart()
+        missing = len(clear) < self._places.people
+        regions = self._search(models.person, frame.image, now, missing=missing)
         self._support(regions)
         known = [] if cut else [s.found.next_region for s in clear]
         new = unmatched(regions, known)[: self._places.people + _BYSTANDERS]
@@ -247,7 +251,7 @@ class PeopleTracker:
             if j is not None:
                 track.see(sights[j], now)
         strangers = [s for j, s in enumerate(sights) if j not in chosen]
-        strangers = [s for s in strangers if is_newcomer(s)]
+        strangers = [s for s in strangers if is_newcomer(s, alone=len(sights) == 1)]
         self._inherit(strangers, now, cut=cut)
         for sight in sorted(strangers, key=lambda s: s.size * s.score, reverse=True):
             self._begin(sight, now)

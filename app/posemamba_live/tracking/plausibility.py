@@ -14,19 +14,24 @@ _PRESENT: Final = 0.5
 _SURE: Final = 0.3
 """Score of the best eight joints of somebody who is followed."""
 _NEW: Final = 0.4
-"""The same of a newcomer."""
+"""The same of a newcomer where nobody else is."""
+_ANOTHER: Final = 0.5
+"""The same of one beside others: pieces of two people often look like a third."""
 _AGREE: Final = 0.35
 """Distance of two regions' middles, in sizes of the larger, within which they are of one person."""
 _ALIKE: Final = 1.5
 """How many times larger one of those may be."""
+_TWICE: Final = 0.12
+"""The same within which they are next to the same region."""
 
 
 def is_person(sight: Sight) -> bool:
     return sight.found.presence >= _PRESENT and sight.score >= _SURE
 
 
-def is_newcomer(sight: Sight) -> bool:
-    return sight.found.presence >= _PRESENT and sight.score >= _NEW
+def is_newcomer(sight: Sight, *, alone: bool) -> bool:
+    """Whether somebody who was not followed is believed; `alone`: nobody else is there."""
+    return sight.found.presence >= _PRESENT and sight.score >= (_NEW if alone else _ANOTHER)
 
 
 def agree(a: Region, b: Region) -> bool:
@@ -34,6 +39,13 @@ def agree(a: Region, b: Region) -> bool:
     one, other = max(a.width, a.height), max(b.width, b.height)
     away = math.dist(a.centre, b.centre) / max(one, other, 1.0)
     return away < _AGREE and max(one, other) < _ALIKE * min(one, other)
+
+
+def twice(a: Region, b: Region) -> bool:
+    """Whether two regions say the same, so that one is enough to look at."""
+    one, other = max(a.width, a.height), max(b.width, b.height)
+    near = math.dist(a.centre, b.centre) < _TWICE * min(one, other)
+    return near and max(one, other) < (1.0 + 2.0 * _TWICE) * min(one, other)
 
 
 def unmatched(regions: Sequence[Region], known: Sequence[Region]) -> list[Region]:
