@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from posemamba import gravity
 from posemamba.checkpoint import load_checkpoint
+from posemamba.network import Network
 from posemamba.normalize import ASSUMED_FOV_DEG
 from posemamba.skeleton import L_SHOULDER, LIMB_JOINTS, R_SHOULDER
 from posemamba.training.metrics import acceleration_error, joint_error, procrustes
 from posemamba.training.metrics import best_scale as scale_of
-from posemamba_live.lifting.network import Network
 from posemamba_live.lifting.window import FileLifter
 from posemamba_live.types import Pose2D
 
@@ -118,7 +118,10 @@ def errors(ours: Array, true: Array, frames: NDArray[np.int64], desk: bool) -> d
     wrong = []
     for joint, parent in _PARENT.items():
         if joint in own:
-            p, t = (scale * a)[:, joint, 2] - (scale * a)[:, parent, 2], b[:, joint, 2] - b[:, parent, 2]
+            p, t = (
+                (scale * a)[:, joint, 2] - (scale * a)[:, parent, 2],
+                b[:, joint, 2] - b[:, parent, 2],
+            )
             wrong.append((p * t < 0) & (np.abs(p - t) > 1000.0 * WRONG_SIDE_M))
     return {
         "n": float(joint_error(scale * x, y).mean()),

@@ -23,9 +23,7 @@ def _row(*values: float) -> Float:
 # Nose EarMid.
 VISIBLE_LOGIT: Final = _row(6.5, 3.8, 4.4, 6.5, 3.8, 4.4, 8.1, 4.7, 3.7, 8.1, 4.7, 3.7, 8.1, 8.0)
 VISIBLE_SD: Final = _row(2.3, 2.0, 1.8, 2.3, 2.0, 1.8, 1.5, 2.0, 2.2, 1.5, 2.0, 2.2, 1.5, 1.3)
-BEHIND_LOGIT: Final = _row(
-    5.8, 0.0, 1.0, 5.8, 0.0, 1.0, 7.4, -0.6, -2.3, 7.4, -0.6, -2.3, 7.5, 7.5
-)
+BEHIND_LOGIT: Final = _row(5.8, 0.0, 1.0, 5.8, 0.0, 1.0, 7.4, -0.6, -2.3, 7.4, -0.6, -2.3, 7.5, 7.5)
 """Of joints that the body hides. Hips and shoulders it takes for visible all the same."""
 BEHIND_SD: Final = _row(2.5, 1.5, 1.1, 2.5, 1.5, 1.1, 1.4, 2.1, 1.3, 1.4, 2.1, 1.3, 1.5, 1.3)
 BEHIND_GAIN: Final = _row(0.5, 0.9, 0.7, 0.5, 0.9, 0.7, 0.35, 0.25, 0.5, 0.35, 0.25, 0.5, 0.3, 0.2)
@@ -36,13 +34,9 @@ COVER_BEGINS, COVER_FULL = -0.5, 0.3
 PEAK_LOGIT: Final = _row(
     1.43, 1.85, 1.95, 1.43, 1.85, 1.95, 2.7, 2.15, 2.35, 2.7, 2.15, 2.35, 4.2, 2.3
 )
-PEAK_ERROR: Final = _row(
-    0.0, 0.6, 0.1, 0.0, 0.6, 0.1, 0.43, 0.69, 0.85, 0.43, 0.69, 0.85, 1.3, 0.4
-)
+PEAK_ERROR: Final = _row(0.0, 0.6, 0.1, 0.0, 0.6, 0.1, 0.43, 0.69, 0.85, 0.43, 0.69, 0.85, 1.3, 0.4)
 """Fall of the logit with log(error + 0.5), error in percent of body height."""
-PEAK_BEHIND: Final = _row(
-    0.5, 0.4, 1.6, 0.5, 0.4, 1.6, 1.05, 0.3, 0.4, 1.05, 0.3, 0.4, 0.5, 0.3
-)
+PEAK_BEHIND: Final = _row(0.5, 0.4, 1.6, 0.5, 0.4, 1.6, 1.05, 0.3, 0.4, 1.05, 0.3, 0.4, 0.5, 0.3)
 PEAK_SD: Final = _row(0.4, 0.58, 0.7, 0.4, 0.58, 0.7, 0.55, 0.65, 0.63, 0.55, 0.65, 0.63, 0.6, 0.5)
 PEAK_OUTSIDE: Final = (-3.5, 1.0)
 """Mean and sd, of points at least `PEAK_GONE` percent of body height outside the picture."""

@@ -44,8 +44,8 @@ from posemamba.skeleton import (
 from posemamba.training import landmarks, postures
 from posemamba.training.cameras import CameraConfig, View, look_at
 from posemamba.training.motion import MOTION_FPS, MotionSet, Split, load_motion, stature
-from posemamba.training.occlusion import covered
 from posemamba.training.noise import NUM_POINTS, P_EARS, P_NOSE, POINT_OF, NoiseConfig, detect
+from posemamba.training.occlusion import covered
 from posemamba.training.postures import UPPER, axes, rotations
 
 Float = NDArray[np.float32]
