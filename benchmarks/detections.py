@@ -88,7 +88,8 @@ def detect(blazepose: BlazePose, clip: Path, truth: Path) -> dict[str, NDArray[A
                         break
                 if good:
                     detection = found.detection
-                    assert detection.visibility is not None and detection.peak is not None
+                    assert detection.visibility is not None
+                    assert detection.peak is not None
                     keypoints[t, p] = detection.keypoints
                     visibility[t, p], peak[t, p] = detection.visibility, detection.peak
                     seen[t, p] = True

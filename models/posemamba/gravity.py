@@ -27,7 +27,9 @@ def up_of(angles: Float) -> Float:
     """(..., 2) pitch and roll to (..., 3) unit vectors upwards, y down and z forward."""
     pitch, roll = angles[..., PITCH], angles[..., ROLL]
     level = np.cos(pitch)
-    return np.stack([np.sin(roll) * level, -np.cos(roll) * level, np.sin(pitch)], -1)
+    return np.asarray(
+        np.stack([np.sin(roll) * level, -np.cos(roll) * level, np.sin(pitch)], -1), np.float32
+    )
 
 
 def angles_of(up: Float) -> Float:

@@ -222,8 +222,8 @@ def detect(
         beyond = _beyond(clean, image_size) / percent[:, None, None]
         noise_of_peak = _slow(rng, batch, frames, fps)
         peak = _sigmoid(confidence.peak_logits(distance, share, beyond, noise_of_peak))
-        own = rng.random(batch) < config.peaks
-        scores *= np.where(own[:, None, None], peak, np.float32(1.0))
+        with_peak = rng.random(batch) < config.peaks
+        scores *= np.where(with_peak[:, None, None], peak, np.float32(1.0))
     _freeze(rng, noisy, scores, config)
     _drop_frames(rng, noisy, scores, fps, config)
     squeeze = np.where(rng.random(batch) < config.compressed_scores, rng.uniform(0.6, 1, batch), 1)
