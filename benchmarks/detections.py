@@ -17,12 +17,12 @@ from typing import Annotated, Any, Final
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from posemamba_live.detectors.blazepose import BlazePose
-from posemamba_live.detectors.onnx_runtime import Session
 
 from posemamba.checkpoint import weights_folders
 from posemamba.skeleton import HEAD, HIP, LIMB_JOINTS
 from posemamba_live.detectors.base import Found, Region
+from posemamba_live.detectors.blazepose import BlazePose
+from posemamba_live.detectors.onnx_runtime import Session
 from posemamba_live.sources import open_source
 
 _PRESENT: Final = 0.5

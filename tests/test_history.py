@@ -35,7 +35,8 @@ def pose(index: int, *, extra: tuple[str, ...] | None = NAMES) -> LiftedPose:
         predicted=extra is None,
         extra=points,
     )
-    return LiftedPose(flat, rng.normal(size=(17, 3)).astype(np.float32), index % 5)
+    up = rng.normal(size=3).astype(np.float32) if index % 2 else None
+    return LiftedPose(flat, rng.normal(size=(17, 3)).astype(np.float32), index % 5, up)
 
 
 def same(a: LiftedPose, b: LiftedPose) -> bool:

@@ -35,7 +35,7 @@ def up_of(angles: Float) -> Float:
 def angles_of(up: Float) -> Float:
     """The inverse of `up_of` for unit vectors."""
     pitch = np.arcsin(np.clip(up[..., 2], -1.0, 1.0))
-    return np.stack([pitch, np.arctan2(up[..., 0], -up[..., 1])], -1).astype(np.float32)
+    return np.asarray(np.stack([pitch, np.arctan2(up[..., 0], -up[..., 1])], -1), np.float32)
 
 
 def evidence(said: Float) -> Float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,5 +54,5 @@ def _turned(pose: LiftedPose, pooled: NDArray[np.float64]) -> LiftedPose:
     return replace(pose, joints=joints)
 
 
-def _unit(vector: NDArray[np.floating]) -> NDArray[np.float32]:
+def _unit(vector: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9), np.float32)

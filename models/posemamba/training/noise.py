@@ -185,11 +185,13 @@ def detect(
     severity = np.exp(config.severity * rng.standard_normal(batch, np.float32))
     weak = np.exp(SCORE_GAIN * np.maximum(SCORE_KNEE - logit, 0.0) + confidence.BEHIND_GAIN * share)
     shape = (batch, frames, NUM_POINTS, 2)
+    error: Float
     if config.raw:
         low, high = np.log(RAW_DRIFT_TIME_S)
         drift, white = _drift(rng, shape, fps, np.exp(rng.uniform(low, high, batch)))
         offset = rng.standard_normal((batch, 1, NUM_POINTS, 2), np.float32)
-        error: Float = drift * RAW_DRIFT_SD[:, None] + offset * RAW_OFFSET_SD[:, None]
+        error = drift * RAW_DRIFT_SD[:, None]
+        error += offset * RAW_OFFSET_SD[:, None]
     else:
         drift, white = _drift(rng, shape, fps, DRIFT_TIME_S)
         offset = rng.standard_normal((batch, 1, NUM_POINTS, 2), np.float32)
