@@ -268,7 +268,8 @@ def test_the_network_answers_one_row_more_and_keeps_its_poses() -> None:
 
 
 def test_shipped_weights_have_no_such_row() -> None:
-    assert not load_checkpoint("window-m3").meta.config.gravity
+    for name in ("window-m3", "window-m4"):
+        assert not load_checkpoint(name).meta.config.gravity
 
 
 def test_windows_blend_the_row_with_the_joints() -> None:
