@@ -47,8 +47,8 @@ class Lifter:
     from one call to the next.
 
     Args:
-        weights: name of shipped weights ("window-m4", "window-m3", "causal-m3"), or a file: one of ours, or
-            an official .bin or .pth.tr.
+        weights: name of shipped weights ("window-m4", "window-m3", "causal-m3"), or a file: one of
+            ours, or an official .bin or .pth.tr.
         fov_deg: field of view across the picture's longer side, degrees; by default what the
             weights assume (60).
         device: "auto" (CUDA where it works), "cpu" or "cuda". Causal weights run on the CPU.
