@@ -37,7 +37,8 @@ def pose(index: int, *, extra: tuple[str, ...] | None = NAMES) -> LiftedPose:
         visibility=rng.random(17, np.float32) if index % 3 else None,
         peak=rng.random(17, np.float32) if index % 3 else None,
     )
-    return LiftedPose(flat, rng.normal(size=(17, 3)).astype(np.float32), index % 5)
+    up = rng.normal(size=3).astype(np.float32) if index % 2 else None
+    return LiftedPose(flat, rng.normal(size=(17, 3)).astype(np.float32), index % 5, up)
 
 
 def same(a: LiftedPose, b: LiftedPose) -> bool:

@@ -80,12 +80,13 @@ def test_recordings_of_a_batch_are_lifted_on_their_own(
     )
 
 
-def test_the_shipped_weights_lift_true_keypoints() -> None:
+@pytest.mark.parametrize("weights", ["window-m4", "window-m3"])
+def test_the_shipped_weights_lift_true_keypoints(weights: str) -> None:
     """Of a film with ground truth, so that no detector is to blame."""
     with np.load(DEMO_VIDEOS / "walk_turn_gt.npz") as truth:
         keypoints, true = truth["joints_2d"], truth["joints_camera"]
-    lifter = posemamba.Lifter("window-m3", fov_deg=60)
-    assert (lifter.name, lifter.frames) == ("window-m3", 27)
+    lifter = posemamba.Lifter(weights, fov_deg=60)
+    assert (lifter.name, lifter.frames) == (weights, 27)
     scores = score(1700.0 * lifter(keypoints, None, SIZE), 1000.0 * true)
     assert scores.pa_mpjpe < 40.0
     assert scores.n_mpjpe < 50.0

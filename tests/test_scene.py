@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
+from posemamba import gravity
 from posemamba.skeleton import BONES, L_ANKLE, L_KNEE, MIRROR, R_ANKLE, R_KNEE
 from posemamba_live.scene.body import (
     CHAIN_SHARE,
@@ -288,6 +289,33 @@ def test_exact_input_gives_the_exact_scene(clip: Clip) -> None:
     np.testing.assert_allclose(root[:, :2], clip.camera[:, 0, :2], atol=0.02)
     np.testing.assert_allclose(world[..., 2], clip.world[..., 2], atol=0.06)
     assert np.median(lower_ankle(world)) == pytest.approx(ANKLE_HEIGHT, abs=0.01)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_poses_are_turned_to_what_all_frames_take_for_up(clip: Clip, live: bool) -> None:
+    """Frames whose idea of up is off, and whose poses are off with it, agree in the end."""
+    rng = np.random.default_rng(5)
+    true = np.array(clip.ground.up, np.float32)
+    count = len(clip.camera)
+    off = np.radians(6.0) * rng.standard_normal((count, 2)).astype(np.float32)
+    said = gravity.up_of(gravity.angles_of(true) + off - off.mean(0))
+    units = (clip.relative / clip.height_m).astype(np.float32)
+    tilted = gravity.turned(units, np.broadcast_to(true, said.shape), said)
+    lifted = [
+        replace(pose, up=400.0 * up)
+        for pose, up in zip(clip.lifted(units=tilted), said, strict=True)
+    ]
+    plain = [replace(pose, up=None) for pose in lifted]
+
+    def error(track: list[LiftedPose]) -> float:
+        if live:
+            tracker = SceneTracker(clip.height_m, clip.fov_deg, smooth=0.0)
+            poses = [tracker.update(pose) for pose in track][60:]
+        else:
+            poses = solve_scene(track, clip.height_m, clip.fov_deg, smooth=0.0)
+        return float(np.abs(stack(poses, "joints") - clip.relative[-len(poses) :]).mean())
+
+    assert error(lifted) < (0.45 if live else 0.25) * error(plain)
 
 
 @pytest.mark.parametrize("shrink", [1.0, 0.93])

@@ -43,8 +43,9 @@ LIMB_BONES = (
 )  # fmt: skip
 EXACT = NoiseConfig(
     amount=0.0, severity=0.0, burst=0.0, burst_far=0.0, legs_swapped=0.0, hidden=0.0,
-    frozen=0.0, gap=0.0, compressed_scores=0.0,
+    frozen=0.0, gap=0.0, compressed_scores=0.0, peaks=0.0,
 )  # fmt: skip
+SMOOTHED = NoiseConfig(raw=False, self_occlusion=False, peaks=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -372,7 +373,7 @@ def test_noise_is_as_large_as_measured(
     standing: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     points = standing[0]
-    found = noise.detect(np.random.default_rng(3), *standing, NoiseConfig())
+    found = noise.detect(np.random.default_rng(3), *standing, SMOOTHED)
     error = np.linalg.norm(found.points - points, axis=-1) / 2.0
     # Measured medians (percent of height) of single joints in clear view: 0.9 to 2.2.
     medians = np.median(error, (0, 1))
@@ -390,7 +391,7 @@ def test_noise_changes_slowly(
     standing: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     points = standing[0]
-    quiet = replace(EXACT, amount=1.0)
+    quiet = replace(EXACT, amount=1.0, raw=False)
     found = noise.detect(np.random.default_rng(4), *standing, quiet)
     error = (found.points - points)[:, :, 2]
     error = error - error.mean(1, keepdims=True)
@@ -424,7 +425,7 @@ def test_joint_order_of_the_noise_tables() -> None:
 def test_constant_errors_agree_between_the_sides(
     standing: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
-    steady = replace(EXACT, amount=1.0, shared_bias=False)
+    steady = replace(EXACT, amount=1.0, shared_bias=False, raw=False)
     alike, apart = (
         (noise.detect(np.random.default_rng(6), *standing, config).points - standing[0]).mean(1)
         for config in (steady, replace(steady, paired_offset=False))
@@ -449,7 +450,7 @@ def test_constant_errors_agree_between_the_sides(
 def test_biases_of_a_person_lie_between_the_measured_ones_together(
     standing: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
-    quiet = replace(EXACT, amount=1.0)
+    quiet = replace(EXACT, amount=1.0, raw=False)
     found = noise.detect(np.random.default_rng(6), *standing, quiet)
     upward = (standing[0] - found.points)[..., 1].mean(1) / 2.0  # percent, (2000, 14)
     middle = 0.5 * (noise.BIAS_RENDERED + noise.BIAS_REAL)

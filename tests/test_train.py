@@ -12,6 +12,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from posemamba import gravity
 from posemamba.checkpoint import load_checkpoint, save_checkpoint
 from posemamba.normalize import RayStream
 from posemamba.skeleton import NUM_JOINTS
@@ -150,7 +151,7 @@ def test_a_causal_run_sees_what_streams_see(motion: Path, tmp_path: Path) -> Non
     assert checkpoint.meta.input_kind == "stream"
 
     windows = load_windows(motion, "val", 8, 9, close=0.2)
-    inputs, target = streamed(windows)
+    inputs, target, _ = streamed(windows)
     own = hip_aligned(predict(checkpoint.model, inputs))
     camera = hip_aligned(lift(checkpoint, windows) @ windows.rotation[:, None])
     np.testing.assert_allclose(  # lengths do not depend on the axes
@@ -158,7 +159,7 @@ def test_a_causal_run_sees_what_streams_see(motion: Path, tmp_path: Path) -> Non
     )
 
     batch = WindowSampler(trainer.sampler.motion, frames=9, seed=4).batch(3)
-    inputs, target = streamed(batch)
+    inputs, target, _ = streamed(batch)
     stream = RayStream()
     for t in range(9):
         view = stream.update(
@@ -173,13 +174,34 @@ def test_a_causal_run_sees_what_streams_see(motion: Path, tmp_path: Path) -> Non
 def test_short_windows_are_normalised_by_what_they_hold(motion: Path, tmp_path: Path) -> None:
     trainer = make_trainer(motion, tmp_path / "f")
     batch = trainer.sampler.batch(3, index=0)
-    inputs, target = shortened(batch, 9)
+    inputs, target, angles = shortened(batch, 9)
     np.testing.assert_allclose(inputs, batch.inputs, atol=1e-5)
     np.testing.assert_allclose(target, batch.target, atol=1e-5)
-    inputs, target = shortened(batch, 4)
+    up = gravity.up_of(angles)[:, 0] @ np.eye(3)
+    back = np.einsum("bij,bi->bj", batch.rotation, up)
+    np.testing.assert_allclose(back, batch.up, atol=1e-5)
+    inputs, target, _ = shortened(batch, 4)
     assert inputs.shape == (3, 4, 17, 5)
     assert target.shape == (3, 4, 17, 3)
     assert np.abs(inputs - batch.inputs[:, :4]).max() > 1e-4
+
+
+def test_a_network_learns_which_way_is_up_beside_the_pose(motion: Path, tmp_path: Path) -> None:
+    plain = make_trainer(motion, tmp_path / "m")
+    plain.validate()
+    size = {"dim": 16, "depth": 1, "gravity": True}
+    trainer = make_trainer(motion, tmp_path / "n", model=size, learning_rate=3e-3)
+    trainer.start_from(str(tmp_path / "m" / "best.safetensors"))
+    parts = [trainer.step() for _ in range(30)]
+    assert {"standing", "pitch_deg", "roll_deg"} < set(parts[0])
+    first, last = (
+        np.mean([float(part["roll_deg"]) for part in some]) for some in (parts[:6], parts[-6:])
+    )
+    assert last < first + 5.0
+    assert all(np.isfinite(float(part["standing"])) for part in parts)
+    trainer.validate()
+    checkpoint = load_checkpoint(tmp_path / "n" / "best.safetensors")
+    assert checkpoint.meta.config.gravity
 
 
 def test_starting_from_finished_weights(motion: Path, tmp_path: Path) -> None:

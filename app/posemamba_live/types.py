@@ -93,6 +93,9 @@ class LiftedPose:
     """(17, 3) root-relative, camera frame axes, in body heights."""
     look_ahead: int
     """How many frames after this one the lifter had seen."""
+    up: FloatArray | None = None
+    """(3,) what the network takes for up in `joints`' axes, as long as it is sure of it: one over
+    its expected squared error in radians. None where the network does not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,10 +47,10 @@ def blend_weights(length: int) -> Float:
 class Blender:
     """Weighted mean of overlapping windows, given out frame by frame from the front."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int = NUM_JOINTS) -> None:
         self.start = 0
         """Frame number of the first frame not yet given out."""
-        self._sum: NDArray[np.float64] = np.zeros((0, NUM_JOINTS, 3))
+        self._sum: NDArray[np.float64] = np.zeros((0, rows, 3))
         self._weight: NDArray[np.float64] = np.zeros(0)
         self._seen_to: NDArray[np.int64] = np.zeros(0, np.int64)
 
@@ -59,14 +59,14 @@ class Blender:
 
         Args:
             start: frame number of the window's first frame, not before `self.start`.
-            joints: (T, 17, 3) in axes and units that all windows share.
+            joints: (T, rows, 3) in axes and units that all windows share.
         """
         first, last = start - self.start, start - self.start + len(joints)
         if first < 0:
             raise ValueError(f"frame {start} was already given out")
         missing = last - len(self._weight)
         if missing > 0:
-            self._sum = np.concatenate([self._sum, np.zeros((missing, NUM_JOINTS, 3))])
+            self._sum = np.concatenate([self._sum, np.zeros((missing, *self._sum.shape[1:]))])
             self._weight = np.concatenate([self._weight, np.zeros(missing)])
             self._seen_to = np.concatenate([self._seen_to, np.zeros(missing, np.int64)])
         weights = blend_weights(len(joints))
@@ -78,7 +78,7 @@ class Blender:
         """Give out the n frames before number `stop`.
 
         Returns:
-            (n, 17, 3) blended joints, and (n,) how many frames after each one its windows saw.
+            (n, rows, 3) blended joints, and (n,) how many frames after each one its windows saw.
         """
         n = stop - self.start
         if n > len(self._weight) or not self._weight[:n].all():

@@ -47,6 +47,8 @@ class PoseMambaConfig:
     """No frame sees a later one: the network can run frame by frame (`PoseMamba.step`)."""
     integer_decay: bool = False
     """Keeps the state matrix at its initial value -1 ... -N: the scan is cheaper."""
+    gravity: bool = False
+    """Adds a row to the 17 joints: the pitch and roll of the pose's axes (`posemamba.gravity`)."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -151,10 +153,10 @@ class SelectiveScan2D(nn.Module):
 
 
 class Mlp(nn.Module):
-    def __init__(self, dim: int, hidden: int) -> None:
+    def __init__(self, dim: int, hidden: int, out: int | None = None) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc2 = nn.Linear(hidden, out or dim)
 
     def forward(self, x: Tensor) -> Tensor:
         h = linear(x, self.fc1.weight, self.fc1.bias, gelu=True)
@@ -186,8 +188,9 @@ class Block(nn.Module):
 class PoseMamba(nn.Module):
     """Lifts windows of 2D poses to 3D.
 
-    Input (B, T, 17, in_channels) with T <= config.frames, output (B, T, 17, 3); units and
-    axes are those of the checkpoint's normalisation (posemamba.normalize).
+    Input (B, T, 17, in_channels) with T <= config.frames, output (B, T, 17, 3), or with
+    `config.gravity` (B, T, 18, 3); units and axes are those of the checkpoint's normalisation
+    (posemamba.normalize).
     """
 
     def __init__(self, config: PoseMambaConfig) -> None:
@@ -210,6 +213,8 @@ class PoseMamba(nn.Module):
             self.input_skip = nn.Parameter(torch.full((1,), TYPICAL_SKIP))
         if config.joint_bias:
             self.joint_bias = nn.Parameter(torch.zeros(NUM_JOINTS, 3))
+        if config.gravity:
+            self.gravity = Mlp(dim, dim, 3)
         self.apply(_init_linear)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -246,7 +251,7 @@ class PoseMamba(nn.Module):
             state: from `init_state` or the step before; it is updated in place.
 
         Returns:
-            (B, 17, 3), the same as the last frame of `forward` on all frames so far, and
+            (B, 17 or 18, 3), the same as the last frame of `forward` on all frames so far, and
             the state.
         """
         x = x[:, None]
@@ -277,6 +282,9 @@ class PoseMamba(nn.Module):
             y = y + F.pad(flat, (0, 1))
         if self.config.joint_bias:
             y = y + self.joint_bias
+        if self.config.gravity:
+            up: Tensor = self.gravity(self.head[0](h).mean(2, keepdim=True))
+            y = torch.cat([y, up], 2)
         return y
 
 

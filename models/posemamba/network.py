@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from posemamba import gravity
 from posemamba.blending import Blender, window_starts, windows_at_once
 from posemamba.checkpoint import Checkpoint, load_checkpoint
 from posemamba.keypoints import BLAZEPOSE_33, COCO_17, HALPE_26, WHOLEBODY_133, to_joints, to_scores
@@ -46,8 +47,8 @@ class Lifter:
     from one call to the next.
 
     Args:
-        weights: name of shipped weights ("window-m3", "causal-m3"), or a file: one of ours, or
-            an official .bin or .pth.tr.
+        weights: name of shipped weights ("window-m4", "window-m3", "causal-m3"), or a file: one of
+            ours, or an official .bin or .pth.tr.
         fov_deg: field of view across the picture's longer side, degrees; by default what the
             weights assume (60).
         device: "auto" (CUDA where it works), "cpu" or "cuda". Causal weights run on the CPU.
@@ -63,7 +64,7 @@ class Lifter:
 
     def __init__(
         self,
-        weights: str | Path | Checkpoint = "window-m3",
+        weights: str | Path | Checkpoint = "window-m4",
         *,
         fov_deg: float | None = None,
         device: str = "auto",
@@ -210,7 +211,7 @@ class Lifter:
         count = keypoints.shape[1]
         length = min(network.frames, count)
         starts = window_starts(count, length, self._hop)
-        blenders = [Blender() for _ in keypoints]
+        blenders = [Blender(network.rows) for _ in keypoints]
         jobs = [(row, start) for row in range(len(keypoints)) for start in starts]
         step = windows_at_once(length)
         for batch in (jobs[i : i + step] for i in range(0, len(jobs), step)):
@@ -221,7 +222,7 @@ class Lifter:
             )
             for (row, start), own in zip(batch, joints, strict=True):
                 blenders[row].add(start, own)
-        taken = [blender.take(count)[0] for blender in blenders]
+        taken = [gravity.settled(blender.take(count)[0]) for blender in blenders]
         return np.stack(taken) if taken else np.zeros((0, count, NUM_JOINTS, 3), np.float32)
 
     def _lift_causally(
@@ -237,6 +238,7 @@ class Lifter:
             with torch.inference_mode():
                 inputs = torch.from_numpy(np.ascontiguousarray(view.inputs[:, 0, :, :channels]))
                 answer, state = model.step(inputs, state)
+            answer = answer[:, :NUM_JOINTS]  # what a frame says of gravity is not pooled here
             joints = root_relative(np.asarray(answer.float().numpy(), np.float32)[:, None])
             out[:, t] = view.to_camera(joints)[:, 0]
         return out
@@ -318,9 +320,15 @@ class Network:
         self._runtime = runtime
         self._kind = checkpoint.meta.input_kind
         self._channels = checkpoint.meta.config.in_channels
+        self._gravity = checkpoint.meta.config.gravity
         self._fov_deg = fov_deg
         self._mirrored = mirrored
         self._device = next(checkpoint.model.parameters()).device
+
+    @property
+    def rows(self) -> int:
+        """Of an answer: the joints, and which way is up where the weights say so."""
+        return NUM_JOINTS + self._gravity
 
     def __call__(self, keypoints: Float, scores: Float, image_size: tuple[int, int]) -> Float:
         """Lift B windows.
@@ -331,7 +339,8 @@ class Network:
             image_size: W, H in pixels.
 
         Returns:
-            (B, T, 17, 3) root-relative, camera axes, body heights.
+            (B, T, 17, 3) root-relative, camera axes, body heights; of weights that say which way
+            is up (B, T, 18, 3), the last row as `gravity.evidence` has it.
         """
         if not self._mirrored:
             return self._lift(keypoints, scores, image_size)
@@ -347,7 +356,11 @@ class Network:
     def _lift(self, keypoints: Float, scores: Float, image_size: tuple[int, int]) -> Float:
         if self._kind == "rays":
             window = ray_window(keypoints, scores, image_size, self._fov_deg)
-            return window.to_camera(root_relative(self._run(window.inputs[..., : self._channels])))
+            answer = self._run(window.inputs[..., : self._channels])
+            joints = root_relative(answer[:, :, :NUM_JOINTS])
+            if self._gravity:
+                joints = np.concatenate([joints, gravity.evidence(answer[:, :, NUM_JOINTS:])], 2)
+            return window.to_camera(joints)
         joints = root_relative(self._run(image_window(keypoints, image_size)))
         focal = float(focal_pixels(image_size, self._fov_deg))
         centre = 0.5 * np.array(image_size, np.float32)

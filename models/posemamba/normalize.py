@@ -226,5 +226,9 @@ def mirror_image(keypoints: Float, scores: Float, width: NDArray[Any] | int) -> 
 
 
 def reflected(joints: Float) -> Float:
-    """Poses (..., 17, 3) of mirrored people as poses of the people themselves."""
-    return np.asarray(joints[..., list(MIRROR), :] * np.array([-1.0, 1.0, 1.0], np.float32))
+    """Poses (..., 17, 3) of mirrored people as poses of the people themselves.
+
+    Rows beyond the 17 (which way is up) stay where they are, mirrored.
+    """
+    order = [*MIRROR, *range(len(MIRROR), joints.shape[-2])]
+    return np.asarray(joints[..., order, :] * np.array([-1.0, 1.0, 1.0], np.float32))

@@ -26,7 +26,7 @@ from posemamba_live.evaluation.synthetic import synthetic_scores
 from posemamba_live.shown import safe
 
 _MAX_MOTION_FRAMES: Final = 243
-DEFAULT_WEIGHTS: Final = "window-m3"
+DEFAULT_WEIGHTS: Final = "window-m4"
 _MOVED: Final = ("plot", "export")
 """Commands that are programs of their own by now: posemamba-plot, posemamba-export."""
 
@@ -59,6 +59,10 @@ def synthetic(
         bool,
         typer.Option(help="Shoulders, and what detectors get wrong, as on bodies, or as captured."),
     ] = True,
+    occlusion: Annotated[
+        bool,
+        typer.Option(help="Joints that the body hides, and errors and scores of raw keypoints."),
+    ] = False,
     json_file: JsonFile = None,
 ) -> None:
     """Windows of captured motion under synthetic cameras and detector noise."""
@@ -79,11 +83,12 @@ def synthetic(
         "seed": seed,
         "flip": flip,
         "shoulders": shoulders,
+        "occlusion": occlusion,
     }
     half = (windows + 1) // 2
     views = (("room", 0.0, 0.0, windows), ("level", 0.0, 1.0, half), ("webcam", 1.0, 0.0, half))
     for view, close, level, count in views:
-        setting = SynthConfig.evaluation(close, level, shoulders=shoulders)
+        setting = SynthConfig.evaluation(close, level, shoulders=shoulders, occlusion=occlusion)
         sample = evaluation_windows(data, count, length, seed, setting)
         report[view] = {"windows": count, **synthetic_scores(checkpoint, data, sample, flip)}
     _print_synthetic(report)
@@ -95,6 +100,7 @@ def _print_synthetic(report: Mapping[str, Any]) -> None:
         f"{report['weights']}: {report['split']} motion, windows of {report['frames']} frames, "
         f"12 limb joints, mm{', averaged with the mirrored pass' if report['flip'] else ''}"
         f"{'' if report['shoulders'] else ', shoulders as captured'}"
+        f"{', with self-occlusion' if report['occlusion'] else ''}"
     )
     for view in ("room", "level", "webcam"):
         part = report[view]
@@ -104,6 +110,7 @@ def _print_synthetic(report: Mapping[str, Any]) -> None:
         print_table("source", rows, ("windows", "mpjpe", "n_mpjpe", "pa_mpjpe", "accel"))
         print_table("action", part["action"], ("windows", "mpjpe", "n_mpjpe", "pa_mpjpe", "accel"))
         print_table("joint", part["joint"], ("n_mpjpe", "pa_mpjpe"))
+        print_table("on the wrong side, %", {"all": part["wrong_side"]}, ("legs", "arms"))
         print_table("look-ahead (one pass)", part["delay"], ("mpjpe", "pa_mpjpe"))
 
 

@@ -11,7 +11,22 @@ from numpy.typing import NDArray
 from posemamba.checkpoint import Checkpoint
 from posemamba.network import Network
 from posemamba.normalize import RayStream, mirror_image, ray_window, reflected, root_relative
-from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS
+from posemamba.skeleton import (
+    JOINT_NAMES,
+    L_ANKLE,
+    L_ELBOW,
+    L_HIP,
+    L_KNEE,
+    L_SHOULDER,
+    L_WRIST,
+    LIMB_JOINTS,
+    R_ANKLE,
+    R_ELBOW,
+    R_HIP,
+    R_KNEE,
+    R_SHOULDER,
+    R_WRIST,
+)
 from posemamba.training.metrics import (
     Scores,
     best_scale,
@@ -28,6 +43,14 @@ Float = NDArray[np.float32]
 
 DELAYS: Final = (0, 5, 13)
 """Frames of look-ahead that live use is judged at."""
+WRONG_SIDE_MM: Final = 80.0
+WRONG_SIDE_LIMBS: Final = {
+    "legs": ((R_KNEE, R_HIP), (R_ANKLE, R_HIP), (L_KNEE, L_HIP), (L_ANKLE, L_HIP)),
+    "arms": (
+        (R_ELBOW, R_SHOULDER), (R_WRIST, R_SHOULDER), (L_ELBOW, L_SHOULDER), (L_WRIST, L_SHOULDER)
+    ),
+}  # fmt: skip
+"""Joints, each with the root of its limb."""
 
 
 def synthetic_scores(
@@ -58,6 +81,7 @@ def synthetic_scores(
         "one_pass": score(live, true).as_dict(),
         "joint": joint_table(predicted, true),
         "delay": delays,
+        "wrong_side": wrong_sides(predicted, true),
         **groups,
     }
 
@@ -140,6 +164,24 @@ def joint_table(predicted: Float, true: Float) -> dict[str, dict[str, float]]:
     }
     for column, joint in enumerate(limbs):
         out[JOINT_NAMES[joint]]["pa_mpjpe"] = float(aligned[..., column].mean())
+    return out
+
+
+def wrong_sides(predicted: Float, true: Float) -> dict[str, float]:
+    """Percentage of limb joints in front of their limb's root that should be behind it, or the
+    other way round, and are off by more than WRONG_SIDE_MM in depth: (n, T, 17, 3) in mm each."""
+    out = {}
+    for name, limbs in WRONG_SIDE_LIMBS.items():
+        depths = [
+            (joints[..., joint, 2] - joints[..., root, 2])
+            for joint, root in limbs
+            for joints in (predicted, true)
+        ]
+        wrong = [
+            (ours * truth < 0) & (np.abs(ours - truth) > WRONG_SIDE_MM)
+            for ours, truth in zip(depths[::2], depths[1::2], strict=True)
+        ]
+        out[name] = 100.0 * float(np.mean(wrong))
     return out
 
 

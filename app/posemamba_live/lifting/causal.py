@@ -12,6 +12,7 @@ import torch
 from posemamba.checkpoint import Checkpoint
 from posemamba.model import OperatorState, PoseMamba, split_states, stack_states
 from posemamba.normalize import RayStream, root_relative
+from posemamba.skeleton import NUM_JOINTS
 from posemamba_live.keypoints import breaks_track, interpolate
 from posemamba_live.lifting.batching import Lifting, Work
 from posemamba_live.lifting.window import Lifter
@@ -74,7 +75,7 @@ class CausalLifter(Lifter):
         """(17, 3) root-relative, camera axes, body heights."""
         view = self._rays.update(pose.keypoints[None], pose.scores[None], pose.image_size, elapsed)
         step = _Step(self._model, view.inputs[:, 0, :, : self._channels], self._state)
-        joints = yield step
+        joints = (yield step)[:, :NUM_JOINTS]
         self._state = step.state
         turned: FloatArray = view.to_camera(root_relative(joints[:, None]))[0, 0]
         return turned

@@ -15,10 +15,11 @@ import numpy as np
 
 from posemamba.blending import Blender, window_starts, windows_at_once
 from posemamba.network import Network
+from posemamba.skeleton import NUM_JOINTS
 from posemamba_live.keypoints import breaks_track
 from posemamba_live.lifting.batching import Lifting, Windows, Work, alone
 from posemamba_live.lifting.blending import NETWORK_FPS, resample, stack
-from posemamba_live.types import LiftedPose, Pose2D
+from posemamba_live.types import FloatArray, LiftedPose, Pose2D
 
 __all__ = ["FileLifter", "Lifter", "LiveLifter", "windows_at_once"]
 
@@ -67,7 +68,7 @@ class FileLifter(Lifter):
         self._poses: list[Pose2D] = []
         self._first = 0  # frame number of _poses[0]: frames are counted from the track's start
         self._next = 0  # frame number where the next window starts
-        self._blender = Blender()
+        self._blender = Blender(self._network.rows)
 
     def pushing(self, pose: Pose2D) -> Lifting:
         done: list[LiftedPose] = []
@@ -103,7 +104,7 @@ class FileLifter(Lifter):
         count = stop - self._first
         joints, look_ahead = self._blender.take(stop)
         poses, self._poses, self._first = self._poses[:count], self._poses[count:], stop
-        return [LiftedPose(pose, joints[i], int(look_ahead[i])) for i, pose in enumerate(poses)]
+        return [lifted_pose(pose, joints[i], int(look_ahead[i])) for i, pose in enumerate(poses)]
 
 
 class LiveLifter(Lifter):
@@ -160,4 +161,10 @@ class LiveLifter(Lifter):
         times = pose.timestamp + np.arange(-before, after + 1) / NETWORK_FPS
         keypoints, scores = resample(self._poses, times)
         joints = yield Windows(self._network, keypoints[None], scores[None], pose.image_size)
-        return LiftedPose(pose, joints[0, before], ahead)
+        return lifted_pose(pose, joints[0, before], ahead)
+
+
+def lifted_pose(pose: Pose2D, answer: FloatArray, look_ahead: int) -> LiftedPose:
+    """From one frame of a network's answer, (17, 3) or with gravity (18, 3)."""
+    up = answer[NUM_JOINTS] if len(answer) > NUM_JOINTS else None
+    return LiftedPose(pose, answer[:NUM_JOINTS], look_ahead, up)

@@ -92,6 +92,7 @@ class _Block:
                 ("image_size", "i4", 2), ("predicted", "?"), ("has_extra", "?"),
                 ("extra", "f4", (len(names), 3)),
                 ("joints", "f4", (NUM_JOINTS, 3)), ("look_ahead", "i4"),
+                ("has_up", "?"), ("up", "f4", 3),
             ]
         )  # fmt: skip
         # Ones, not zeros: memory that is only promised would show up late.
@@ -109,6 +110,9 @@ def _pack(lifted: LiftedPose, row: Any) -> None:
     if extra is not None:
         row["extra"][:, :2], row["extra"][:, 2] = extra.points, extra.scores
     row["joints"], row["look_ahead"] = lifted.joints, lifted.look_ahead
+    row["has_up"] = lifted.up is not None
+    if lifted.up is not None:
+        row["up"] = lifted.up
 
 
 def _unpack(row: Any, names: tuple[str, ...]) -> LiftedPose:
@@ -128,4 +132,5 @@ def _unpack(row: Any, names: tuple[str, ...]) -> LiftedPose:
         visibility=None if np.isnan(row["visibility"]).any() else row["visibility"],
         peak=None if np.isnan(row["peak"]).any() else row["peak"],
     )
-    return LiftedPose(pose, row["joints"], int(row["look_ahead"]))
+    up = row["up"] if row["has_up"] else None
+    return LiftedPose(pose, row["joints"], int(row["look_ahead"]), up)

@@ -44,6 +44,7 @@ from posemamba_live.scene.ground import (
 )
 from posemamba_live.scene.heights import relative_heights
 from posemamba_live.scene.pinhole import MIN_DEPTH, Pinhole, fit_lateral, fit_translation
+from posemamba_live.scene.pooling import PooledUp, settled
 from posemamba_live.scene.smoothing import (
     MAX_GAP,
     DepthFilter,
@@ -95,6 +96,7 @@ def solve_scene(
         One Pose3D for each LiftedPose, in the order of `track`.
     """
     _check(height_m, fov_deg, smooth)
+    track = settled(track)
     people: dict[int, list[int]] = {}
     for i, pose in enumerate(track):
         people.setdefault(pose.pose2d.person_id, []).append(i)
@@ -150,6 +152,7 @@ class SceneTracker:
         self._first_time = math.inf
         self._time = -math.inf
         self._solved_at = -math.inf
+        self._up = PooledUp()
 
     @property
     def ground(self) -> Ground:
@@ -158,6 +161,7 @@ class SceneTracker:
 
     def update(self, lifted: LiftedPose) -> Pose3D:
         """Place one pose. Poses of one person must come in the order of time."""
+        lifted = self._up.turn(lifted)
         pose2d = lifted.pose2d
         now = pose2d.timestamp
         person = self._people.get(pose2d.person_id)

@@ -64,6 +64,8 @@ class View:
     """(B, 2) W, H pixels."""
     focal: Float
     """(B,) pixels."""
+    up: Float
+    """(B, 3) unit vectors upwards, camera frame."""
 
     def project(self, points: Float) -> Float:
         """(B, T, P, 3) camera frame to (B, T, P, 2) pixels."""
@@ -130,7 +132,7 @@ def look_at(
     seen = (joints - place[:, None, None]).astype(np.float32) @ turn[:, None].swapaxes(-1, -2)
     nearest = seen[..., 2].min((1, 2))
     seen[..., 2] += np.maximum(_NEAREST_JOINT - nearest, 0.0)[:, None, None]
-    return View(seen, size, focal)
+    return View(seen, size, focal, turn[:, :, 2])
 
 
 def _framing(

@@ -37,6 +37,10 @@ class TrainConfig:
     velocity_weight: float = VELOCITY_WEIGHT
     """20 gets a young network off the ground; 8 lets a grown one place joints better."""
     velocity_ramp_windows: int = 4_000
+    gravity_weight: float = 1.0
+    """Of the loss of which way is up, for networks that say so."""
+    occlusion: bool = True
+    """Validation windows with what the body hides and with scores of unsmoothed keypoints."""
     ema: float = 0.998
     """Decay per step of the averaged weights that are evaluated and shipped."""
     short_windows: float = 0.08

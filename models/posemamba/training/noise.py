@@ -1,8 +1,10 @@
 """Errors that look like a 2D keypoint detector's, measured on MediaPipe Pose 0.10.21.
 
 The constants come from comparing its keypoints with projected ground truth on rendered and
-real video (full model, video mode, smoothing on). Unit throughout: percent of the person's
-standing height as it projects at the depth of the hips; standard deviations are per axis.
+real video (full model, video mode, smoothing on). Those of `RAW_*` are of the same network
+without smoothing, on the rendered clips that `benchmarks/detector_errors.py` names. Unit
+throughout: percent of the person's standing height as it projects at the depth of the hips;
+standard deviations are per axis.
 Points are the 14 that a detector gives: the 12 limb joints in Human3.6M order, the nose, and
 the middle of the ears.
 """
@@ -10,12 +12,13 @@ the middle of the ears.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posemamba.skeleton import LIMB_JOINTS
+from posemamba.training import confidence
 
 Float = NDArray[np.float32]
 
@@ -56,6 +59,16 @@ DRIFT_TIME_S: Final = 0.15
 MAX_LAG_S: Final = 0.013
 """The detector smooths its output, 4 to 13 ms late."""
 
+RAW_DRIFT_SD: Final = _row(
+    0.5, 0.52, 0.55, 0.5, 0.52, 0.55, 0.37, 0.72, 0.72, 0.37, 0.72, 0.72, 0.3, 0.28
+)
+RAW_DRIFT_TIME_S: Final = (0.12, 1.2)
+"""Range, drawn log-uniformly for each window. What changes more slowly is part of the offset."""
+RAW_OFFSET_SD: Final = _row(
+    0.4, 0.35, 0.35, 0.4, 0.35, 0.35, 0.4, 0.5, 0.6, 0.4, 0.5, 0.6, 0.35, 0.25
+)
+"""Of what stays the same for a second, beside `landmarks`, which turn with the body."""
+
 HIDDEN_SD: Final = _row(2.0, 6, 10, 2.0, 6, 10, 2, 6, 9, 2, 6, 9, 3, 3)
 """Constant and drift together, of a limb behind furniture."""
 HIDDEN_UP: Final = _row(1.9, 4, 10, 1.9, 4, 10, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -74,6 +87,13 @@ SCORE_KNEE, SCORE_GAIN = 1.5, 0.35
 median error is 1.1 to 1.6 percent for visibilities over 0.6, 3.0 around 0.45, 5 to 8 below."""
 HIDDEN_LOGIT: Final = (-0.9, 0.9)
 OUTSIDE_LOGIT: Final = (-2.2, 1.0)
+EDGE_REACH: Final = 7.0
+"""Percent of body height from wrist or ankle to the end of hand or foot: where that is outside the
+picture while the joint is inside, the joint may be put anywhere."""
+EDGE_ASTRAY: Final = 0.4
+"""Share of the limbs at an edge to which that happens."""
+EDGE_ASTRAY_SD: Final = 9.0
+EDGE_LOGIT: Final = (0.3, 2.0)
 
 _LIMBS: Final = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11))
 _OTHER_SIDE: Final = (3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8, 12, 13)
@@ -109,6 +129,13 @@ class NoiseConfig:
     """Constant errors of hips and of shoulders mostly the same on both sides (`OFFSET_SHARED`)."""
     compressed_scores: float = 0.06
     """Share of windows whose scores stay below about 0.6 to 1, as other detectors' do."""
+    raw: bool = True
+    """Errors of unsmoothed keypoints (`RAW_*`), places fixed to the body (`landmarks`) instead of
+    biases in the picture, and hands and feet lost at its edge."""
+    self_occlusion: bool = True
+    """Joints that the body hides are less visible and worse placed."""
+    peaks: float = 0.8
+    """Share of windows whose scores are visibility times peak; the others' are visibility."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +156,7 @@ def detect(
     image_size: Float,
     fps: Float,
     config: NoiseConfig,
+    cover: Float | None = None,
 ) -> Detections:
     """Turn exact projections into what a detector would have said.
 
@@ -138,38 +166,66 @@ def detect(
         percent: (B,) pixels per percent of body height.
         image_size: (B, 2) W, H.
         fps: (B,) frames per second.
+        cover: (B, T, 14) of `occlusion.covered`, for a config with `self_occlusion`.
     """
     batch, frames = points.shape[:2]
     scale = percent[:, None, None, None]
     up = _trunk_direction(points)
 
     far = _far_limbs(depth)
-    logit = _score_logits(rng, batch, frames, fps, far)
+    share = np.zeros(points.shape[:3], np.float32)
+    if config.self_occlusion and cover is not None:
+        share = confidence.hidden_share(cover)
+        noise = [_slow(rng, batch, frames, fps) for _ in range(2)]
+        logit = confidence.visibility_logits(share, *noise)
+    else:
+        logit = _score_logits(rng, batch, frames, fps, far)
     clean = _lagged(rng, points, config.amount * fps)
 
     severity = np.exp(config.severity * rng.standard_normal(batch, np.float32))
-    weak = np.exp(SCORE_GAIN * np.maximum(SCORE_KNEE - logit, 0.0))
-    drift, white = _drift(rng, (batch, frames, NUM_POINTS, 2), fps, DRIFT_TIME_S)
-    offset = rng.standard_normal((batch, 1, NUM_POINTS, 2), np.float32)
-    if config.paired_offset:
-        offset = _paired(offset)
-    error: Float = drift * DRIFT_SD[:, None]
-    error += offset * OFFSET_SD[:, None]
+    weak = np.exp(SCORE_GAIN * np.maximum(SCORE_KNEE - logit, 0.0) + confidence.BEHIND_GAIN * share)
+    shape = (batch, frames, NUM_POINTS, 2)
+    error: Float
+    if config.raw:
+        low, high = np.log(RAW_DRIFT_TIME_S)
+        drift, white = _drift(rng, shape, fps, np.exp(rng.uniform(low, high, batch)))
+        offset = rng.standard_normal((batch, 1, NUM_POINTS, 2), np.float32)
+        error = drift * RAW_DRIFT_SD[:, None]
+        error += offset * RAW_OFFSET_SD[:, None]
+    else:
+        drift, white = _drift(rng, shape, fps, DRIFT_TIME_S)
+        offset = rng.standard_normal((batch, 1, NUM_POINTS, 2), np.float32)
+        if config.paired_offset:
+            offset = _paired(offset)
+        error = drift * DRIFT_SD[:, None]
+        error += offset * OFFSET_SD[:, None]
     error += white * WHITE_SD[:, None]
     error *= weak[..., None] * severity[:, None, None, None]
-    if config.shared_bias:
-        share = rng.uniform(*BIAS_SHARE, (batch, 1, 1)).astype(np.float32)
-        bias = BIAS_REAL + share * (BIAS_RENDERED - BIAS_REAL)
+    if config.raw:
+        bias = np.zeros((batch, 1, NUM_POINTS), np.float32)
+    elif config.shared_bias:
+        part = rng.uniform(*BIAS_SHARE, (batch, 1, 1)).astype(np.float32)
+        bias = BIAS_REAL + part * (BIAS_RENDERED - BIAS_REAL)
     else:
         bias = BIAS_UP * rng.uniform(0.0, 1.5, (batch, 1, NUM_POINTS)).astype(np.float32)
-    error += bias[..., None] * up
+    known = bias[..., None] * up
+    error += known
 
     _hide(rng, error, logit, drift, up, config)
     _burst(rng, error, logit, clean, scale, far, fps, config)
+    if config.raw:
+        _lose_at_edge(rng, error, logit, drift, clean, image_size, percent)
     _invent_outside(rng, error, logit, drift, up, clean, image_size, percent)
 
     noisy = clean + config.amount * error * scale
     scores = _sigmoid(logit)
+    if config.peaks:
+        distance = config.amount * np.linalg.norm(error - known, axis=-1)
+        beyond = _beyond(clean, image_size) / percent[:, None, None]
+        noise_of_peak = _slow(rng, batch, frames, fps)
+        peak = _sigmoid(confidence.peak_logits(distance, share, beyond, noise_of_peak))
+        with_peak = rng.random(batch) < config.peaks
+        scores *= np.where(with_peak[:, None, None], peak, np.float32(1.0))
     _freeze(rng, noisy, scores, config)
     _drop_frames(rng, noisy, scores, fps, config)
     squeeze = np.where(rng.random(batch) < config.compressed_scores, rng.uniform(0.6, 1, batch), 1)
@@ -198,6 +254,13 @@ def _paired(offset: Float) -> Float:
     return np.asarray(np.cos(angle) * offset + np.sin(angle) * partner, np.float32)
 
 
+def _slow(rng: np.random.Generator, batch: int, frames: int, fps: Float) -> Float:
+    """(B, T, 14) unit-variance noise, most of it constant and the rest slow."""
+    slow, _ = _drift(rng, (batch, frames, NUM_POINTS), fps, 4 * DRIFT_TIME_S)
+    fixed = rng.standard_normal((batch, 1, NUM_POINTS), np.float32)
+    return np.asarray(0.8 * fixed + 0.6 * slow, np.float32)
+
+
 def _far_limbs(depth: Float) -> NDArray[np.bool_]:
     """(B, 4) is the limb at least 10 cm farther from the camera than its partner?"""
     middle = depth[:, :, (1, 4, 7, 10)].mean(1)
@@ -205,7 +268,7 @@ def _far_limbs(depth: Float) -> NDArray[np.bool_]:
 
 
 def _drift(
-    rng: np.random.Generator, shape: tuple[int, ...], fps: Float, seconds: float
+    rng: np.random.Generator, shape: tuple[int, ...], fps: Float, seconds: float | NDArray[Any]
 ) -> tuple[Float, Float]:
     """Unit-variance AR(1) noise along axis 1, and unit white noise of the same shape."""
     both = rng.standard_normal((2, *shape), np.float32)
@@ -319,7 +382,7 @@ def _invent_outside(
     """
     picture = image_size[:, None, None, :]
     np.clip(clean, -picture, 2.0 * picture, out=clean)
-    beyond = np.maximum(-clean, clean - picture).max(-1)
+    beyond = _beyond(clean, image_size)
     if not (beyond > 0).any():
         return
     # Full effect 3 percent of body height beyond the edge: the detector's smoothing blurs it.
@@ -332,6 +395,43 @@ def _invent_outside(
     mean, sd = OUTSIDE_LOGIT
     level = mean + sd * rng.standard_normal((len(error), 1, NUM_POINTS), np.float32)
     logit += share[..., 0] * (np.minimum(level, logit) - logit)
+
+
+def _beyond(points: Float, image_size: Float) -> Float:
+    """(B, T, P) pixels by which points are outside the picture, negative inside."""
+    picture = image_size[:, None, None, :]
+    return np.asarray(np.maximum(-points, points - picture).max(-1), np.float32)
+
+
+def _lose_at_edge(
+    rng: np.random.Generator,
+    error: Float,
+    logit: Float,
+    drift: Float,
+    clean: Float,
+    image_size: Float,
+    percent: Float,
+) -> None:
+    """Put wrists and ankles whose hand or foot has left the picture where the body is."""
+    frames = error.shape[1]
+    for limb in _LIMBS:
+        joint, end = limb[1:]
+        way = clean[:, :, end] - clean[:, :, joint]
+        way = way / np.maximum(np.linalg.norm(way, axis=-1, keepdims=True), 1e-6)
+        tip = clean[:, :, end] + EDGE_REACH * percent[:, None, None] * way
+        at_edge = (_beyond(tip[:, :, None], image_size) > 0)[..., 0]
+        at_edge &= (_beyond(clean[:, :, end, None], image_size) < 0)[..., 0]
+        for b in np.flatnonzero(at_edge.mean(1) > 0.3):
+            if rng.random() >= EDGE_ASTRAY:
+                continue
+            begin, end_frame = (0, frames) if rng.random() < 0.5 else _span(rng, frames, 3, frames)
+            part = slice(begin, end_frame)
+            wander = 0.6 * rng.standard_normal((1, 2), np.float32) + 0.8 * drift[b, part, end]
+            inwards = -np.sign(way[b, part]) * np.abs(rng.normal(0.0, EDGE_ASTRAY_SD))
+            error[b, part, end] += EDGE_ASTRAY_SD * wander + inwards
+            mean, sd = EDGE_LOGIT
+            level = mean + sd * np.float32(rng.standard_normal())
+            logit[b, part, end] = np.minimum(logit[b, part, end], level)
 
 
 def _freeze(rng: np.random.Generator, noisy: Float, scores: Float, cfg: NoiseConfig) -> None:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from posemamba.skeleton import NUM_JOINTS
 from posemamba.training.metrics import score
 from posemamba.training.synth import Batch
 
@@ -21,7 +22,8 @@ def predict(model: nn.Module, inputs: Float, batch: int = 64) -> Float:
     try:
         with torch.inference_mode():
             parts = torch.from_numpy(inputs).split(batch)
-            return np.concatenate([model(x.to(device)).float().cpu().numpy() for x in parts])
+            answers = [model(x.to(device))[:, :, :NUM_JOINTS] for x in parts]
+            return np.concatenate([answer.float().cpu().numpy() for answer in answers])
     finally:
         model.train(was_training)
 

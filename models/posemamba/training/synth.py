@@ -41,10 +41,11 @@ from posemamba.skeleton import (
     assemble,
     assemble_scores,
 )
-from posemamba.training import postures
+from posemamba.training import landmarks, postures
 from posemamba.training.cameras import CameraConfig, View, look_at
 from posemamba.training.motion import MOTION_FPS, MotionSet, Split, load_motion, stature
 from posemamba.training.noise import NUM_POINTS, P_EARS, P_NOSE, POINT_OF, NoiseConfig, detect
+from posemamba.training.occlusion import covered
 from posemamba.training.postures import UPPER, axes, rotations
 
 Float = NDArray[np.float32]
@@ -114,7 +115,12 @@ class SynthConfig:
 
     @classmethod
     def evaluation(
-        cls, close: float = 0.0, level: float = 0.0, *, shoulders: bool = False
+        cls,
+        close: float = 0.0,
+        level: float = 0.0,
+        *,
+        shoulders: bool = False,
+        occlusion: bool = False,
     ) -> SynthConfig:
         """Captured motion as it is, on varied bodies, with all the cameras and noise.
 
@@ -122,6 +128,8 @@ class SynthConfig:
             close, level: shares of webcam views, and of level cameras among the others.
             shoulders: put them where training has them, not where the capture has them, and let
                 the detector be wrong about joints as it is about those of bodies.
+            occlusion: joints that the body hides, and scores and errors as those of unsmoothed
+                keypoints.
         """
         own = cls()
         none = (0.0, 0.0)
@@ -131,7 +139,10 @@ class SynthConfig:
             shoulders_forward=own.shoulders_forward if shoulders else none,
             shoulders_down=own.shoulders_down if shoulders else none,
             camera=CameraConfig(close=close, level=level),
-            noise=NoiseConfig(shared_bias=shoulders, paired_offset=shoulders),
+            noise=NoiseConfig(
+                shared_bias=shoulders, paired_offset=shoulders, raw=occlusion,
+                self_occlusion=occlusion, peaks=0.8 if occlusion else 0.0,
+            ),
         )  # fmt: skip
 
 
@@ -167,6 +178,8 @@ class Batch:
     """(n,) index of the clip in the motion set (of the lower body where two are mixed)."""
     close: NDArray[np.bool_]
     """(n,) seen by a webcam close by."""
+    up: Float
+    """(n, 3) unit vectors upwards, camera frame."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -238,7 +251,7 @@ class WindowSampler:
         target = window.to_virtual(root_relative(seen)) / height[:, None, None, None]
         return Batch(
             window.inputs, target, height, keypoints, scores, seen, window.rotation,
-            view.image_size, view.focal, fps, clip, close,
+            view.image_size, view.focal, fps, clip, close, view.up,
         )  # fmt: skip
 
     def _motion(
@@ -305,9 +318,10 @@ def load_windows(
     close: float = 0.0,
     level: float = 0.0,
     shoulders: bool = False,
+    occlusion: bool = False,
 ) -> Batch:
     """`evaluation_windows` of one split of a motion folder."""
-    config = SynthConfig.evaluation(close, level, shoulders=shoulders)
+    config = SynthConfig.evaluation(close, level, shoulders=shoulders, occlusion=occlusion)
     return evaluation_windows(load_motion(folder, split), n, frames, seed, config)
 
 
@@ -424,7 +438,14 @@ def _observe(
     points[:, :, P_EARS] = crown + below * postures.unit(joints[:, :, THORAX] - crown)
 
     percent = 0.01 * view.focal * height / np.maximum(joints[:, :, HIP, 2].mean(1), 0.3)
-    found = detect(rng, view.project(points), points[..., 2], percent, view.image_size, fps, noise)
+    cover = covered(points, joints, height) if noise.self_occlusion else None
+    where = points
+    if noise.raw:
+        offset = noise.amount * landmarks.draw(rng, len(points))
+        where = landmarks.marked(points, joints, height, offset)
+    found = detect(
+        rng, view.project(where), points[..., 2], percent, view.image_size, fps, noise, cover
+    )
     limbs = np.zeros((*joints.shape[:3], 2), np.float32)
     limb_scores = np.zeros(joints.shape[:3], np.float32)
     columns = [POINT_OF[joint] for joint in LIMB_JOINTS]

@@ -23,12 +23,13 @@ import typer
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
+from posemamba import gravity
 from posemamba.checkpoint import CheckpointMeta, load_checkpoint, save_checkpoint
 from posemamba.model import PoseMamba
 from posemamba.normalize import RAY_INPUTS, RayStream, ray_window, root_relative
 from posemamba.skeleton import NUM_JOINTS
 from posemamba.training.config import TrainConfig, load_config
-from posemamba.training.loss import pose_loss
+from posemamba.training.loss import gravity_loss, pose_loss
 from posemamba.training.motion import MotionError, load_motion
 from posemamba.training.prefetch import Arrays, MakeBatch, Prefetcher, Request, to_device
 from posemamba.training.scoring import evaluate_model
@@ -82,10 +83,10 @@ class Trainer:
         if rank == 0:
             windows = load_windows(
                 motion, "val", config.validation_windows, config.frames,
-                close=0.2, level=0.4, shoulders=True,
+                close=0.2, level=0.4, shoulders=True, occlusion=config.occlusion,
             )  # fmt: skip
             if self.model.config.causal:
-                inputs, target = streamed(windows)
+                inputs, target, _ = streamed(windows)
                 windows = dataclasses.replace(windows, inputs=inputs, target=target)
             self.validation = windows
 
@@ -119,14 +120,20 @@ class Trainer:
         """One optimiser step; the parts of the loss in mm."""
         config, p = self.config, self.progress
         size = config.batch_at(p.windows) // self.world
-        inputs, target, height = to_device(self._next_batch(), self.device)
+        inputs, target, height, angles = to_device(self._next_batch(), self.device)
         ramp = min(1.0, p.windows / max(config.velocity_ramp_windows, 1))
         mixed = config.mixed_precision and self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             predicted = self.model(inputs)
         loss, parts = pose_loss(
-            predicted.float(), target, height, velocity_weight=ramp * config.velocity_weight
+            predicted[:, :, :NUM_JOINTS].float(),
+            target,
+            height,
+            velocity_weight=ramp * config.velocity_weight,
         )
+        if self.model.config.gravity:
+            extra, more = gravity_loss(predicted.float(), target, height, angles)
+            loss, parts = loss + config.gravity_weight * extra, parts | more
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.world > 1:
@@ -302,21 +309,28 @@ def make_batch(sampler: WindowSampler, config: TrainConfig, size: int, index: in
     batch = sampler.batch(size, index=index)
     rng = np.random.default_rng((config.seed, 1, index))
     if config.model_config().causal:
-        inputs, target = streamed(batch)
+        inputs, target, angles = streamed(batch)
     elif rng.random() < config.short_windows:
         # The start of a live track and clips shorter than a window.
-        inputs, target = shortened(batch, int(rng.integers(1, config.frames)))
+        inputs, target, angles = shortened(batch, int(rng.integers(1, config.frames)))
     else:
         inputs, target = batch.inputs, batch.target
-    return inputs, target, batch.height
+        angles = _angles(batch, batch.rotation[:, None])
+    return inputs, target, batch.height, angles
 
 
-def streamed(batch: Batch) -> tuple[Any, Any]:
+def _angles(batch: Batch, rotation: Any) -> Any:
+    """(B, T or 1, 2) pitch and roll of virtual cameras that are turned by (B, T or 1, 3, 3)."""
+    up = (rotation @ batch.up[:, None, :, None])[..., 0]
+    return gravity.angles_of(up)
+
+
+def streamed(batch: Batch) -> tuple[Any, Any, Any]:
     """A batch normalised frame by frame (`RayStream`), for causal networks.
 
     Returns:
         inputs (B, T, 17, 5), target (B, T, 17, 3) in body heights, each frame in the axes of
-        its own virtual camera.
+        its own virtual camera, and (B, T, 2) their pitch and roll.
     """
     stream = RayStream()
     frames = [
@@ -326,15 +340,16 @@ def streamed(batch: Batch) -> tuple[Any, Any]:
     inputs = np.concatenate([frame.inputs for frame in frames], 1)
     rotation = np.stack([frame.rotation for frame in frames], 1)
     joints = root_relative(batch.joints) @ rotation.swapaxes(-1, -2)
-    return inputs, joints / batch.height[:, None, None, None]
+    return inputs, joints / batch.height[:, None, None, None], _angles(batch, rotation)
 
 
-def shortened(batch: Batch, frames: int) -> tuple[Any, Any]:
-    """The first frames of every window, normalised by what they hold."""
+def shortened(batch: Batch, frames: int) -> tuple[Any, Any, Any]:
+    """The first frames of every window, normalised by what they hold: as `streamed` returns."""
     part = slice(0, frames)
     window = ray_window(batch.keypoints[:, part], batch.scores[:, part], batch.image_size)
     joints = window.to_virtual(root_relative(batch.joints[:, part]))
-    return window.inputs, joints / batch.height[:, None, None, None]
+    angles = _angles(batch, window.rotation[:, None])
+    return window.inputs, joints / batch.height[:, None, None, None], angles
 
 
 def fit(source: Tensor, own: Tensor) -> Tensor | None:
