@@ -15,15 +15,16 @@ import pytest
 
 from posemamba.checkpoint import Checkpoint, load_checkpoint
 from posemamba_live.errors import LiveError, UsageError
-from posemamba_live.lifting.factory import MODES, lifter_factory
+from posemamba_live.files import free_name, settle
+from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.lifting.people import People
+from posemamba_live.plan import plan_lifting
 from posemamba_live.scene.scene import solve_scene
 from posemamba_live.takes import journal as journals
 from posemamba_live.takes import records, rows
 from posemamba_live.takes.journal import Journal, journal_path, leftovers
-from posemamba_live.takes.journal_file import JournalFile, in_use
-from posemamba_live.takes.places import free_name, settle
 from posemamba_live.takes.journal_content import Content, read_content
+from posemamba_live.takes.journal_file import JournalFile, in_use
 from posemamba_live.takes.recovery import recover, solve
 from posemamba_live.types import Frame, LiftedPose
 from tests.conftest import MakeTrack
@@ -569,8 +570,8 @@ def lifting(tiny_weights: Path) -> tuple[Checkpoint, dict[str, Any]]:
 
 
 def people(checkpoint: Checkpoint, meta: dict[str, Any]) -> People:
-    make = lifter_factory(checkpoint, mode=MODES["balanced"], fov_deg=60.0, fps=30.0, live=False)
-    return People(make, fill_gaps=True)
+    lifting = plan_lifting(checkpoint.meta, live=False, fps=30.0, fov_deg=60.0)
+    return People(lifter_factory(checkpoint, lifting), fill_gaps=True)
 
 
 def frame(index: int) -> Frame:

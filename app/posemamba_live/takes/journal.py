@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from posemamba_live.takes.journal_file import JournalFile
-from posemamba_live.takes.places import other_folders
+from posemamba_live.files import other_folders
 from posemamba_live.takes.journal_content import Content, read_content
+from posemamba_live.takes.journal_file import JournalFile
 from posemamba_live.takes.records import (
     END,
     HEADER,

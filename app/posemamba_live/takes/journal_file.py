@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from posemamba_live.takes.places import free_name
+from posemamba_live.files import free_name
 
 try:
     import fcntl

@@ -150,7 +150,8 @@ def _context(content: Content) -> list[Pose2D]:
 def _lifters(content: Content) -> Callable[[], Lifter]:
     """What makes the lifters that the run had."""
     from posemamba.checkpoint import CheckpointError, load_checkpoint
-    from posemamba_live.lifting.factory import MODES, lifter_factory
+    from posemamba_live.lifting.factory import lifter_factory
+    from posemamba_live.plan import MODES, plan_lifting
 
     meta, how = content.meta, content.how
     weights = _weights(str(how.get("weights", meta.get("weights"))), meta.get("weights_sha256"))
@@ -158,16 +159,18 @@ def _lifters(content: Content) -> Callable[[], Lifter]:
         checkpoint = load_checkpoint(weights)
     except CheckpointError as error:
         raise LiveError(f"the weights {weights} cannot be used", why=str(error)) from error
-    frames, delay = how.get("frames"), how.get("delay", 0)
-    return lifter_factory(
-        checkpoint,
-        mode=MODES.get(str(meta.get("mode")), MODES["balanced"]),
-        fov_deg=float(meta.get("fov_deg", _ASSUMED_FOV_DEG)),
+    live, causal = bool(meta.get("live", False)), checkpoint.meta.causal
+    mode, window, ahead = meta.get("mode"), meta.get("window"), meta.get("look_ahead")
+    lifting = plan_lifting(
+        checkpoint.meta,
+        live=live,
         fps=float(meta["fps"]),
-        live=bool(meta.get("live", False)),
-        frames=frames if isinstance(frames, int) else None,
-        delay=delay if isinstance(delay, int) else 0,
+        fov_deg=float(meta.get("fov_deg", _ASSUMED_FOV_DEG)),
+        mode=mode if isinstance(mode, str) and mode in MODES else "balanced",
+        window=window if isinstance(window, int) and not causal else None,
+        delay=ahead if isinstance(ahead, int) and live and not causal else 0,
     )
+    return lifter_factory(checkpoint, lifting)
 
 
 def _weights(name: str, sha256: object) -> Path:
