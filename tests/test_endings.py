@@ -6,6 +6,7 @@ import io
 import os
 import random
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -312,7 +313,9 @@ def test_a_camera_that_floods_hangs_up_and_changes_its_size(walk_clip: Path, sta
         run.signal()
         assert run.end(10.0) == 130
         assert time.monotonic() - began < 6.0
-    assert len(read_take(run.folder / "a.npz").poses) >= 89
+    poses = read_take(run.folder / "a.npz").poses
+    assert len(poses) >= 80  # the tracker may want to see a person twice where sizes change
+    assert {pose.pose2d.image_size for pose in poses} >= {(640, 360)}
 
 
 @pytest.mark.parametrize("wait", [0.1, 0.3, 0.8, 1.6, 3.0])
@@ -400,12 +403,15 @@ def test_memory_that_runs_out_is_told_in_one_sentence(start: Start) -> None:
     assert [pose.frame_index for pose in read_take(run.folder / "a.npz").poses] == [*range(20)]
 
 
-@pytest.mark.parametrize("gigabytes", [0.6, 1.2])
-def test_too_little_memory_to_start_with(gigabytes: float, start: Start) -> None:
-    size = int(gigabytes * 1e9)
-    run = start(
-        "--export", "a.npz", "--max-frames", 20,
-        limits={"RLIMIT_AS": size},
+def test_too_little_memory_to_start_with(walk_clip: Path, tmp_path: Path) -> None:
+    size = 700_000_000
+    command = [sys.executable, "-m", "posemamba_live", str(walk_clip), "--headless"]
+    done = subprocess.run(
+        [*command, "--export", "a.npz"], cwd=tmp_path, env=environment(), text=True,
+        capture_output=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size)),
     )  # fmt: skip
-    assert run.end() == 1
-    assert "there is not enough memory" in run.err
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("there is not enough memory") == 1
+    assert "Traceback" not in done.stderr
+    assert names(tmp_path) == []

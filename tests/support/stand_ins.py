@@ -42,7 +42,7 @@ class StandIn:
     name = "stand-in"
 
     def __post_init__(self) -> None:
-        self._body = np.random.default_rng(3).uniform(-50, 50, (17, 2))
+        self._body = np.random.default_rng(3).uniform(-60, 60, (17, 2))
         self._count = 0
 
     def describe(self) -> dict[str, Any]:
@@ -63,7 +63,8 @@ class StandIn:
         print(count, frame.index, time.time(), file=sys.stderr, flush=True)
         if self.nobody:
             return []
-        centre = np.array([200.0 + 20.0 * np.sin(0.1 * frame.index), 180.0])
+        # The same speed at any rate, and within the smallest picture.
+        centre = np.array([120.0 + 20.0 * np.sin(frame.timestamp), 90.0])
         keypoints = (centre + self._body).astype(np.float32)
         return [Detection(keypoints, np.full(17, 0.9, np.float32))]
 

@@ -16,9 +16,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from posemamba_live.files import other_folders
 from posemamba_live.takes.journal_content import Content, read_content
@@ -34,7 +34,7 @@ from posemamba_live.takes.records import (
     Writer,
     plain,
 )
-from posemamba_live.takes.rows import COLUMNS_2D, COLUMNS_3D, pack, pack_2d
+from posemamba_live.takes.rows import COLUMNS_2D, COLUMNS_3D, pack, pack_2d, runs
 from posemamba_live.types import LiftedPose, Pose2D
 
 logger = logging.getLogger(__name__)
@@ -51,8 +51,6 @@ _MOST_KEPT: Final = 64 * 2**20
 """Bytes that are kept in memory where no folder takes the journal."""
 _RETRY_S: Final = 5.0
 """Seconds after which a disk that failed is tried again."""
-
-T = TypeVar("T")
 
 
 def journal_path(output: Path) -> Path:
@@ -252,10 +250,10 @@ class Journal:
         elif last and meta != self._told:
             records.append(self._writer.json(META, meta))
         self._told = meta
-        for names, poses in _runs(lifted, lambda pose: pose.pose2d):
+        for names, poses in runs(lifted, lambda pose: pose.pose2d, _BATCH):
             records += self._named(names)
             records.append(self._writer.record(ROWS_3D, pack(poses, self._names).tobytes()))
-        for names, flat in _runs(tracked, lambda pose: pose):
+        for names, flat in runs(tracked, lambda pose: pose, _BATCH):
             records += self._named(names)
             records.append(self._writer.record(ROWS_2D, pack_2d(flat, self._names).tobytes()))
         if last:
@@ -336,22 +334,3 @@ class _Joined:
         part += self._rest[start : start + count - len(part)]
         self._position += len(part)
         return part
-
-
-def _runs(
-    poses: Sequence[T], flat: Callable[[T], Pose2D]
-) -> Iterator[tuple[tuple[str, ...] | None, list[T]]]:
-    """Parts of at most _BATCH poses, and the names that their extra points share, if any."""
-    part: list[T] = []
-    names: tuple[str, ...] | None = None
-    for pose in poses:
-        extra = flat(pose).extra
-        other = extra is not None and names is not None and extra.names != names
-        if part and (other or len(part) == _BATCH):
-            yield names, part
-            part, names = [], None
-        part.append(pose)
-        if extra is not None:
-            names = extra.names
-    if part:
-        yield names, part

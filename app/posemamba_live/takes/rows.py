@@ -6,8 +6,8 @@ A row has no pointers and the same size on every machine (little-endian, unalign
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from posemamba.skeleton import NUM_JOINTS
 from posemamba_live.types import ExtraPoints, LiftedPose, Pose2D
 
+T = TypeVar("T")
 Rows = NDArray[np.void]
 """(N,) of a `row_type`."""
 
@@ -89,6 +90,25 @@ def unpack(rows: Rows, names: tuple[str, ...]) -> list[LiftedPose]:
     return [
         LiftedPose(pose, joints[i], look_ahead[i]) for i, pose in enumerate(unpack_2d(rows, names))
     ]
+
+
+def runs(
+    poses: Sequence[T], flat: Callable[[T], Pose2D], most: int
+) -> Iterator[tuple[tuple[str, ...] | None, list[T]]]:
+    """Parts of at most so many poses, and the names that their extra points share, if any."""
+    part: list[T] = []
+    names: tuple[str, ...] | None = None
+    for pose in poses:
+        extra = flat(pose).extra
+        other = extra is not None and names is not None and extra.names != names
+        if part and (other or len(part) == most):
+            yield names, part
+            part, names = [], None
+        part.append(pose)
+        if extra is not None:
+            names = extra.names
+    if part:
+        yield names, part
 
 
 def _fill(rows: Any, poses: Sequence[Pose2D]) -> None:
