@@ -83,7 +83,7 @@ def main() -> None:
     arguments = parser.parse_args()
     bench = Bench(arguments.clip, live=arguments.live)
     costs: dict[str, list[Cost]] = {"memory": [], "journal": []}
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         bench.round(History())
         for number in range(arguments.rounds):
             for name in ("memory", "journal") if number % 2 else ("journal", "memory"):

@@ -20,7 +20,12 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def export(
     recording: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="The .npz that posemamba-live --export wrote.")
+        Path,
+        typer.Argument(
+            metavar="INPUT",
+            help="The .npz that posemamba-live --export wrote, or "
+            "the .journal of a run that did not end.",
+        ),
     ],
     outputs: Annotated[
         list[Path],

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from posemamba_live.errors import LiveError, SinkError
-from posemamba_live.files import free_name
+from posemamba_live.files import free_name, other_folders
 from posemamba_live.run.history import History
 from posemamba_live.sinks import Sink, rescuing_exporter
 from posemamba_live.takes.journal import Journal
@@ -44,6 +44,8 @@ class Outputs:
     unfinished: list[Path] = field(default_factory=list)
     """Exports that are still to be written."""
     recording_failed: bool = False
+    _failures: int = 0
+    """Of the recording."""
     _recorder: Sink | None = None
     _recording_to: Path | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -69,7 +71,10 @@ class Outputs:
         return self._recording_to is not None
 
     def write_frame(self, frame: Frame, poses: Sequence[Pose3D]) -> None:
-        """Append one frame to the recording, if there is one."""
+        """Append one frame to the recording, if there is one.
+
+        After an error what was recorded stays, and the recording goes on in another file.
+        """
         with self._lock:
             if self._recording_to is None:
                 return
@@ -80,7 +85,7 @@ class Outputs:
             except Exception as error:
                 self._fail(error, f"cannot record to {self._recording_to}")
                 self.recording_failed = True
-                self._abort_recording()
+                self._go_on_elsewhere(self._recording_to)
 
     def stop_recording(self) -> Path | None:
         """Complete the recording; returns its path if there is one."""
@@ -89,14 +94,7 @@ class Outputs:
             path, self._recording_to = self._recording_to, None
             if recorder is None or path is None:
                 return None
-            try:
-                recorder.close()
-            except Exception as error:
-                self._fail(error, f"cannot record to {path}")
-                self.recording_failed = True
-                return None
-        self.written.append(path)
-        return path
+            return self._close(recorder, path)
 
     def toggle_recording(self) -> Path | None:
         """End the recording, or begin one under a new name in the current folder.
@@ -154,13 +152,28 @@ class Outputs:
             return None
         return exporter.files[0]
 
-    def _abort_recording(self) -> None:
+    def _close(self, recorder: Sink, path: Path) -> Path | None:
+        """Complete a recording; returns where it is, if it is whole."""
+        try:
+            recorder.close()
+        except Exception as error:
+            self._fail(error, f"cannot record to {path}")
+            self.recording_failed = True
+            return None
+        found: Path = getattr(recorder, "path", path)
+        self.written.append(found)
+        return found
+
+    def _go_on_elsewhere(self, path: Path) -> None:
+        """Keep what was recorded, and take another file for the next frame."""
         recorder, self._recorder, self._recording_to = self._recorder, None, None
         if recorder is not None:
-            try:
-                recorder.close()
-            except Exception as error:  # already told why it failed
-                logger.debug("closing the failed recording: %s", error)
+            self._close(recorder, path)
+        folders = [path.parent, *other_folders(path.parent)]
+        if self._failures < len(folders):
+            # A broken encoder works again in the same folder; a full disk does not.
+            self._recording_to = free_name(folders[self._failures] / path.name)
+            self._failures += 1
 
     def _fail(self, error: Exception, what: str) -> None:
         logger.debug("%s", what, exc_info=error)
