@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posemamba.checkpoint import load_checkpoint
-from posemamba_live.detectors import DetectorSettings, Guided, create_detector
+from posemamba_live.detectors import create_detector
 from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.lifting.people import People
 from posemamba_live.plan import DEFAULT_WEIGHTS, plan_lifting
 from posemamba_live.run.history import History
 from posemamba_live.sources import open_source
 from posemamba_live.takes.journal import Journal
-from posemamba_live.tracking.people import Tracker
+from posemamba_live.tracking.people import PeopleTracker
 from posemamba_live.types import Frame
 
 
@@ -45,30 +45,25 @@ class Bench:
             self.frames: list[Frame] = list(source)
             fps, size = source.fps, source.size
         self._live = live
-        self._detector = create_detector(settings=DetectorSettings(live=live))
+        self._detector = create_detector()
         checkpoint = load_checkpoint(DEFAULT_WEIGHTS)
         lifting = plan_lifting(checkpoint.meta, live=live, fps=fps, fov_deg=60.0)
         self._make = lifter_factory(checkpoint, lifting)
         self._meta = {"fps": fps, "image_size": size}
-        self._shift = 0.0
 
     def round(self, memory: Journal | History) -> Cost:
         """Process the clip once."""
-        tracker, people = Tracker(1), People(self._make, fill_gaps=not self._live)
+        tracker = PeopleTracker(self._detector, live=self._live)
+        people = People(self._make, fill_gaps=not self._live)
         begun, processor = time.perf_counter(), time.process_time()
         for frame in self.frames:
-            if isinstance(self._detector, Guided):
-                self._detector.expect(tracker.expected(frame.timestamp))
-            # The detector's clock only ever goes forward.
-            later = Frame(frame.index, frame.timestamp + self._shift, frame.image, 0.0)
-            poses = tracker.update(frame, self._detector.detect(later))
+            poses = tracker(frame)
             if isinstance(memory, Journal):
                 memory.track(poses)
             memory.extend(people.push(frame, poses).poses)
         memory.extend(people.flush().poses)
         if isinstance(memory, Journal):
             memory.close()
-        self._shift += self.frames[-1].timestamp + 1.0
         return Cost(time.perf_counter() - begun, time.process_time() - processor)
 
     def journal(self, folder: Path) -> Journal:

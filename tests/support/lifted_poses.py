@@ -30,6 +30,8 @@ def lifted_pose(index: int, *, extra: tuple[str, ...] | None = NAMES) -> LiftedP
         image_size=(1280, 720 + index % 2),
         predicted=extra is None,
         extra=points,
+        visibility=rng.random(17, np.float32) if index % 4 else None,
+        peak=rng.random(17, np.float32) if index % 5 else None,
     )
     return LiftedPose(flat, rng.normal(size=(17, 3)).astype(np.float32), index % 5)
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from posemamba_live.detectors.base import Found, OneStage, Region
 from posemamba_live.types import Detection, Frame
 
 
@@ -48,7 +49,7 @@ class StandIn:
     def describe(self) -> dict[str, Any]:
         return {"name": self.name}
 
-    def detect(self, frame: Frame) -> list[Detection]:
+    def detect(self, frame: Frame) -> list[Found]:
         count, self._count = self._count, self._count + 1
         if count == self.hang_at:
             hang()
@@ -66,7 +67,9 @@ class StandIn:
         # The same speed at any rate, and within the smallest picture.
         centre = np.array([120.0 + 20.0 * np.sin(frame.timestamp), 90.0])
         keypoints = (centre + self._body).astype(np.float32)
-        return [Detection(keypoints, np.full(17, 0.9, np.float32))]
+        box = np.concatenate([keypoints.min(0), keypoints.max(0)])
+        detection = Detection(keypoints, np.full(17, 0.9, np.float32))
+        return [Found(detection, 0.9, Region.of_box(box))]
 
     def close(self) -> None:
         if self.hang_in_close:
@@ -84,7 +87,8 @@ def main() -> None:
     stand_in = StandIn(**json.loads(sys.argv.pop(1)))
     from posemamba_live import detectors
 
-    detectors.create_detector = lambda *args, **kwargs: stand_in  # type: ignore[assignment]
+    models = OneStage(stand_in.name, stand_in)
+    detectors.create_detector = lambda *args, **kwargs: models
     from posemamba_live.__main__ import main as program
 
     program()

@@ -31,6 +31,10 @@ COLUMNS_2D: Final[tuple[Column, ...]] = (
     ("image_size", "<i4", (2,)),
     ("predicted", "|u1", ()),
     ("has_extra", "|u1", ()),
+    ("has_visibility", "|u1", ()),
+    ("visibility", "<f4", (NUM_JOINTS,)),
+    ("has_peak", "|u1", ()),
+    ("peak", "<f4", (NUM_JOINTS,)),
 )
 """What there is of each Pose2D; `extra` comes last, see `row_type`."""
 COLUMNS_3D: Final[tuple[Column, ...]] = (
@@ -69,6 +73,8 @@ def unpack_2d(rows: Rows, names: tuple[str, ...]) -> list[Pose2D]:
     index, time, person = (rows[key].tolist() for key in ("frame_index", "timestamp", "person_id"))
     keypoints, scores, sizes = rows["keypoints"], rows["scores"], rows["image_size"].tolist()
     predicted, has_extra, extra = rows["predicted"], rows["has_extra"].tolist(), rows["extra"]
+    has_visibility, has_peak = rows["has_visibility"].tolist(), rows["has_peak"].tolist()
+    visibility, peak = rows["visibility"], rows["peak"]
     return [
         Pose2D(
             frame_index=index[i],
@@ -79,6 +85,8 @@ def unpack_2d(rows: Rows, names: tuple[str, ...]) -> list[Pose2D]:
             image_size=(sizes[i][0], sizes[i][1]),
             predicted=bool(predicted[i]),
             extra=ExtraPoints(names, extra[i, :, :2], extra[i, :, 2]) if has_extra[i] else None,
+            visibility=visibility[i] if has_visibility[i] else None,
+            peak=peak[i] if has_peak[i] else None,
         )
         for i in range(len(rows))
     ]
@@ -123,6 +131,10 @@ def _fill(rows: Any, poses: Sequence[Pose2D]) -> None:
     rows["predicted"] = [pose.predicted for pose in poses]
     rows["has_extra"] = [pose.extra is not None for pose in poses]
     for row, pose in enumerate(poses):
+        if pose.visibility is not None:
+            rows["has_visibility"][row], rows["visibility"][row] = True, pose.visibility
+        if pose.peak is not None:
+            rows["has_peak"][row], rows["peak"][row] = True, pose.peak
         if pose.extra is not None:
             rows["extra"][row, :, :2] = pose.extra.points
             rows["extra"][row, :, 2] = pose.extra.scores
