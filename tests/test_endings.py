@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import av
 import numpy as np
 import pytest
 
@@ -155,6 +156,40 @@ def test_killed_at_any_moment(live: bool, number: int, walk_clip: Path, start: S
     assert set(before) <= there
     assert all(np.isfinite(pose.joints_world).all() for pose in take.poses)
     assert read_take(run.folder / "a.npz.journal").poses
+
+
+def playable_s(path: Path) -> float:
+    """Seconds of a recording that can be decoded."""
+    last = 0.0
+    with av.open(str(path)) as film:
+        for frame in film.decode(video=0):
+            last = float(frame.time or 0.0)
+    return last
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_a_live_recording_plays_to_where_it_was_killed(
+    number: int, walk_clip: Path, start: Start
+) -> None:
+    with MjpegServer(walk_clip, (640, 360), max_frames=60) as camera:
+        run = start("--record", "a.mp4", source=camera.url)
+        run.wait_for(5)
+        time.sleep(random.Random(number).uniform(2.5, 4.5))
+        run.process.kill()
+    killed = time.time()
+    run.end()
+    assert names(run.folder) == ["a.mp4.journal", "a.partial.mp4"]
+    assert playable_s(run.folder / "a.partial.mp4") >= killed - run.frames[0][1] - 2.0
+    assert recover(run.folder / "a.mp4.journal").take.poses
+
+
+def test_a_strangers_video_is_left_alone(start: Start) -> None:
+    run = start("--export", "a.npz", "--record", "a.mp4", "--max-frames", 40, create=["a.mp4"],
+                slow=0.02)  # fmt: skip
+    assert run.end() == 1
+    assert (run.folder / "a.mp4").read_text() == "a stranger's"
+    assert names(run.folder) == ["a-2.mp4", "a.mp4", "a.npz"]
+    assert playable_s(run.folder / "a-2.mp4") > 1.0
 
 
 def test_the_next_run_names_the_journal_and_leaves_it(start: Start) -> None:

@@ -101,7 +101,7 @@ def draw_take(take: Take, video: str, output: Path, *, overwrite: bool = False) 
         UsageError, SourceError, SinkError: the film cannot be read, or the recording not written.
     """
     from posemamba_live.sinks.recorder import Recorder
-    from posemamba_live.sources import open_source
+    from posemamba_live.sources import open_source, sound_of
 
     people: dict[int, list[Pose3D]] = {}
     for pose in take.poses:
@@ -110,7 +110,13 @@ def draw_take(take: Take, video: str, output: Path, *, overwrite: bool = False) 
     with open_source(video) as source:
         if source.live:
             raise UsageError(f"{video} is no film", hint="a recording is drawn from a video file")
-        recorder = Recorder(output, fps=source.fps, image_size=source.size, overwrite=overwrite)
+        recorder = Recorder(
+            output,
+            fps=source.fps,
+            image_size=source.size,
+            overwrite=overwrite,
+            sound=sound_of(source),
+        )
         with recorder:
             for frame in source:
                 if frame.index > last:

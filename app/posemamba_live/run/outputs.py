@@ -84,7 +84,7 @@ class Outputs:
                 self._recorder.write(frame, poses)
             except Exception as error:
                 self._fail(error, f"cannot record to {self._recording_to}")
-                self.recording_failed = True
+                self.recording_failed |= self._recorder is not None
                 self._go_on_elsewhere(self._recording_to)
 
     def stop_recording(self) -> Path | None:
@@ -158,11 +158,13 @@ class Outputs:
             recorder.close()
         except Exception as error:
             self._fail(error, f"cannot record to {path}")
-            self.recording_failed = True
-            return None
-        found: Path = getattr(recorder, "path", path)
-        self.written.append(found)
-        return found
+            found = getattr(recorder, "path", path)
+            if found == path or ".partial" in found.name:
+                self.recording_failed = True
+                return None
+            path = found  # whole, under another name: somebody had taken its own
+        self.written.append(path)
+        return path
 
     def _go_on_elsewhere(self, path: Path) -> None:
         """Keep what was recorded, and take another file for the next frame."""
