@@ -53,8 +53,8 @@ logger = logging.getLogger(__name__)
 
 _FILE_CAPACITY: Final = 8
 """Frames between two stages of a file run: evens out stages whose work comes in bursts."""
-_RECORD_CAPACITY: Final = 30
-"""Frames that a live recording may be behind; the next one is left out."""
+_RECORD_CAPACITY: Final = 15
+"""Frames that a live recording may be behind, and a crash may lose; the next one is left out."""
 _STREAM_CAPACITY: Final = 64
 """Pictures of a file, which come in bursts, that a stream may be behind; live there is one."""
 _IDLE_S: Final = 0.05
