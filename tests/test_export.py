@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from posemamba_live.evaluation import evaluate
 from posemamba_live.export import app
+from posemamba_live.takes.journal import Journal
+from tests.support.lifted_poses import lifted_pose
 
 
 def export(*arguments: object) -> Result:
@@ -78,3 +82,28 @@ def test_the_old_spellings_go_on_to_work(
         assert told.err == f"posemamba-eval {words[0]} is posemamba-{words[0]} now\n"
         assert told.out.split() == [str(written)]
         assert written.stat().st_size > 1000
+
+
+def test_a_film_is_drawn_anew(poses: Path, walk_clip: Path, tmp_path: Path) -> None:
+    done = export(poses, tmp_path / "walk.mp4", tmp_path / "walk.csv", "--video", walk_clip)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.split() == [str(tmp_path / "walk.mp4"), str(tmp_path / "walk.csv")]
+    with np.load(poses, allow_pickle=False) as data:
+        frames = int(data["frame_index"].max()) + 1
+    capture = cv2.VideoCapture(str(tmp_path / "walk.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == frames
+    again = export(poses, tmp_path / "other.mp4")
+    assert again.exit_code == 1
+    assert "file type" in again.stderr
+
+
+def test_a_journal_is_made_into_files(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "walk.npz", {"fps": 30.0, "image_size": [1280, 720]}, live=True)
+    journal.extend([lifted_pose(i, extra=None) for i in range(0, 90, 3)])
+    assert journal.close()
+    done = export(tmp_path / "walk.npz.journal", tmp_path / "walk.npz", tmp_path / "walk.bvh")
+    assert done.exit_code == 0, done.output
+    with np.load(tmp_path / "walk.npz", allow_pickle=False) as data:
+        assert data["frame_index"].tolist() == list(range(0, 90, 3))
+    assert (tmp_path / "walk.bvh").stat().st_size > 1000
+    assert (tmp_path / "walk.npz.journal").exists()

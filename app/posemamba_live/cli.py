@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import traceback
 import warnings
@@ -26,10 +25,12 @@ from posemamba_live.errors import (
     EXIT_OK,
     EXIT_USAGE,
     LiveError,
+    describe,
 )
 from posemamba_live.options import DECLARED, Declared, Options, Panel
 from posemamba_live.shown import SafeFormatter, safe
 from posemamba_live.sinks import FORMATS
+from posemamba_live.terminal import leave, prepare, say
 from posemamba_live.viewer.keys import KEY_BINDINGS
 
 PROGRAM: Final = "posemamba-live"
@@ -137,49 +138,30 @@ def run(arguments: Sequence[str]) -> int:
         return _failed("interrupted before anything was done", EXIT_INTERRUPTED)
     except Exception as error:
         if isinstance(error, LiveError):
-            return _failed(str(error), error.exit_code)
+            return _failed(describe(error), error.exit_code)
         # Typer 0.20 and later bring their own copy of Click's errors: told by what they have.
         if hasattr(error, "format_message"):
             message = f"{error.format_message()}\n  try:   {PROGRAM} --help"
             return _failed(message, EXIT_USAGE)
-        return _failed(_describe(error), EXIT_FAILURE)
-
-
-def _leave(signum: int, frame: object) -> None:
-    """End there and then: while parts are loading there is nothing to save.
-
-    Raising KeyboardInterrupt instead, in the middle of an import, leaves locks behind; some
-    libraries print it or make an error of their own of it, and Python may die of SIGINT
-    although it was caught.
-    """
-    os.write(2, b"error: interrupted before anything was done\n")
-    os._exit(EXIT_INTERRUPTED)
+        return _failed(describe(error), EXIT_FAILURE)
 
 
 def main() -> NoReturn:
-    """The `posemamba-live` program."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
+    """The `posemamba-live` program, once signals are taken care of (`__main__`)."""
+    prepare()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries' notes to their developers
     code = run(sys.argv[1:])
+    if code == EXIT_INTERRUPTED:
+        leave(code)
     sys.stdout.flush()
     sys.exit(code)
 
 
-def _describe(error: Exception) -> str:
-    what = LiveError(
-        "Something went wrong inside posemamba-live",
-        why=f"{type(error).__name__}: {error}",
-        hint=f"-vv, or {DEBUG_VARIABLE}=1, shows where; please report it",
-    )
-    return str(what)
-
-
 def _failed(message: str, code: int) -> int:
     if logging.getLogger("posemamba_live").isEnabledFor(logging.DEBUG):
-        print(safe(traceback.format_exc(), _arguments), file=sys.stderr)
-    print(f"error: {safe(message, _arguments)}", file=sys.stderr)
+        say(safe(traceback.format_exc(), _arguments))
+    say(f"error: {safe(message, _arguments)}")
     return code
 
 

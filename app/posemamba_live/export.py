@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posemamba_live.errors import EXIT_FAILURE, LiveError, SinkError
+from posemamba_live.errors import EXIT_FAILURE, LiveError, SinkError, UsageError
 from posemamba_live.shown import printable, safe
 
 if TYPE_CHECKING:
     from posemamba_live.takes.take import Take
+    from posemamba_live.types import Pose3D
 
 app = typer.Typer(add_completion=False)
 
@@ -20,7 +21,12 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def export(
     recording: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="The .npz that posemamba-live --export wrote.")
+        Path,
+        typer.Argument(
+            metavar="INPUT",
+            help="The .npz that posemamba-live --export wrote, or "
+            "the .journal of a run that did not end.",
+        ),
     ],
     outputs: Annotated[
         list[Path],
@@ -28,6 +34,13 @@ def export(
             metavar="OUTPUT...", help="Files to write; the suffix says how (.bvh, .trc, ...)."
         ),
     ],
+    video: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILM",
+            help="The film that was recorded: draws it anew into outputs that end in .mp4.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files.")] = False,
 ) -> None:
     """Write a recording in other formats. An output that fails does not keep the others."""
@@ -38,15 +51,19 @@ def export(
     except LiveError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
-    written = [_write(take, output, overwrite) for output in outputs]
+    written = [_write(take, output, overwrite, video) for output in outputs]
     if not all(written):
         raise typer.Exit(EXIT_FAILURE)
 
 
-def _write(take: Take, output: Path, overwrite: bool) -> bool:
+def _write(take: Take, output: Path, overwrite: bool, video: str | None) -> bool:
     """Write one output and say so, or why not; whether it was written."""
     try:
-        for path in export_take(take, output, overwrite=overwrite):
+        if video is not None and output.suffix.lower() == ".mp4":
+            written = [draw_take(take, video, output, overwrite=overwrite)]
+        else:
+            written = export_take(take, output, overwrite=overwrite)
+        for path in written:
             typer.echo(printable(path))
     except LiveError as error:
         typer.echo(f"error: {_sentence(error)}", err=True)
@@ -75,6 +92,37 @@ def export_take(take: Take, output: Path, *, overwrite: bool = False) -> list[Pa
     except Exception as error:  # a format's library, at what nobody foresaw
         raise SinkError(f"cannot write {output}", why=f"{type(error).__name__}: {error}") from error
     return list(exporter.files)
+
+
+def draw_take(take: Take, video: str, output: Path, *, overwrite: bool = False) -> Path:
+    """Draw a take over the film that it was made of, up to its last pose; returns the recording.
+
+    Raises:
+        UsageError, SourceError, SinkError: the film cannot be read, or the recording not written.
+    """
+    from posemamba_live.sinks.recorder import Recorder
+    from posemamba_live.sources import open_source, sound_of
+
+    people: dict[int, list[Pose3D]] = {}
+    for pose in take.poses:
+        people.setdefault(pose.frame_index, []).append(pose)
+    last = max(people, default=-1)
+    with open_source(video) as source:
+        if source.live:
+            raise UsageError(f"{video} is no film", hint="a recording is drawn from a video file")
+        recorder = Recorder(
+            output,
+            fps=source.fps,
+            image_size=source.size,
+            overwrite=overwrite,
+            sound=sound_of(source),
+        )
+        with recorder:
+            for frame in source:
+                if frame.index > last:
+                    break
+                recorder.write(frame, people.get(frame.index, []))
+    return output
 
 
 def _sentence(error: LiveError) -> str:

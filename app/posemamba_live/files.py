@@ -1,11 +1,14 @@
-"""Names of files to write: what is refused before a long run, and where unfinished ones lie."""
+"""Files to write: what is refused before a long run, where unfinished ones lie, and where they
+go in the end if they cannot go where they were meant to."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
-from collections.abc import Collection
+import tempfile
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -109,3 +112,115 @@ def put_in_place(part: Path, path: Path) -> None:
         OSError: the folder is gone, for one.
     """
     part.replace(real_path(path))
+
+
+def write_file(
+    path: Path, write: Callable[[Path], None], *, overwrite: bool, elsewhere: bool = False
+) -> tuple[Path, SinkError | None]:
+    """Write a whole file; without `overwrite` under another name if somebody has taken this one.
+
+    Args:
+        path: where it belongs.
+        write: writes a new file of this name.
+        elsewhere: in another folder, rather than not at all.
+
+    Returns:
+        Where the file is, and why it is not at `path`; None if it is.
+
+    Raises:
+        SinkError: no folder takes it.
+    """
+    first: OSError | None = None
+    for folder in (path.parent, *(other_folders(path.parent) if elsewhere else ())):
+        wanted = folder / path.name
+        part = partial_path(wanted)
+        try:
+            write(part)
+            found = settle(part, wanted, overwrite=overwrite and first is None)
+        except OSError as error:
+            first = first or error
+            continue
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+        if first is not None:
+            why = f"{path.parent}: {first.strerror or first}"
+        elif found != path:
+            why = "another file of this name has appeared meanwhile, and is left alone"
+        else:
+            return found, None
+        return found, SinkError(f"{path} could not be written: it is {found} instead", why=why)
+    assert first is not None
+    raise SinkError(
+        f"cannot write {path}",
+        why=str(first.strerror or first),
+        hint="check that the disk has room and that the folder is still there",
+    ) from first
+
+
+def free_name(path: Path) -> Path:
+    """`path`, or the first of `x-2.npz`, `x-3.npz` and so on beside it that is not taken."""
+    found, number = path, 2
+    while os.path.lexists(found):
+        found = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1
+    return found
+
+
+def other_folders(folder: Path) -> Iterator[Path]:
+    """Where a file goes whose own folder cannot take it: each once, only those that exist."""
+    tried = {os.path.abspath(folder)}
+    for find in (Path.cwd, Path.home, lambda: Path(tempfile.gettempdir())):
+        try:
+            other = find()
+        except (OSError, RuntimeError):  # the current folder was removed; nobody's home
+            continue
+        if os.path.abspath(other) not in tried and os.path.isdir(other):
+            tried.add(os.path.abspath(other))
+            yield other
+
+
+def settle(part: Path, path: Path, *, overwrite: bool) -> Path:
+    """Give a finished file its name; without `overwrite` nothing is ever replaced.
+
+    A symbolic link of that name stays and leads to the file.
+
+    Args:
+        part: the file, under its `partial_path`.
+
+    Returns:
+        The name that it has now: `path`, or a free one beside it.
+
+    Raises:
+        OSError: the folder has gone, or does not take the name.
+    """
+    target = real_path(path)
+    if overwrite:
+        os.replace(part, target)
+        return path
+    while True:
+        name = free_name(target)
+        try:
+            _rename_to_free(part, name)
+        except FileExistsError:
+            continue  # somebody was faster: the next name
+        return path if name == target else name
+
+
+def _rename_to_free(part: Path, name: Path) -> None:
+    """Rename, but never over a file that has appeared since the name was looked up."""
+    if os.name == "nt":
+        os.rename(part, name)  # raises FileExistsError of itself
+        return
+    try:
+        os.link(part, name)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        # FAT and some network drives have no hard links: the name is taken first.
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        os.replace(part, name)
+    else:
+        os.unlink(part)

@@ -29,16 +29,22 @@ from posemamba_live.errors import (
     LiveError,
     SinkError,
     UsageError,
+    describe,
 )
+from posemamba_live.files import free_name
 from posemamba_live.options import DeviceName, ModeName, Options
 from posemamba_live.plan import DEFAULT_WEIGHTS, LiftingPlan, RunPlan, plan_lifting, plan_run
 from posemamba_live.run.progress import reporter, summary
+from posemamba_live.run.signals import Interrupts
+from posemamba_live.run.stage import hanging
 from posemamba_live.run.statistics import RunStats
 from posemamba_live.shown import public, safe
 from posemamba_live.sinks import check_export, check_output
 from posemamba_live.sources import STDIN, CameraMode, Source, open_source, sound_of
 from posemamba_live.sources.camera_list import described, list_cameras
-from posemamba_live.terminal import say
+from posemamba_live.takes.journal import leftovers
+from posemamba_live.takes.journal_file import in_use
+from posemamba_live.terminal import leave, put, say
 from posemamba_live.viewer.display import display_available
 
 if TYPE_CHECKING:
@@ -46,8 +52,9 @@ if TYPE_CHECKING:
     from posemamba.runtime import LifterRuntime
     from posemamba_live.detectors import DetectorSettings, Models
     from posemamba_live.lifting.window import Lifter
-    from posemamba_live.run.pipeline import Run, RunResult
+    from posemamba_live.run.pipeline import Run
     from posemamba_live.run.screen import Screen
+    from posemamba_live.run.stage import RunResult
     from posemamba_live.sinks import Sink
     from posemamba_live.sources.video import Sound
     from posemamba_live.streams import Stream
@@ -74,6 +81,7 @@ def execute(options: Options) -> int:
     options = _with_window_if_possible(options)
     _check_outputs(options)
     with ExitStack() as stack:
+        interrupts = stack.enter_context(Interrupts())
         # A source that cannot be opened should say so before seconds are spent on loading.
         # A pipe cannot be opened twice: it plays while the rest is loaded.
         piped = options.source == STDIN and options.realtime
@@ -100,12 +108,17 @@ def execute(options: Options) -> int:
         watch = Watch(window, plan, title) if window is not None else None
         screen = watch.screen if watch is not None else None
         run = prepare(options, plan, source, parts, streams=streams, screen=screen)
+        interrupts.run_begins(run.interrupt, lambda: say(_interrupted(run.last_words())))
         with reporter(plan) as report:
             result = run.run(watch or idle, report)
         stats, runtime = run.stats, parts.runtime
         stats.device, stats.backend = runtime.device.type, runtime.backend  # a GPU may have failed
-    stats.streams = [stream.figures for stream in streams]
-    return _tell(options, plan, result, stats, run.outputs.written)
+        stats.streams = [stream.figures for stream in streams]
+        code = _tell(options, plan, result, stats, run.outputs.written)
+        interrupts.run_ended()
+        if result.left_behind:
+            leave(code)  # closing what hangs would hang
+    return code
 
 
 class Parts(NamedTuple):
@@ -149,6 +162,7 @@ def prepare(
     from posemamba_live.run.outputs import Outputs
     from posemamba_live.run.pipeline import Run
 
+    weights = options.weights or DEFAULT_WEIGHTS
     stats = RunStats(parts.runtime.device.type, parts.runtime.backend)
     stats.detector = parts.detector.describe()
     outputs = Outputs(
@@ -157,6 +171,8 @@ def prepare(
         partial(_open_recorder, plan, source, None if options.no_sound else sound_of(source)),
         _metadata(options, plan, parts.lifting, parts.checkpoint, stats.detector),
         plan.overwrite,
+        plan.live,
+        {"weights": str(Path(weights).resolve()) if Path(weights).exists() else weights},
     )
     return Run(
         plan,
@@ -177,17 +193,27 @@ def _tell(
     errors, written = list(result.errors), list(written)
     if options.stats is not None:
         try:
-            stats.write(options.stats)
-            written.append(options.stats)
+            path, note = stats.write(options.stats, overwrite=options.overwrite)
+            written.append(path)
+            errors += [note] if note is not None else []
         except SinkError as error:
             errors.append(error)
     if not plan.quiet:
-        print(safe(summary(result, stats, written, live=plan.live)), flush=True)
+        put(safe(summary(result, stats, written, live=plan.live)))
     for failure in errors:
-        say(f"error: {failure if isinstance(failure, LiveError) else describe(failure)}")
+        say(f"error: {describe(failure)}")
+    if result.left_behind:
+        say(_interrupted(f"{hanging(result.left_behind)}\n{result.kept}"))
+    elif result.kept:
+        say(_interrupted(result.kept) if result.interrupted else f"error: {result.kept}")
     if result.interrupted:
         return EXIT_INTERRUPTED
     return EXIT_FAILURE if errors else EXIT_OK
+
+
+def _interrupted(words: str) -> str:
+    """The last message of a run that was interrupted and could not do everything."""
+    return f"error: interrupted: {words or 'nothing had been captured'}"
 
 
 def _with_window_if_possible(options: Options) -> Options:
@@ -209,10 +235,25 @@ def _check_outputs(options: Options) -> None:
 
     for path in options.exports:
         check_export(path, overwrite=options.overwrite)
+    _name_leftovers(options)
     if options.record is not None:
         check_output(options.record, overwrite=options.overwrite, suffixes=SUFFIXES)
     if options.stats is not None:
         check_output(options.stats, overwrite=options.overwrite, suffixes=(".json",))
+
+
+def _name_leftovers(options: Options) -> None:
+    """Say what earlier runs with this output could not finish."""
+    output = next(iter(options.exports), options.record)
+    if output is None:
+        return
+    for path in leftovers(output):
+        if in_use(path):
+            say(f"note: another run is writing {path}")
+            continue
+        name = free_name(output if options.exports else output.with_suffix(".npz"))
+        line = shlex.join(["posemamba-export", str(path), str(name)])
+        say(f"note: {path} holds poses of a run that did not end; this line gets them:\n  {line}")
 
 
 def _open(options: Options, *, realtime: bool) -> Source:
@@ -415,14 +456,3 @@ def _open_window(options: Options) -> Viewer:
     from posemamba_live.viewer.viewer import Viewer
 
     return Viewer("posemamba-live", mirror=options.mirror)
-
-
-def describe(error: BaseException) -> str:
-    """One message for an error that nobody foresaw."""
-    return str(
-        LiveError(
-            "Something went wrong inside posemamba-live",
-            why=f"{type(error).__name__}: {error}",
-            hint="-vv shows where; please report it",
-        )
-    )

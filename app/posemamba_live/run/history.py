@@ -6,13 +6,12 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from posemamba.skeleton import NUM_JOINTS
-from posemamba_live.types import ExtraPoints, LiftedPose, Pose2D
+from posemamba_live.takes.rows import Rows, pack, row_type, runs, unpack
+from posemamba_live.types import LiftedPose
 
 _BLOCK: Final = 1_000
 """Poses for which memory is taken at once, and after which the oldest are forgotten."""
@@ -41,23 +40,26 @@ class History:
     def extend(self, poses: Sequence[LiftedPose]) -> None:
         """Remember more poses."""
         with self._lock:
-            for pose in poses:
-                self._append(pose)
+            for names, part in runs(poses, lambda pose: pose.pose2d, _BLOCK):
+                self._append(part, names)
 
     def poses(self) -> list[LiftedPose]:
         """All that is remembered, oldest first."""
         with self._lock:  # only for the copies: who lifts should not wait
             parts = [(block.rows[: block.count].copy(), block.names) for block in self._blocks]
-        return [_unpack(row, names) for rows, names in parts for row in rows]
+        return [pose for rows, names in parts for pose in unpack(rows, names)]
 
-    def _append(self, pose: LiftedPose) -> None:
-        block = self._blocks[-1] if self._blocks else None
-        extra = pose.pose2d.extra
-        names = extra.names if extra is not None else block.names if block is not None else ()
-        if block is None or block.count == _BLOCK or block.names != names:
-            block = self._begin_block(names)
-        _pack(pose, block.rows[block.count])
-        block.count += 1
+    def _append(self, poses: Sequence[LiftedPose], names: tuple[str, ...] | None) -> None:
+        while poses:
+            block = self._blocks[-1] if self._blocks else None
+            if names is None:
+                names = block.names if block is not None else ()
+            if block is None or block.count == _BLOCK or block.names != names:
+                block = self._begin_block(names)
+            rows = pack(poses[: _BLOCK - block.count], names)
+            block.rows[block.count : block.count + len(rows)] = rows
+            block.count += len(rows)
+            poses = poses[len(rows) :]
 
     def _begin_block(self, names: tuple[str, ...]) -> _Block:
         """The block that poses with these extra points go to from now on."""
@@ -76,7 +78,7 @@ class History:
 
 @dataclass(slots=True)
 class _Block:
-    rows: NDArray[Any]
+    rows: Rows
     """(_BLOCK,) packed poses, of which the first `count` are filled."""
     names: tuple[str, ...]
     """Of the points beyond the 17 joints."""
@@ -84,53 +86,5 @@ class _Block:
 
     @classmethod
     def empty(cls, names: tuple[str, ...]) -> _Block:
-        row = np.dtype(
-            [
-                ("frame_index", "i8"), ("timestamp", "f8"), ("person_id", "i4"),
-                ("keypoints", "f4", (NUM_JOINTS, 2)), ("scores", "f4", NUM_JOINTS),
-                ("visibility", "f4", NUM_JOINTS), ("peak", "f4", NUM_JOINTS),
-                ("image_size", "i4", 2), ("predicted", "?"), ("has_extra", "?"),
-                ("extra", "f4", (len(names), 3)),
-                ("joints", "f4", (NUM_JOINTS, 3)), ("look_ahead", "i4"),
-                ("has_up", "?"), ("up", "f4", 3),
-            ]
-        )  # fmt: skip
         # Ones, not zeros: memory that is only promised would show up late.
-        return cls(np.ones(_BLOCK, row), names)
-
-
-def _pack(lifted: LiftedPose, row: Any) -> None:
-    pose, extra = lifted.pose2d, lifted.pose2d.extra
-    row["frame_index"], row["timestamp"] = pose.frame_index, pose.timestamp
-    row["person_id"], row["image_size"] = pose.person_id, pose.image_size
-    row["keypoints"], row["scores"], row["predicted"] = pose.keypoints, pose.scores, pose.predicted
-    row["visibility"] = np.nan if pose.visibility is None else pose.visibility
-    row["peak"] = np.nan if pose.peak is None else pose.peak
-    row["has_extra"] = extra is not None
-    if extra is not None:
-        row["extra"][:, :2], row["extra"][:, 2] = extra.points, extra.scores
-    row["joints"], row["look_ahead"] = lifted.joints, lifted.look_ahead
-    row["has_up"] = lifted.up is not None
-    if lifted.up is not None:
-        row["up"] = lifted.up
-
-
-def _unpack(row: Any, names: tuple[str, ...]) -> LiftedPose:
-    extra = None
-    if row["has_extra"]:
-        extra = ExtraPoints(names, row["extra"][:, :2], row["extra"][:, 2])
-    width, height = row["image_size"]
-    pose = Pose2D(
-        frame_index=int(row["frame_index"]),
-        timestamp=float(row["timestamp"]),
-        person_id=int(row["person_id"]),
-        keypoints=row["keypoints"],
-        scores=row["scores"],
-        image_size=(int(width), int(height)),
-        predicted=bool(row["predicted"]),
-        extra=extra,
-        visibility=None if np.isnan(row["visibility"]).any() else row["visibility"],
-        peak=None if np.isnan(row["peak"]).any() else row["peak"],
-    )
-    up = row["up"] if row["has_up"] else None
-    return LiftedPose(pose, row["joints"], int(row["look_ahead"]), up)
+        return cls(np.ones(_BLOCK, row_type(len(names), lifted=True)), names)

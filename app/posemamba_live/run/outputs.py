@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from posemamba_live.errors import LiveError, SinkError
-from posemamba_live.sinks import Sink, create_exporter
+from posemamba_live.files import free_name, other_folders
+from posemamba_live.run.history import History
+from posemamba_live.sinks import Sink, rescuing_exporter
+from posemamba_live.takes.journal import Journal
 from posemamba_live.types import Frame, Pose3D
 
 logger = logging.getLogger(__name__)
+
+KEPT_POSES: Final = 20_000
+"""What "export now" can go back to in an endless run: about ten minutes of one person."""
 
 
 @dataclass(slots=True)
@@ -28,9 +35,17 @@ class Outputs:
     meta: Mapping[str, Any]
     """What the exports say of the run."""
     overwrite: bool = False
+    live: bool = False
+    how: Mapping[str, Any] = field(default_factory=dict)
+    """By which poses can be lifted later; see `takes.recovery`."""
     errors: list[LiveError] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
     """Complete files, in the order of writing."""
+    unfinished: list[Path] = field(default_factory=list)
+    """Exports that are still to be written."""
+    recording_failed: bool = False
+    _failures: int = 0
+    """Of the recording."""
     _recorder: Sink | None = None
     _recording_to: Path | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -38,13 +53,28 @@ class Outputs:
 
     def __post_init__(self) -> None:
         self._recording_to = self.record
+        self.unfinished = sorted(self.exports, key=lambda path: path.suffix != ".npz")
+
+    def memory(self) -> Journal | History:
+        """What the run's poses go to while it goes on, and come back from.
+
+        A run with files keeps them in a journal; one that is only watched in memory, and a
+        camera that may run for days only what somebody may still want.
+        """
+        first = next(iter(self.exports), self.record)
+        if first is not None:
+            return Journal(first, self.meta, live=self.live, how=self.how)
+        return History(KEPT_POSES if self.live else None)
 
     @property
     def recording(self) -> bool:
         return self._recording_to is not None
 
     def write_frame(self, frame: Frame, poses: Sequence[Pose3D]) -> None:
-        """Append one frame to the recording, if there is one."""
+        """Append one frame to the recording, if there is one.
+
+        After an error what was recorded stays, and the recording goes on in another file.
+        """
         with self._lock:
             if self._recording_to is None:
                 return
@@ -54,7 +84,8 @@ class Outputs:
                 self._recorder.write(frame, poses)
             except Exception as error:
                 self._fail(error, f"cannot record to {self._recording_to}")
-                self._abort_recording()
+                self.recording_failed |= self._recorder is not None
+                self._go_on_elsewhere(self._recording_to)
 
     def stop_recording(self) -> Path | None:
         """Complete the recording; returns its path if there is one."""
@@ -63,13 +94,7 @@ class Outputs:
             path, self._recording_to = self._recording_to, None
             if recorder is None or path is None:
                 return None
-            try:
-                recorder.close()
-            except Exception as error:
-                self._fail(error, f"cannot record to {path}")
-                return None
-        self.written.append(path)
-        return path
+            return self._close(recorder, path)
 
     def toggle_recording(self) -> Path | None:
         """End the recording, or begin one under a new name in the current folder.
@@ -83,7 +108,7 @@ class Outputs:
         return None
 
     def export(self, solve: Callable[[], Sequence[Pose3D]]) -> None:
-        """Write the poses that `solve` returns to every export path."""
+        """Write the poses that `solve` returns to every export path, .npz files first."""
         poses: Sequence[Pose3D] | None = None
 
         def solve_once() -> Sequence[Pose3D]:
@@ -91,37 +116,66 @@ class Outputs:
             poses = solve() if poses is None else poses
             return poses
 
-        for path in self.exports:
-            self._export(path, solve_once, overwrite=self.overwrite)
+        for path in list(self.unfinished):
+            done = self._export(path, solve_once, overwrite=self.overwrite)
+            if done is not None or not poses:  # of nothing there is nothing to make later
+                self.unfinished.remove(path)
 
     def export_now(self, solve: Callable[[], Sequence[Pose3D]]) -> Path | None:
         """Write the poses so far to a new file in the current folder; returns its path."""
-        path = fresh_name("poses", ".npz")
-        return path if self._export(path, solve, overwrite=False) else None
+        return self._export(fresh_name("poses", ".npz"), solve, overwrite=False)
+
+    def how_to_finish(self, journal: Journal) -> str:
+        """Where the poses are that are not in all exports, and the line that gets them there."""
+        path = journal.path
+        if path is None:
+            return ""
+        names = self.unfinished or [path.with_suffix("")]
+        line = shlex.join(["posemamba-export", str(path), *map(str, names)])
+        return f"everything captured is in {path}; this line makes the files of it:\n  {line}"
 
     def _export(
         self, path: Path, solve: Callable[[], Sequence[Pose3D]], *, overwrite: bool
-    ) -> bool:
+    ) -> Path | None:
+        """Returns the first file that was written."""
         try:
-            exporter = create_exporter(path, overwrite=overwrite, meta=self.meta)
+            exporter = rescuing_exporter(path, overwrite=overwrite, meta=self.meta)
             for pose in solve():
                 exporter.add(pose)
             try:
                 exporter.close()
             finally:
                 self.written += exporter.files
+                self.errors += exporter.notes
         except Exception as error:
             self._fail(error, f"cannot write {path}")
-            return False
-        return True
+            return None
+        return exporter.files[0]
 
-    def _abort_recording(self) -> None:
+    def _close(self, recorder: Sink, path: Path) -> Path | None:
+        """Complete a recording; returns where it is, if it is whole."""
+        try:
+            recorder.close()
+        except Exception as error:
+            self._fail(error, f"cannot record to {path}")
+            found = getattr(recorder, "path", path)
+            if found == path or ".partial" in found.name:
+                self.recording_failed = True
+                return None
+            path = found  # whole, under another name: somebody had taken its own
+        self.written.append(path)
+        return path
+
+    def _go_on_elsewhere(self, path: Path) -> None:
+        """Keep what was recorded, and take another file for the next frame."""
         recorder, self._recorder, self._recording_to = self._recorder, None, None
         if recorder is not None:
-            try:
-                recorder.close()
-            except Exception as error:  # already told why it failed
-                logger.debug("closing the failed recording: %s", error)
+            self._close(recorder, path)
+        folders = [path.parent, *other_folders(path.parent)]
+        if self._failures < len(folders):
+            # A broken encoder works again in the same folder; a full disk does not.
+            self._recording_to = free_name(folders[self._failures] / path.name)
+            self._failures += 1
 
     def _fail(self, error: Exception, what: str) -> None:
         logger.debug("%s", what, exc_info=error)
@@ -132,8 +186,4 @@ class Outputs:
 
 def fresh_name(stem: str, suffix: str) -> Path:
     """A name in the current folder that is not taken."""
-    base = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    path, number = Path(base + suffix), 2
-    while path.exists():
-        path, number = Path(f"{base}-{number}{suffix}"), number + 1
-    return path
+    return free_name(Path(f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}{suffix}"))

@@ -15,6 +15,9 @@ of somebody else's (`run.watch` shows the window there) as often as that returns
 
 A stage that fails ends like one that has finished: the stages after it complete what they
 have, the ones before it stop, and the files hold everything up to the failure.
+
+After an interrupt nobody is waited for without a limit: a stage that does not end is left
+behind, those after it complete what they have, and what it held is in the journal in 2D.
 """
 
 from __future__ import annotations
@@ -24,24 +27,25 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from posemamba.network import use_threads
 from posemamba_live.detectors import Models
-from posemamba_live.errors import SinkError
+from posemamba_live.errors import SinkError, SourceError
 from posemamba_live.lifting.people import Lifted, People
 from posemamba_live.lifting.window import Lifter
 from posemamba_live.plan import RunPlan
 from posemamba_live.run.assembly import Assembler, Picture
 from posemamba_live.run.channel import Channel
-from posemamba_live.run.history import History
 from posemamba_live.run.outputs import Outputs
 from posemamba_live.run.screen import Screen
-from posemamba_live.run.signals import signals_to
+from posemamba_live.run.stage import RunResult, Stage, hanging, wait
 from posemamba_live.run.statistics import RunStats
 from posemamba_live.scene.scene import SceneTracker, solve_scene
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.streams import Stream
+from posemamba_live.takes.journal import Journal
 from posemamba_live.tracking.people import PeopleTracker, Subject
 from posemamba_live.types import Frame, LiftedPose, Pose2D, Pose3D
 
@@ -49,13 +53,19 @@ logger = logging.getLogger(__name__)
 
 _FILE_CAPACITY: Final = 8
 """Frames between two stages of a file run: evens out stages whose work comes in bursts."""
-_RECORD_CAPACITY: Final = 30
-"""Frames that a live recording may be behind; the next one is left out."""
+_RECORD_CAPACITY: Final = 15
+"""Frames that a live recording may be behind, and a crash may lose; the next one is left out."""
 _STREAM_CAPACITY: Final = 64
 """Pictures of a file, which come in bursts, that a stream may be behind; live there is one."""
-_KEPT_POSES: Final = 20_000
-"""What "export now" can go back to in an endless run: about ten minutes of one person."""
 _IDLE_S: Final = 0.05
+_STAGES_S: Final = 2.0
+"""Seconds that the stages have after an interrupt, with _CUT_S for each that is left behind."""
+_CUT_S: Final = 0.5
+_FINISH_S: Final = 4.3
+"""Seconds after an interrupt by which files are written, or are left to be made later."""
+_SYNC_S: Final = 0.5
+_PATIENT_S: Final = 30.0
+"""Seconds that a disk has for the last poses, without an interrupt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +82,6 @@ class SceneSettings:
 
     def solve(self, track: Sequence[LiftedPose]) -> list[Pose3D]:
         return solve_scene(track, self.height_m, self.fov_deg, smooth=self.smooth)
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """How a run went."""
-
-    frames: int
-    poses: int
-    people: int
-    interrupted: bool
-    errors: tuple[Exception, ...]
-    """What failed, in the order of failing; empty if all went well."""
 
 
 def idle(run: Run) -> None:
@@ -135,9 +133,12 @@ class Run:
         self._interrupted = False
         self._deadline: float | None = None
         self._errors: list[Exception] = []
-        # A camera may run for days: without a file to write, only what X may want is kept.
-        endless = plan.live and not outputs.exports
-        self._lifted = History(_KEPT_POSES if endless else None)
+        self._interrupted_at = float("inf")
+        self._poses = outputs.memory()
+        self._journal = self._poses if isinstance(self._poses, Journal) else None
+        self._stages: list[Stage] = []
+        self._doing = ""
+        """What the calling thread is in."""
         self._pose_count = 0
         self._person_ids: set[int] = set()
 
@@ -156,9 +157,17 @@ class Run:
         self._stopping.set()
 
     def interrupt(self) -> None:
-        """`stop`, and say in the result that it ended early."""
-        self._interrupted = True
+        """`stop`, and say in the result that it ended early: within five seconds."""
+        if not self._interrupted:
+            self._interrupted, self._interrupted_at = True, time.monotonic()
         self.stop()
+
+    def last_words(self) -> str:
+        """What hangs and what is kept, when an interrupt has not led to the end in time."""
+        if self._journal is not None:
+            self._journal.sync(_SYNC_S / 2)
+        running = [stage.name for stage in self._stages if stage.thread.is_alive()]
+        return "\n".join(filter(None, [hanging([*running, self._doing]), self._kept()]))
 
     def choose(self, x: float, y: float) -> None:
         """Follow whoever is at this point, fractions of the picture's width and height."""
@@ -170,7 +179,7 @@ class Run:
 
     def solve(self) -> list[Pose3D]:
         """Everything that was lifted so far and is still remembered, placed as one take."""
-        return self._scene.solve(self._lifted.poses())
+        return self._scene.solve(self._poses.poses())
 
     def run(
         self,
@@ -179,64 +188,122 @@ class Run:
     ) -> RunResult:
         """Work until the source ends or `stop`, then write the files.
 
-        Ctrl-C, SIGTERM and a terminal that is closed are taken as `interrupt` meanwhile. A loop
-        or a `report` that fails ends the run like any stage that does: in its result.
+        A loop or a `report` that fails ends the run like any stage that does: in its result.
 
         Args:
             each: what the calling thread does meanwhile, again and again, with this object: a
                 few milliseconds at a time, waiting included.
             report: called after it with this object, and once more at the end.
         """
-        with signals_to(self.interrupt):
-            threads = self._stages()
-            for thread in threads:
-                thread.start()
-            try:
-                while any(thread.is_alive() for thread in threads) or self._unseen:
-                    self._keep_time()
-                    each(self)
-                    report(self)
+        threads = self._make_threads()
+        for thread in threads:
+            thread.start()
+        try:
+            while self._goes_on(threads) or self._unseen:
+                self._keep_time()
+                self._doing = "the window"
+                each(self)
+                self._doing = "the terminal"
                 report(self)
-            except Exception as error:  # of the window or the terminal: the files come first
-                logger.debug("watching failed", exc_info=error)
-                self._errors.append(error)
-            finally:
-                self._leave_source()
-                for thread in threads:
-                    thread.join()
-            self.outputs.stop_recording()
-            if self.outputs.exports:
-                self.outputs.export(self.solve)
+            report(self)
+        except Exception as error:  # of the window or the terminal: the files come first
+            logger.debug("watching failed", exc_info=error)
+            self._errors.append(error)
+        finally:
+            self._doing = "closing the source"
+            self._leave_source()
+            self._doing = ""
+            left_behind = self._join(threads)
+        self._write_files(left_behind)
         return RunResult(
             frames=self.stats.frames_out,
             poses=self._pose_count,
             people=len(self._person_ids),
             interrupted=self._interrupted,
             errors=(*self._errors, *self.outputs.errors),
+            left_behind=tuple(left_behind),
+            kept=self._kept(),
         )
+
+    def _goes_on(self, threads: Sequence[threading.Thread]) -> bool:
+        return any(thread.is_alive() for thread in threads) and self._left(_STAGES_S) > 0.0
+
+    def _left(self, limit: float) -> float:
+        """Seconds until so many after the interrupt; infinity where there was none."""
+        return self._interrupted_at + limit - time.monotonic()
+
+    def _join(self, threads: Sequence[threading.Thread]) -> list[str]:
+        """Wait for the stages; returns the names of those that an interrupt leaves behind."""
+        wait(threads, lambda: self._left(_STAGES_S))
+        for stage in self._stages:
+            if stage.thread.is_alive():
+                # Whoever comes after it gets an end, whoever comes before it is let go.
+                stage.release()
+                wait(threads, partial(_until, time.monotonic() + _CUT_S))
+        return [thread.name for thread in threads if thread.is_alive()]
+
+    def _write_files(self, left_behind: Sequence[str]) -> None:
+        """Recording and exports, as far as an interrupt leaves time for them."""
+        journal, lifted = self._journal, "lift" not in left_behind
+        if journal is not None:
+            seconds = _SYNC_S if self._interrupted else _PATIENT_S
+            journal.close(seconds) if lifted else journal.sync(seconds)
+        if not self.stats.frames_in:
+            self.outputs.unfinished.clear()
+            if not (self._errors or self._interrupted):
+                self._errors.append(SourceError(f"no frame came from {self.plan.source}"))
+
+        def export() -> None:
+            if lifted and self.outputs.unfinished:
+                self.outputs.export(self.solve)
+
+        work = [
+            threading.Thread(target=export, name="export", daemon=True),
+            threading.Thread(target=self.outputs.stop_recording, name="record", daemon=True),
+        ]
+        for thread in work:
+            thread.start()
+        self._doing = "writing the files"
+        wait(work, lambda: self._left(_FINISH_S))
+        self._doing = ""
+        if journal is None:
+            return
+        if journal.lost:
+            self._errors.append(
+                SinkError(
+                    f"{journal.lost} poses were lost", why="the disk did not take them in time"
+                )
+            )
+        done = lifted and not any(thread.is_alive() for thread in work)
+        if done and not self.outputs.unfinished and not self.outputs.recording_failed:
+            journal.remove()
+            self._journal = None
+
+    def _kept(self) -> str:
+        return self.outputs.how_to_finish(self._journal) if self._journal is not None else ""
 
     # The stages: each runs in a thread of its own.
 
-    def _stages(self) -> list[threading.Thread]:
+    def _make_threads(self) -> list[threading.Thread]:
         streams = [
             threading.Thread(target=self._stream, args=pair, name="stream", daemon=True)
             for pair in zip(self._streams, self._streamed, strict=True)
         ]
         if self._live is not None:
-            return [
+            self._stages = [
                 self._stage("detect", self._detect_live, None, self._detected),
                 self._stage("lift", self._lift, self._detected, self._results),
                 self._stage("draw", self._draw, self._results, self._recorded),
                 self._stage("record", self._record, self._recorded, None),
-                *streams,
             ]
-        return [
-            *streams,
-            self._stage("read", self._read, None, self._frames),
-            self._stage("detect", self._detect, self._frames, self._detected),
-            self._stage("lift", self._lift, self._detected, self._results),
-            self._stage("draw", self._draw, self._results, None),
-        ]
+        else:
+            self._stages = [
+                self._stage("read", self._read, None, self._frames),
+                self._stage("detect", self._detect, self._frames, self._detected),
+                self._stage("lift", self._lift, self._detected, self._results),
+                self._stage("draw", self._draw, self._results, None),
+            ]
+        return [*streams, *(stage.thread for stage in self._stages)]
 
     def _stage(
         self,
@@ -244,7 +311,7 @@ class Run:
         work: Callable[[], None],
         inbox: Channel[Any] | None,
         outbox: Channel[Any] | None,
-    ) -> threading.Thread:
+    ) -> Stage:
         def body() -> None:
             try:
                 work()
@@ -253,12 +320,10 @@ class Run:
                 self._errors.append(error)
                 self.stop()
             finally:
-                if inbox is not None:
-                    inbox.abandon()
-                if outbox is not None:
-                    outbox.close()
+                stage.release()
 
-        return threading.Thread(target=body, name=name, daemon=True)
+        stage = Stage(threading.Thread(target=body, name=name, daemon=True), inbox, outbox)
+        return stage
 
     def _read(self) -> None:
         frames = iter(self.source)
@@ -291,6 +356,8 @@ class Run:
     def _detect_one(self, frame: Frame) -> None:
         with self.stats.stage("detect"):
             poses = self._tracker(frame)
+        if self._journal is not None:
+            self._journal.track(poses)
         self._detected.put((frame, poses))
 
     def _lift(self) -> None:
@@ -306,7 +373,7 @@ class Run:
         self._results.put(last)
 
     def _keep(self, poses: Sequence[LiftedPose]) -> None:
-        self._lifted.extend(poses)
+        self._poses.extend(poses)
         self._pose_count += len(poses)
         self._person_ids.update(pose.pose2d.person_id for pose in poses)
 
@@ -377,3 +444,8 @@ class Run:
             self._screen.close()
         if self._live is not None:
             self._live.close()
+
+
+def _until(moment: float) -> float:
+    """Seconds until then, on the monotonic clock."""
+    return moment - time.monotonic()

@@ -26,7 +26,8 @@ from posemamba_live.shown import printable
 from posemamba_live.streams.base import StreamFigures
 
 if TYPE_CHECKING:
-    from posemamba_live.run.pipeline import Run, RunResult
+    from posemamba_live.run.pipeline import Run
+    from posemamba_live.run.stage import RunResult
 
 _UPDATE_S: Final = 0.2
 

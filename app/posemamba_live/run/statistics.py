@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from posemamba_live import STARTED_AT
 from posemamba_live.errors import SinkError
-from posemamba_live.files import partial_path, put_in_place
+from posemamba_live.files import write_file
 from posemamba_live.streams.base import StreamFigures
 
 _SAMPLE_SIZE: Final = 4096
@@ -166,23 +166,18 @@ class RunStats:
                 "detector": dict(self.detector),
             }
 
-    def write(self, path: Path) -> None:
-        """Write `to_dict` as JSON, atomically.
+    def write(self, path: Path, *, overwrite: bool = True) -> tuple[Path, SinkError | None]:
+        """Write `to_dict` as JSON; see `files.write_file`.
 
         Raises:
-            SinkError: it cannot be written.
+            SinkError: it cannot be written anywhere.
         """
-        part = partial_path(path)
-        try:
-            part.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-            put_in_place(part, path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise SinkError(
-                f"cannot write {path}",
-                why=str(error.strerror or error),
-                hint="check that the disk has room and that the folder is still there",
-            ) from error
+        text = json.dumps(self.to_dict(), indent=2) + "\n"
+
+        def put(part: Path) -> None:
+            part.write_text(text, encoding="utf-8")
+
+        return write_file(path, put, overwrite=overwrite, elsewhere=True)
 
 
 def resident_mb() -> float:

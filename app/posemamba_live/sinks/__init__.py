@@ -32,7 +32,15 @@ FORMATS: Final[dict[str, Format]] = {
 }
 """What each suffix means. The longest one that a name ends in counts."""
 
-__all__ = ["FORMATS", "Exporter", "Sink", "check_export", "check_output", "create_exporter"]
+__all__ = [
+    "FORMATS",
+    "Exporter",
+    "Sink",
+    "check_export",
+    "check_output",
+    "create_exporter",
+    "rescuing_exporter",
+]
 
 
 def check_export(path: Path, *, overwrite: bool) -> Format:
@@ -64,3 +72,13 @@ def create_exporter(path: Path, *, overwrite: bool, meta: Mapping[str, Any]) -> 
     return FileExporter(
         path, check_export(path, overwrite=overwrite), overwrite=overwrite, meta=meta
     )
+
+
+def rescuing_exporter(path: Path, *, overwrite: bool, meta: Mapping[str, Any]) -> Exporter:
+    """The same at the end of a run, when there is something to lose: nothing is refused.
+
+    What was checked at the beginning may have changed since. Where the name is taken or the
+    folder has gone, the file goes to another place, and the exporter's `notes` say so.
+    """
+    format_ = FORMATS[suffix_of(path, FORMATS) or ""]
+    return FileExporter(path, format_, overwrite=overwrite, meta=meta, elsewhere=True)

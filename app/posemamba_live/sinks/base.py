@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from posemamba_live.errors import LiveError
 from posemamba_live.types import Frame, Pose3D
 
 
@@ -30,6 +31,10 @@ class Exporter(Protocol):
     @property
     def files(self) -> Sequence[Path]:
         """What has been written, once closed: one file, or one for each person."""
+
+    @property
+    def notes(self) -> Sequence[LiveError]:
+        """What kept some of these files from where they belong."""
 
     def add(self, pose: Pose3D) -> None:
         """Take one person in one frame. Frames may come in any order."""

@@ -45,6 +45,8 @@ _OPTIONS: Final[dict[str, dict[str, str]]] = {
     "mpeg4": {"q": "4", "b": "8M"},
 }
 _FRAGMENTS: Final = "frag_keyframe+empty_moov+default_base_moof"
+_FRAGMENT_US: Final = 300_000
+"""Microseconds after which what there is goes to the disk, keyframe or not."""
 _TIME_BASE: Final = Fraction(1, 90_000)
 _KEY_S: Final = 0.9
 """Seconds from one keyframe to the next, at most one with the picture that is late: what a crash
@@ -86,9 +88,13 @@ class Encoder:
             raise _cannot(path, error) from error
         self._container: OutputContainer | None = None
         try:
-            self._container = av.open(
-                self._file, "w", format="mp4", options={"movflags": _FRAGMENTS}
-            )
+            # Flushed, so that the last fragment is not half in FFmpeg's own buffer.
+            options = {
+                "movflags": _FRAGMENTS,
+                "frag_duration": str(_FRAGMENT_US),
+                "flush_packets": "1",
+            }
+            self._container = av.open(self._file, "w", format="mp4", options=options)
             codec = best_codec()
             stream = self._container.add_stream(
                 codec, rate=Fraction(fps).limit_denominator(100_000)

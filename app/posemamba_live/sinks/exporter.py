@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from posemamba_live.errors import SinkError
-from posemamba_live.files import partial_path, put_in_place
+from posemamba_live.files import write_file
 from posemamba_live.takes.take import Take
 from posemamba_live.types import Pose3D
 
@@ -54,23 +54,36 @@ class FileExporter:
         overwrite: replace existing files. A further person's file that exists is otherwise
             left alone, and the new one gets a number.
         meta: see `sinks.create_exporter`.
+        elsewhere: where the folder does not take a file, find it another one: see `notes`.
     """
 
     def __init__(
-        self, path: Path, format_: Format, *, overwrite: bool, meta: Mapping[str, Any]
+        self,
+        path: Path,
+        format_: Format,
+        *,
+        overwrite: bool,
+        meta: Mapping[str, Any],
+        elsewhere: bool = False,
     ) -> None:
         self._path = path
         self._format = format_
         self._overwrite = overwrite
         self._meta = meta
+        self._elsewhere = elsewhere
         self._poses: dict[tuple[int, int], Pose3D] = {}
         self._spoilt = 0
         self._files: list[Path] = []
+        self._notes: list[SinkError] = []
         self._closed = False
 
     @property
     def files(self) -> Sequence[Path]:
         return tuple(self._files)
+
+    @property
+    def notes(self) -> Sequence[SinkError]:
+        return tuple(self._notes)
 
     def add(self, pose: Pose3D) -> None:
         """Take one person in one frame; a second one for the same replaces the first.
@@ -118,25 +131,23 @@ class FileExporter:
         return path
 
     def _write(self, path: Path, poses: Sequence[Pose3D]) -> None:
-        part = partial_path(path)
+        take = Take(poses, self._meta, path.name)
         try:
-            self._format.write(part, Take(poses, self._meta, path.name))
-            put_in_place(part, path)
-        except OSError as error:
-            raise SinkError(
-                f"cannot write {path}",
-                why=str(error.strerror or error),
-                hint="check that the disk has room and that the folder is still there",
-            ) from error
+            found, note = write_file(
+                path,
+                lambda part: self._format.write(part, take),
+                overwrite=self._overwrite,
+                elsewhere=self._elsewhere,
+            )
         except NobodySeen as error:
             raise SinkError(
                 f"cannot write {path}",
                 why="nobody was seen, and this kind of file cannot say so",
                 hint="a .csv, .json or .npz file can be empty",
             ) from error
-        finally:
-            part.unlink(missing_ok=True)
-        self._files.append(path)
+        self._files.append(found)
+        if note is not None:
+            self._notes.append(note)
 
 
 class NobodySeen(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +21,10 @@ def write_npz(path: Path, take: Take) -> None:
     `fps` and `image_size` of the take's meta become arrays of their own; all of it, with
     `schema_version` and `versions` of the packages that matter, is kept as JSON.
     """
-    with open(path, "wb") as file:
-        np.savez_compressed(file, **take_arrays(take))
+    # In memory first: on a full disk the archive would go on trying when it is forgotten.
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **take_arrays(take))
+    path.write_bytes(buffer.getbuffer())
 
 
 def take_arrays(take: Take) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from posemamba_live.drawing.colours import BACKGROUND, MUTED, TEXT, person_color
 from posemamba_live.drawing.figure import SkeletonRenderer, ViewPoint
 from posemamba_live.drawing.overlay import draw_numbers, draw_overlay, put_text, text_width
 from posemamba_live.errors import SinkError
-from posemamba_live.files import check_output, partial_path, put_in_place, real_path
+from posemamba_live.files import check_output, free_name, partial_path, real_path, settle
 from posemamba_live.sinks.encoder import Encoder, Piece, remux
 from posemamba_live.types import Frame, Image, Pose3D
 
@@ -174,7 +174,7 @@ class Recorder:
         whole = partial_path(self._wanted)
         try:
             remux(self._part, whole, self._fps, self._sound, self._pieces)
-            self.path = _place(whole, self._wanted, overwrite=self._overwrite)
+            self.path = settle(whole, self._wanted, overwrite=self._overwrite)
         except (SinkError, OSError) as error:
             whole.unlink(missing_ok=True)
             self.path = self._part
@@ -215,36 +215,6 @@ def _unfinished(path: Path) -> Path:
     """`x.partial.mp4` for `x.mp4`, or the name for unfinished files where that is too long."""
     part = path.with_name(f"{path.stem}.partial{path.suffix}")
     return part if len(os.fsencode(part.name)) < _LONGEST_NAME else partial_path(path)
-
-
-def free_name(path: Path) -> Path:
-    """The path, or one beside it with a number that is not taken."""
-    number, free = 2, path
-    while os.path.lexists(free):
-        free, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
-    return free
-
-
-def _place(whole: Path, wanted: Path, *, overwrite: bool) -> Path:
-    """Give a finished file its name, or a free one where somebody has taken it meanwhile.
-
-    Raises:
-        OSError: neither can be done.
-    """
-    if overwrite:
-        put_in_place(whole, wanted)
-        return wanted
-    while True:
-        target = free_name(real_path(wanted))
-        try:
-            os.link(whole, target)  # unlike renaming, it never replaces a file
-        except FileExistsError:
-            continue
-        except OSError:  # no hard links on this file system
-            whole.rename(target)
-            return wanted if target == real_path(wanted) else target
-        whole.unlink()
-        return wanted if target == real_path(wanted) else target
 
 
 class Composer:

@@ -152,11 +152,18 @@ class Take:
 
 
 def read_take(path: Path) -> Take:
-    """Poses and meta of a `poses.npz`.
+    """Poses and meta of a `poses.npz`, or of the journal that a run left behind.
 
     Raises:
         LiveError: the file cannot be read, or is not such a file.
     """
+    if path.suffix == ".journal":
+        from posemamba_live.takes.recovery import recover
+
+        recovered = recover(path)
+        for note in recovered.notes:
+            logger.warning(note)
+        return recovered.take
     try:
         data, meta = read_arrays(path)
     except FileNotFoundError as error:

@@ -1,0 +1,194 @@
+"""From a journal to a take, as the run itself would have made it at its end."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from posemamba_live.errors import LiveError, UsageError
+from posemamba_live.scene.scene import DEFAULT_HEIGHT_M, solve_scene
+from posemamba_live.takes.journal_content import Content, read_content
+from posemamba_live.takes.records import Damaged
+from posemamba_live.takes.take import Take
+from posemamba_live.types import Frame, LiftedPose, Pose2D, Pose3D
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from posemamba_live.lifting.window import Lifter
+
+logger = logging.getLogger(__name__)
+
+_CONTEXT: Final = 300
+"""Poses before the first one that had still to be lifted that are lifted with it: more than
+any window holds."""
+_LONGEST_GAP: Final = 1000
+"""Frames without anybody, more than are ever filled in."""
+_LARGEST_WEIGHTS: Final = 2**31
+"""Bytes."""
+_ASSUMED_FOV_DEG: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a journal held."""
+
+    take: Take
+    notes: tuple[str, ...]
+    """What somebody should know of it: damage, an end that is missing, poses left out."""
+
+
+def recover(path: Path) -> Recovered:
+    """Read a journal, lift what had still to be lifted, and solve the scene.
+
+    Raises:
+        UsageError: there is no such file.
+        LiveError: it holds nothing that can be used.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = read_content(file)
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no file {path}", hint="the .journal that a run left") from error
+    except (Damaged, OSError) as error:
+        raise LiveError(
+            f"{path} cannot be read",
+            why=str(error),
+            hint="it takes the .journal that a run left beside its first output",
+        ) from error
+    notes = [*_ending(path, content)]
+    lifted = content.lifted
+    if content.waiting:
+        try:
+            lifted = [*lifted, *lift_waiting(content)]
+        except (LiveError, ValueError, OSError) as error:
+            logger.debug("the last poses cannot be lifted", exc_info=error)
+            notes.append(
+                f"the last {len(content.waiting)} poses had still to be lifted, which is not "
+                f"possible here, and are left out: {error}"
+            )
+    try:
+        poses = solve(lifted, content.meta)
+    except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError) as error:
+        raise LiveError(
+            f"{path} cannot be used", why=f"its poses make no sense: {error}"
+        ) from error
+    name = path.name.removesuffix(".journal")
+    return Recovered(Take(poses, content.meta, name), tuple(notes))
+
+
+def solve(lifted: Sequence[LiftedPose], meta: dict[str, Any]) -> list[Pose3D]:
+    """All poses of a run in metres, sorted by frame, then person.
+
+    Raises:
+        ValueError, TypeError: the meta asks for what cannot be.
+    """
+    solved = solve_scene(
+        lifted,
+        float(meta.get("height_m", DEFAULT_HEIGHT_M)),
+        float(meta.get("fov_deg", _ASSUMED_FOV_DEG)),
+        smooth=float(meta.get("smooth", 1.0)),
+    )
+    poses = {(pose.frame_index, pose.person_id): pose for pose in solved}
+    return [poses[key] for key in sorted(poses)]
+
+
+def lift_waiting(content: Content) -> list[LiftedPose]:
+    """The poses that had still to be lifted, lifted with those before them.
+
+    Raises:
+        LiveError: the weights are not here, or not the same.
+        ValueError: the journal asks for a window that the weights do not take.
+    """
+    from posemamba_live.lifting.people import People
+
+    live = bool(content.meta.get("live", False))
+    people = People(_lifters(content), fill_gaps=not live)
+    frames: dict[int, list[Pose2D]] = {}
+    for pose in [*_context(content), *content.waiting.values()]:
+        frames.setdefault(pose.frame_index, []).append(pose)
+    ends: dict[int, int] = {}
+    """Each person's last frame that had been lifted."""
+    for known in content.lifted:
+        ends[known.pose2d.person_id] = known.pose2d.frame_index
+    found: list[LiftedPose] = []
+    nothing = np.zeros((1, 1, 3), np.uint8)
+    last: Pose2D | None = None
+    for index in sorted(frames):
+        poses = frames[index]
+        # Frames with nobody in them are in no journal, but gaps are counted in frames.
+        missing = 0 if last is None else index - last.frame_index - 1
+        if last is not None and 0 < missing <= _LONGEST_GAP:
+            times = np.linspace(last.timestamp, poses[0].timestamp, missing + 2)[1:-1]
+            for number, when in enumerate(times.tolist(), last.frame_index + 1):
+                found += people.push(Frame(number, when, nothing, 0.0), []).poses
+        last = poses[0]
+        found += people.push(Frame(index, last.timestamp, nothing, 0.0), poses).poses
+    found += people.flush().poses
+    return [p for p in found if p.pose2d.frame_index > ends.get(p.pose2d.person_id, -1)]
+
+
+def _context(content: Content) -> list[Pose2D]:
+    """The last poses that were lifted of those people who have some that were not."""
+    wanted = {pose.person_id for pose in content.waiting.values()}
+    counts = dict.fromkeys(wanted, 0)
+    context = []
+    for lifted in reversed(content.lifted):
+        person = lifted.pose2d.person_id
+        if person in wanted and counts[person] < _CONTEXT:
+            counts[person] += 1
+            context.append(lifted.pose2d)
+    return context[::-1]
+
+
+def _lifters(content: Content) -> Callable[[], Lifter]:
+    """What makes the lifters that the run had."""
+    from posemamba.checkpoint import CheckpointError, load_checkpoint
+    from posemamba_live.lifting.factory import lifter_factory
+    from posemamba_live.plan import MODES, plan_lifting
+
+    meta, how = content.meta, content.how
+    weights = _weights(str(how.get("weights", meta.get("weights"))), meta.get("weights_sha256"))
+    try:
+        checkpoint = load_checkpoint(weights)
+    except CheckpointError as error:
+        raise LiveError(f"the weights {weights} cannot be used", why=str(error)) from error
+    live, causal = bool(meta.get("live", False)), checkpoint.meta.causal
+    mode, window, ahead = meta.get("mode"), meta.get("window"), meta.get("look_ahead")
+    lifting = plan_lifting(
+        checkpoint.meta,
+        live=live,
+        fps=float(meta["fps"]),
+        fov_deg=float(meta.get("fov_deg", _ASSUMED_FOV_DEG)),
+        mode=mode if isinstance(mode, str) and mode in MODES else "balanced",
+        window=window if isinstance(window, int) and not causal else None,
+        delay=ahead if isinstance(ahead, int) and live and not causal else 0,
+    )
+    return lifter_factory(checkpoint, lifting)
+
+
+def _weights(name: str, sha256: object) -> Path:
+    """The file of weights that a run had: only the very same one is opened as such."""
+    from posemamba.checkpoint import shipped_weights
+
+    path = shipped_weights().get(name, Path(name))
+    if not path.is_file() or path.stat().st_size > _LARGEST_WEIGHTS:
+        raise LiveError(f"the weights {name} are not here")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        raise LiveError(f"the weights {name} are not those of the run any more")
+    return path
+
+
+def _ending(path: Path, content: Content) -> Sequence[str]:
+    count = len(content.lifted) + len(content.waiting)
+    if content.damage is not None:
+        return [f"{path}: {content.damage}; the {count} poses before that are there"]
+    if not content.complete:
+        return [f"{path} ends with {count} poses: the run did not come to its end"]
+    return []
