@@ -480,7 +480,7 @@ def test_a_file_for_each_person(
     assert np.flatnonzero(missing).tolist() == [frame - 20 for frame in GAP]
     there = [i for i in range(110) if i + 20 not in GAP and i != 10]
     np.testing.assert_allclose(points[there], expected[there], atol=1e-6)
-    assert 0.0 < np.abs(points[10] - expected[10]).max() < CENTIMETRE, "one frame interpolated"
+    assert 0.0 < np.abs(points[10] - expected[10]).max() < 2 * CENTIMETRE, "one frame interpolated"
 
     for name in ("a.bvh", "a.mot"):
         caplog.clear()

@@ -107,7 +107,7 @@ def test_official_kind_of_input(make_track: MakeTrack) -> None:
             assert x.shape[-1] == 2
             return torch.nn.functional.pad(x, (0, 1))
 
-    config = SimpleNamespace(in_channels=2)
+    config = SimpleNamespace(in_channels=2, gravity=False)
     meta = SimpleNamespace(frames=WINDOW, input_kind="image", config=config)
     fake: Any = SimpleNamespace(model=Flat(), meta=meta)
     network = Network(cast(Checkpoint, fake), fov_deg=60.0)

@@ -43,8 +43,9 @@ class CheckpointMeta:
     input_kind: InputKind
     """How pixels become network units: see posemamba.normalize."""
     output_unit: OutputUnit
-    """Root-relative output in body heights (virtual camera axes), or in image units at the
-    root's depth (camera axes), as the official models give it."""
+    """Root-relative output in body heights (virtual camera axes; where `config.gravity` is set,
+    with the pitch and roll of those axes, which take it to gravity-view coordinates), or in image
+    units at the root's depth (camera axes), as the official models give it."""
     fov_deg: float = ASSUMED_FOV_DEG
     """Field of view across the longer side that "rays" assumes when none is given."""
     joint_set: str = JOINT_SET
@@ -104,6 +105,8 @@ class CheckpointMeta:
             )
         if self.input_kind == "image" and self.config.in_channels != 2:
             raise CheckpointError("'image' input has 2 channels, but its network takes more")
+        if self.input_kind == "image" and self.config.gravity:
+            raise CheckpointError("networks of 'image' input do not say which way is up")
         if (self.input_kind == "stream") != self.config.causal:
             raise CheckpointError("'stream' input and a causal network go together")
         fov = self.fov_deg
