@@ -73,9 +73,11 @@ def test_angles_have_a_value_for_every_row(take: pml.Take) -> None:
     hip, knee, ankle = (take.joints_world[:, joint].astype(float) for joint in (1, 2, 3))
     cosine = ((knee - hip) * (ankle - knee)).sum(-1)
     cosine /= np.linalg.norm(knee - hip, axis=-1) * np.linalg.norm(ankle - knee, axis=-1)
-    np.testing.assert_allclose(
-        np.abs(angles["knee_angle_r"]), np.degrees(np.arccos(cosine)), atol=0.5
-    )
+    truth, told = np.degrees(np.arccos(cosine)), np.abs(angles["knee_angle_r"])
+    bent = truth > 15.0  # a nearly straight leg may bend a little to the side, too
+    assert bent.sum() > 10
+    np.testing.assert_allclose(told[bent], truth[bent], atol=0.5)
+    np.testing.assert_allclose(told, truth, atol=1.5)
 
 
 def test_two_people_have_their_own_angles(take: pml.Take) -> None:
