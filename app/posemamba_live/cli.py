@@ -30,7 +30,7 @@ from posemamba_live.errors import (
 from posemamba_live.options import DECLARED, Declared, Options, Panel
 from posemamba_live.shown import SafeFormatter, safe
 from posemamba_live.sinks import FORMATS
-from posemamba_live.terminal import leave, prepare, say
+from posemamba_live.terminal import finish, leave, prepare, say
 from posemamba_live.viewer.keys import KEY_BINDINGS
 
 PROGRAM: Final = "posemamba-live"
@@ -154,8 +154,7 @@ def main() -> NoReturn:
     code = run(sys.argv[1:])
     if code == EXIT_INTERRUPTED:
         leave(code)
-    sys.stdout.flush()
-    sys.exit(code)
+    finish(code)
 
 
 def _failed(message: str, code: int) -> int:
