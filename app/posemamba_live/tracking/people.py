@@ -45,7 +45,7 @@ _HIDDEN_LOOK_S: Final = 1.5
 """The same where somebody else is in front."""
 _KNOWN_S: Final = 0.5
 """Seconds of having been followed from which somebody is a person, close to others or not."""
-_NO_JUMP: Final = 1.0
+_NO_JUMP: Final = 1.2
 """Squared Mahalanobis distance within which somebody close to others is certainly the same:
 0.2 is usual, 1.4 and more where a model begins to take one for the other."""
 _USUAL_STEP_S: Final = 1.0 / 30.0
@@ -154,16 +154,19 @@ class PeopleTracker:
         regions = [self._region(track, now) for track in followed]
         found = models.keypoints.locate(frame.image, regions) if regions else []
         seen: list[Seen] = []
+        wanted: list[Sight] = []  # who were there a moment ago: to lose one of them is odd
         odd = cut
         for track, one in zip(followed, found, strict=True):
             sight = Sight.of(one)
             present = self._was_present(track)
             misfit = self._misfit(track, sight, now) if is_person(sight) else None
-            if misfit is None or not np.isfinite(misfit):
-                odd = odd or (present and track in self._places.taken)
+            if present and track in self._places.taken:
+                odd = odd or misfit is None or not np.isfinite(misfit)
+                wanted.append(sight)
             if misfit is not None and (present or np.isfinite(misfit)):
                 seen.append(Seen(sight, misfit, present and _goes_on(track, sight, now)))
         clear = without_duplicates(seen)
+        odd = odd or any(not any(sight is one for one in clear) for sight in wanted)
         self._frames_since_look += 1
         if not (odd or self._is_time_to_look(models, now, clear)):
             return clear
