@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,13 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from posemamba_live.detectors.base import Circle, Found, OneStage, Region
-from posemamba_live.tracking.association import assign, without_duplicates
+from posemamba_live.detectors.base import Circle, Found, OneStage, Region, TopDown
+from posemamba_live.tracking.association import Seen, assign, same_person, without_duplicates
 from posemamba_live.tracking.gaps import GapFiller
 from posemamba_live.tracking.people import PeopleTracker, Subject
 from posemamba_live.tracking.sight import Sight, stature
 from posemamba_live.tracking.tracks import HOLD_S
-from posemamba_live.types import Detection, Frame, Pose2D
+from posemamba_live.types import Detection, Frame, Image, Pose2D
 from tests.conftest import MakeTrack
 
 FPS = 30.0
@@ -166,9 +167,75 @@ def test_of_two_sights_of_one_person_the_better_suited_stays() -> None:
         Sight.of(found)
         for found in (person(200, score=0.9), person(204, score=0.5), person(400, score=0.4))
     )
-    nobody = np.inf
-    assert without_duplicates([(nobody, unsure), (nobody, other), (nobody, sure)]) == [sure, other]
-    assert without_duplicates([(nobody, sure), (2.0, unsure)]) == [unsure]
+    assert without_duplicates([Seen(unsure), Seen(other), Seen(sure)]) == [sure, other]
+    assert without_duplicates([Seen(sure), Seen(unsure, 2.0)]) == [unsure]
+
+
+def test_of_two_who_were_followed_only_one_and_the_same_is_settled() -> None:
+    here, close, same = (Sight.of(person(200 + away)) for away in (0, 10, 4))
+    assert same_person(here, close)
+    assert not same_person(here, close, known=True)
+    assert same_person(here, same, known=True)
+    assert without_duplicates([Seen(here, 1.0, True), Seen(close, 1.5, True)]) == [here, close]
+    assert without_duplicates([Seen(here, 1.0, True), Seen(close, 1.5)]) == [here]
+    assert without_duplicates([Seen(here, 1.0, True), Seen(same, 1.5, True)]) == [here]
+
+
+class Room:
+    """A two-stage detector that sees who it is told: in each region whoever is nearest."""
+
+    def __init__(self) -> None:
+        self.people: list[Found] = []
+        self.looks = 0
+
+    def find(self, image: Image) -> list[Region]:
+        self.looks += 1
+        return [one.next_region for one in self.people]
+
+    def locate(self, image: Image, regions: Sequence[Region]) -> list[Found]:
+        return [
+            self.people[
+                int(np.argmin([math.dist(p.next_region.centre, r.centre) for p in self.people]))
+            ]
+            for r in regions
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> None:
+        pass
+
+
+def hug(steps: int) -> tuple[PeopleTracker, Room]:
+    """Two people who were followed for so many steps of 5 pixels towards each other."""
+    room = Room()
+    tracker = PeopleTracker(TopDown("room", room, room), 2)
+    for i in range(steps):
+        room.people = [person(200), person(290 - 5 * i)]
+        assert ids(tracker(frame(i))) == [0, 1]
+    return tracker, room
+
+
+def test_two_who_hug_are_both_followed() -> None:
+    tracker, room = hug(17)
+    for i in range(17, 60):
+        room.people = [person(200), person(212)]
+        poses = tracker(frame(i))
+        assert {
+            p.person_id: round(p.keypoints[0, 0] - poses[0].keypoints[0, 0]) for p in poses
+        } == {
+            0: 0,
+            1: 12,
+        }
+
+
+def test_who_jumps_onto_somebody_else_is_not_followed_there_and_is_looked_for_at_once() -> None:
+    tracker, room = hug(17)
+    looks = room.looks
+    room.people = [person(200), person(209, size=118)]  # the model mixes them up
+    assert ids(tracker(frame(17))) == [0]
+    assert room.looks > looks
 
 
 def test_a_size_is_never_zero_and_a_point_is_nobody() -> None:

@@ -8,7 +8,7 @@ appearance networks along (boxmot). What is left to write is small.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,9 @@ _SAME: Final = 0.15
 """Two sights of one frame nearer than this, in person sizes, are one person seen twice."""
 _SAME_HEAD: Final = 0.05
 """Two whose heads are nearer than this, in sizes of the smaller, are one person as well."""
+_SAME_KNOWN: Final = 0.07
+"""The first of these for two who were both followed till now and are where they should be:
+people who hug are nearer than any two that a search may take for different ones."""
 
 
 def cost(motion: Motion, expected: Detection, sight: Sight, now: float) -> float:
@@ -73,8 +76,14 @@ def pose_distance(a: Sight, b: Sight) -> float:
     return float((weights * distances).sum() / weights.sum()) / max(a.size, b.size)
 
 
-def same_person(a: Sight, b: Sight) -> bool:
-    """Whether two sights of one frame are of one person, seen twice."""
+def same_person(a: Sight, b: Sight, *, known: bool = False) -> bool:
+    """Whether two sights of one frame are of one person, seen twice.
+
+    Args:
+        known: two people were followed to these places, each where expected.
+    """
+    if known:
+        return pose_distance(a, b) < _SAME_KNOWN
     return pose_distance(a, b) < _SAME or heads_apart(a, b) < _SAME_HEAD
 
 
@@ -86,18 +95,28 @@ def inside(a: Sight, b: Sight) -> float:
     return float(np.prod(np.maximum(high - low, 0.0))) / max(area, 1.0)
 
 
-def without_duplicates(sights: Sequence[tuple[float, Sight]]) -> list[Sight]:
+class Seen(NamedTuple):
+    """What was seen somewhere, before it is settled who is who."""
+
+    sight: Sight
+    misfit: float = float("inf")
+    """How badly it suits whoever was looked for there; infinite where nobody was."""
+    known: bool = False
+    """Somebody was followed there till now, and for long enough to be sure of it."""
+
+
+def without_duplicates(seen: Sequence[Seen]) -> list[Sight]:
     """Drop all but one of the sights that are of one person.
 
-    Args:
-        sights: each with how badly it suits whoever was looked for there, infinite where
-            nobody was: the best suited stays, of newcomers the surest.
+    The best suited stays, of newcomers the surest.
     """
-    kept: list[Sight] = []
-    for _, sight in sorted(sights, key=lambda pair: (pair[0], -pair[1].score)):
-        if not any(same_person(sight, other) for other in kept):
-            kept.append(sight)
-    return kept
+    kept: list[Seen] = []
+    for one in sorted(seen, key=lambda one: (one.misfit, -one.sight.score)):
+        if not any(
+            same_person(one.sight, other.sight, known=one.known and other.known) for other in kept
+        ):
+            kept.append(one)
+    return [one.sight for one in kept]
 
 
 def assign(costs: NDArray[np.float64], *, unassigned: float) -> list[int | None]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from posemamba_live.detectors.base import Models, Region, TopDown
 from posemamba_live.tracking import association
-from posemamba_live.tracking.association import assign, inside, without_duplicates
+from posemamba_live.tracking.association import Seen, assign, inside, without_duplicates
 from posemamba_live.tracking.cuts import CutDetector
 from posemamba_live.tracking.plausibility import agree, is_newcomer, is_person, unmatched
 from posemamba_live.tracking.search import Search
@@ -43,6 +43,11 @@ _LOST_LOOK_S: Final = 0.25
 """Seconds for which it is still looked where somebody was."""
 _HIDDEN_LOOK_S: Final = 1.5
 """The same where somebody else is in front."""
+_KNOWN_S: Final = 0.5
+"""Seconds of having been followed from which somebody is a person, close to others or not."""
+_NO_JUMP: Final = 1.2
+"""Squared Mahalanobis distance within which somebody close to others is certainly the same:
+0.2 is usual, 1.4 and more where a model begins to take one for the other."""
 _USUAL_STEP_S: Final = 1.0 / 30.0
 
 
@@ -111,8 +116,7 @@ class PeopleTracker:
             sights = self._look(self._models, frame, cut=cut)
         else:
             found = self._models.model.detect(frame)
-            people = [(np.inf, s) for s in map(Sight.of, found) if is_person(s)]
-            sights = without_duplicates(people)
+            sights = without_duplicates([Seen(s) for s in map(Sight.of, found) if is_person(s)])
         self._identify(sights, frame, cut=cut)
         self._places.fill(self._tracks, frame, self._step)
         self._last_time = now
@@ -149,17 +153,20 @@ class PeopleTracker:
         followed = self._to_look_at(now)
         regions = [self._region(track, now) for track in followed]
         found = models.keypoints.locate(frame.image, regions) if regions else []
-        seen: list[tuple[float, Sight]] = []
+        seen: list[Seen] = []
+        wanted: list[Sight] = []  # who were there a moment ago: to lose one of them is odd
         odd = cut
         for track, one in zip(followed, found, strict=True):
             sight = Sight.of(one)
             present = self._was_present(track)
             misfit = self._misfit(track, sight, now) if is_person(sight) else None
-            if misfit is None or not np.isfinite(misfit):
-                odd = odd or (present and track in self._places.taken)
+            if present and track in self._places.taken:
+                odd = odd or misfit is None or not np.isfinite(misfit)
+                wanted.append(sight)
             if misfit is not None and (present or np.isfinite(misfit)):
-                seen.append((misfit, sight))
+                seen.append(Seen(sight, misfit, present and _goes_on(track, sight, now)))
         clear = without_duplicates(seen)
+        odd = odd or any(not any(sight is one for one in clear) for sight in wanted)
         self._frames_since_look += 1
         if not (odd or self._is_time_to_look(models, now, clear)):
             return clear
@@ -174,7 +181,7 @@ class PeopleTracker:
         if not new:
             return clear
         strangers = [Sight.of(one) for one in models.keypoints.locate(frame.image, new)]
-        return without_duplicates([*seen, *((np.inf, s) for s in strangers if is_person(s))])
+        return without_duplicates([*seen, *(Seen(s) for s in strangers if is_person(s))])
 
     def _to_look_at(self, now: float) -> list[Track]:
         wanted = self._places.taken
@@ -303,6 +310,15 @@ class PeopleTracker:
             if j is not None:
                 old.continue_as(new[j])
                 self._tracks.remove(new[j])
+
+
+def _goes_on(track: Track, sight: Sight, now: float) -> bool:
+    """Whether somebody long followed is where and as large as expected, with no jump at all:
+    a model that begins to take somebody else for the person shows it so."""
+    if track.followed < _KNOWN_S:
+        return False
+    distance, _ = track.motion.surprise(sight.place, sight.size, now)
+    return distance < _NO_JUMP
 
 
 def _torsos_apart(a: Sight, b: Sight) -> float:
