@@ -78,3 +78,22 @@ def test_cuts_are_told_from_noise(change: str, cut: bool) -> None:
         noisy = np.clip(shown + rng.normal(0, 6, shown.shape), 0, 255).astype(np.uint8)
         told.append(detector(Frame(i, i / 30.0, noisy, 0.0)))
     assert [i for i, one in enumerate(told) if one] == ([8] if cut else [])
+
+
+def test_a_box_that_a_seam_cuts_is_a_piece_of_whom_the_whole_picture_shows() -> None:
+    class Boxes:
+        """A person detector for boxes: sees the part of one body that is in the picture."""
+
+        def find(self, image: np.ndarray) -> list[Region]:
+            rows, columns = np.nonzero(image[..., 0])
+            if not len(rows):
+                return []
+            low = np.array([columns.min(), rows.min()], float)
+            high = np.array([columns.max(), rows.max()], float) + 1.0
+            middle, size = 0.5 * (low + high), high - low
+            return [Region((middle[0], middle[1]), float(size[0]), float(size[1]), 0.0, 0.9)]
+
+    image = np.zeros((360, 640, 3), np.uint8)
+    image[60:310, 60:160] = 255  # higher than a part
+    found = Search(live=False)(Boxes(), image, 0.0, missing=True)
+    assert [(region.width, region.height) for region in found] == [(100.0, 250.0)]

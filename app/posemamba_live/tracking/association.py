@@ -18,7 +18,7 @@ from posemamba_live.tracking.kalman import Motion
 from posemamba_live.tracking.sight import Sight, heads_apart, visible_box
 from posemamba_live.types import Detection
 
-GATE: Final = 14.0
+GATING_DISTANCE: Final = 14.0
 """Squared Mahalanobis distance beyond which it is somebody else: 99.7 % of the own ones."""
 UNASSIGNED: Final = 40.0
 """Cost of a track without a sight: above that of any pair within the gate."""
@@ -50,7 +50,7 @@ def cost(motion: Motion, expected: Detection, sight: Sight, now: float) -> float
         now: seconds, source time.
     """
     distance, width = motion.surprise(sight.place, sight.size, now)
-    if distance > GATE:
+    if distance > GATING_DISTANCE:
         return float("inf")
     falloff = _JOINT_FALLOFF + _FALLOFF_SPEED * (now - motion.time)
     alike = similarity(expected, sight.detection, max(motion.size, sight.size), falloff)

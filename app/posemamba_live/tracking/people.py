@@ -202,7 +202,7 @@ class PeopleTracker:
                 limit = _HIDDEN_LOOK_S
             if unseen <= limit:
                 looked.append(track)
-        if not wanted:  # nobody is wanted yet: somebody doubtful has to be seen again
+        if not wanted:  # nobody is wanted yet: somebody tentative has to be seen again
             looked = [t for t in self._tracks if self._was_present(t)]
         return looked
 
@@ -286,7 +286,7 @@ class PeopleTracker:
         hidden = any(
             inside(sight, track.sight) > _OVERLAP for track in self._tracks if track.seen_at == now
         )
-        self._tracks.append(Track.begin(sight, now, doubtful=hidden))
+        self._tracks.append(Track.begin(sight, now, tentative=hidden))
 
     def _recognise(self, now: float) -> None:
         """Newcomers who may be somebody who was lost are that person, once they are clear."""

@@ -19,6 +19,10 @@ _PART: Final = 0.6
 """Of the picture's width and height: two parts overlap by a fifth."""
 _PARTS_S: Final = 0.5
 """Seconds from one search of all parts to the next."""
+_AT_SEAM: Final = 2.0
+"""Pixels from the edge of a part at which a box ends that would go on beyond it."""
+_PIECE: Final = 0.85
+"""Fraction of such a box within somebody's from which it is a piece of them."""
 
 
 class Search:
@@ -51,7 +55,10 @@ class Search:
         for x, y, part in self._parts(image, now):
             for region in person.find(part):
                 moved = region.moved(x, y)
-                if not any(twice(moved, other) for other in found):
+                piece = _ends_at_seam(region, x, y, part, image)
+                if not any(
+                    twice(moved, other) or (piece and _holds(other, moved)) for other in found
+                ):
                     found.append(moved)
         return found
 
@@ -68,3 +75,24 @@ class Search:
         self._searched_at = now
         for x, y in corners:
             yield x, y, np.ascontiguousarray(image[y : y + h, x : x + w])
+
+
+def _ends_at_seam(region: Region, x: int, y: int, part: Image, image: Image) -> bool:
+    """Whether a box found in a part ends just where the part does and the picture does not."""
+    height, width = part.shape[:2]
+    low = (region.centre[0] - 0.5 * region.width, region.centre[1] - 0.5 * region.height)
+    high = (low[0] + region.width, low[1] + region.height)
+    return region.rotation == 0.0 and (
+        (x > 0 and abs(low[0]) < _AT_SEAM)
+        or (y > 0 and abs(low[1]) < _AT_SEAM)
+        or (x + width < image.shape[1] and abs(high[0] - width) < _AT_SEAM)
+        or (y + height < image.shape[0] and abs(high[1] - height) < _AT_SEAM)
+    )
+
+
+def _holds(whole: Region, piece: Region) -> bool:
+    """Whether nearly all of `piece` lies within `whole`, both upright."""
+    across = 0.5 * (whole.width + piece.width) - abs(whole.centre[0] - piece.centre[0])
+    down = 0.5 * (whole.height + piece.height) - abs(whole.centre[1] - piece.centre[1])
+    shared = min(across, piece.width) * min(down, piece.height)
+    return min(across, down) > 0.0 and shared > _PIECE * piece.width * piece.height

@@ -24,7 +24,7 @@ HOLD_S: Final = 1.0
 _FEW: Final = 2.5
 """Frame distances that every such limit has at least."""
 _CONFIRM_S: Final = 0.15
-"""Seconds for which somebody doubtful has to be seen."""
+"""Seconds for which somebody tentative has to be seen."""
 _CHOICE_S: Final = 1.0
 """Seconds for which a choice waits for its person to be seen."""
 _PRESENT_S: Final = 0.7
@@ -61,7 +61,7 @@ class Track:
     steady: SteadyRegion = field(default_factory=SteadyRegion)
     followed: float = 0.0
     """Seconds for which the person was seen, gaps not counted."""
-    doubtful: bool = False
+    tentative: bool = False
     """Perhaps no person of its own; not to be handed out before it has been seen for long."""
     person_id: int | None = None
     """None for who was never chosen."""
@@ -69,9 +69,9 @@ class Track:
     """Looks of the person detector in a row that did not find the person."""
 
     @classmethod
-    def begin(cls, sight: Sight, now: float, *, doubtful: bool = False) -> Track:
+    def begin(cls, sight: Sight, now: float, *, tentative: bool = False) -> Track:
         motion = Motion(sight.place, sight.size, now)
-        return cls(motion, sight, sight.found.next_region, now, now, doubtful=doubtful)
+        return cls(motion, sight, sight.found.next_region, now, now, tentative=tentative)
 
     def see(self, sight: Sight, now: float, *, afresh: bool = False) -> None:
         """Take what was seen of the person now.
@@ -113,7 +113,7 @@ class Track:
         return 0.0 <= now - self.seen_at <= max(limit, _FEW * step)
 
     def confirmed(self) -> bool:
-        return not self.doubtful or self.seen_at - self.began >= _CONFIRM_S
+        return not self.tentative or self.seen_at - self.began >= _CONFIRM_S
 
 
 @dataclass(slots=True)
