@@ -51,9 +51,10 @@ def walk_exports(walk_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     exports = [word for suffix in FORMATS for word in ("--export", str(folder / f"walk{suffix}"))]
     loggers = [logging.getLogger(name) for name in ("posemamba", "posemamba_live")]
     levels = [logger.level for logger in loggers]
-    assert cli.run([str(walk_clip), "--headless", "-q", *exports]) == 0
+    code = cli.run([str(walk_clip), "--headless", "-q", *exports])
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
+    assert code == 0
     return folder
 
 
