@@ -61,10 +61,10 @@ class Tracker3D:
         device: str = DEFAULTS.device.value,
     ) -> None:
         from posemamba_live.lifting.people import People
+        from posemamba_live.parts import build
         from posemamba_live.run.assembly import Assembler
-        from posemamba_live.run.pipeline import SceneSettings
+        from posemamba_live.scene.settings import SceneSettings
         from posemamba_live.tracking.people import PeopleTracker, Subject
-        from posemamba_live.wiring import build
 
         if fps is None and not live:
             raise UsageError("fps is not given", hint="frames a second, which live=False needs")

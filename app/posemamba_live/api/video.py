@@ -101,8 +101,9 @@ def lift_video(
 
 
 def _lift(options: Options, source: Source, progress: Progress | None) -> Take:
+    from posemamba_live.parts import build
     from posemamba_live.run.pipeline import idle
-    from posemamba_live.wiring import build, prepare
+    from posemamba_live.wiring import prepare
 
     plan = plan_run(options, source)
     parts = build(options, plan)
