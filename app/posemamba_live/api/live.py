@@ -34,8 +34,9 @@ class Tracker3D:
         live: poses are wanted at once.
         fps: frames a second, nominal; must be said where `live` is false.
         delay: live: frames of look-ahead, which make poses steadier.
-        height_m, fov_deg, people, subject, detector, detector_model, weights, mode, window,
-            smooth, threads, device: see `lift_video`; a live window on a CPU is shorter.
+        height_m, fov_deg, people, subject, detector, detector_model, person_model,
+            detect_every, weights, mode, window, smooth, threads, device: see `lift_video`; a live
+            window on a CPU is shorter.
 
     Raises:
         UsageError, DetectorError, LiveError: see `lift_video`.
@@ -53,6 +54,8 @@ class Tracker3D:
         subject: str = DEFAULTS.subject.value,
         detector: str = DEFAULTS.detector,
         detector_model: str | Path | None = None,
+        person_model: str | Path | None = None,
+        detect_every: int | None = None,
         weights: str | Path | None = None,
         mode: str = DEFAULTS.mode.value,
         window: int | None = None,
@@ -78,6 +81,8 @@ class Tracker3D:
                 subject=choice(SubjectName, "subject", subject),
                 detector=detector,
                 detector_model=path_of(detector_model),
+                person_model=path_of(person_model),
+                detect_every=detect_every,
                 weights=text_of(weights),
                 mode=choice(ModeName, "mode", mode),
                 window=window,
