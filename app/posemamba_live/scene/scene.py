@@ -33,12 +33,14 @@ from posemamba_live.scene.body import (
     segment_lengths,
     segment_weights,
 )
+from posemamba_live.scene.contact import ANKLES, Feet, carried, planted, seen, standing
 from posemamba_live.scene.ground import (
     ANKLE_HEIGHT,
     DEPTH_ERROR,
-    LEVEL,
     Ground,
     GroundEvidence,
+    about_x,
+    before_evidence,
     fit_ground,
     gather_evidence,
 )
@@ -71,6 +73,8 @@ _CORRELATED: Final = 6.0
 """Frames over which the error of a measured distance stays alike (at 30 a second, 0.2 s)."""
 _FLOOR_CONTACT_ERROR: Final = 0.03
 """Metres, of the ankle across its view ray when the floor tells its distance."""
+_ROUNDS: Final = 3
+"""Of placing people, and finding floor and tilt from where they are."""
 _HEIGHT_ROUNDS: Final = 3
 """Of finding the floor for the people's heights, and those for the floor, in turns."""
 _DERIVED_WEIGHT: Final = 0.3
@@ -83,6 +87,7 @@ def solve_scene(
     fov_deg: float = ASSUMED_FOV_DEG,
     *,
     smooth: float = 1.0,
+    pitch_deg: float | None = None,
 ) -> list[Pose3D]:
     """Solve a whole recording of a camera that does not move.
 
@@ -91,6 +96,7 @@ def solve_scene(
         height_m: standing height of every person, metres.
         fov_deg: field of view across the picture's longer side, degrees.
         smooth: strength of the zero-phase One Euro filter, 0 for none.
+        pitch_deg: of the camera, degrees, negative looks down; None where it is not known.
 
     Returns:
         One Pose3D for each LiftedPose, in the order of `track`.
@@ -100,25 +106,36 @@ def solve_scene(
     people: dict[int, list[int]] = {}
     for i, pose in enumerate(track):
         people.setdefault(pose.pose2d.person_id, []).append(i)
-    solved = []
-    evidence = []
+    known_pitch = None if pitch_deg is None else math.radians(pitch_deg)
+    settled_so = before_evidence(known_pitch)
+    rows, solved = [], []
     for indices in people.values():
         indices.sort(key=lambda i: track[i].pose2d.timestamp)
-        person = _Recording.of([track[i] for i in indices], fov_deg)
-        person.place(height_m, smooth)
-        evidence.append(person.evidence())
-        solved.append((indices, person))
-    ground = fit_ground(GroundEvidence.concatenate(evidence)) if evidence else LEVEL
-    for _ in range(_HEIGHT_ROUNDS if len(solved) > 1 else 0):
-        factors = relative_heights(evidence, ground)
-        scaled = [each.scaled(factor) for each, factor in zip(evidence, factors, strict=True)]
-        ground = fit_ground(GroundEvidence.concatenate(scaled), ground)
-    if len(solved) > 1:
-        for (_, person), factor in zip(solved, relative_heights(evidence, ground), strict=True):
-            person.scale(factor)
+        rows.append(indices)
+        solved.append(_Recording.of([track[i] for i in indices], fov_deg))
+    factors = [1.0] * len(solved)
+    for _ in range(_ROUNDS if solved else 0):
+        turn = settled_so.turn
+        for person in solved:
+            person.place(height_m, smooth, turn)
+        evidence = [person.evidence() for person in solved]
+        for _ in range(_HEIGHT_ROUNDS if len(solved) > 1 else 1):
+            scaled = [each.scaled(factor) for each, factor in zip(evidence, factors, strict=True)]
+            joint = GroundEvidence.concatenate(scaled)
+            settled_so = fit_ground(joint, settled_so, pitch=known_pitch, turned=turn)
+            if len(solved) > 1:
+                factors = relative_heights(
+                    [each.turned(settled_so.turn - turn) for each in evidence], settled_so.ground
+                )
+    ground = settled_so.ground
+    for person, factor in zip(solved, factors, strict=True):
+        person.place(height_m, smooth, settled_so.turn)
+        person.scale(factor)
     out: list[Pose3D | None] = [None] * len(track)
-    for indices, person in solved:
+    for indices, person in zip(rows, solved, strict=True):
         person.settle(ground)
+        if smooth > 0.0:
+            person.stand(ground)
         for row, i in enumerate(indices):
             out[i] = _pose3d(track[i], person.joints[row], person.root[row], ground)
     return [pose for pose in out if pose is not None]
@@ -131,6 +148,7 @@ class SceneTracker:
         height_m: standing height of every person, metres.
         fov_deg: field of view across the picture's longer side, degrees.
         smooth: strength of the One Euro filter, 0 for none.
+        pitch_deg: of the camera, degrees, negative looks down; None where it is not known.
     """
 
     def __init__(
@@ -139,14 +157,15 @@ class SceneTracker:
         fov_deg: float = ASSUMED_FOV_DEG,
         *,
         smooth: float = 1.0,
+        pitch_deg: float | None = None,
     ) -> None:
         _check(height_m, fov_deg, smooth)
         self._height_m = height_m
         self._fov_deg = fov_deg
         self._smooth = smooth
         self._people: dict[int, _Person] = {}
-        self._ground = LEVEL
-        self._ground_target = LEVEL
+        self._pitch = None if pitch_deg is None else math.radians(pitch_deg)
+        self._settled = self._target = before_evidence(self._pitch)
         self._evidence: deque[tuple[int, GroundEvidence]] = deque(maxlen=_MAX_SAMPLES)
         """Person and what one of their poses tells, as tall as told."""
         self._first_time = math.inf
@@ -157,7 +176,7 @@ class SceneTracker:
     @property
     def ground(self) -> Ground:
         """Pose of the camera above the floor, as now estimated."""
-        return self._ground
+        return self._settled.ground
 
     def update(self, lifted: LiftedPose) -> Pose3D:
         """Place one pose. Poses of one person must come in the order of time."""
@@ -169,7 +188,8 @@ class SceneTracker:
             self._forget_the_absent(now)
             person = self._people[pose2d.person_id] = _Person(OneEuroFilter(self._smooth))
         scores = np.asarray(pose2d.scores, np.float64)[None]
-        units = np.asarray(lifted.joints - lifted.joints[HIP], np.float64)[None]
+        turn = self._settled.turn
+        units = np.asarray(lifted.joints - lifted.joints[HIP], np.float64)[None] @ about_x(turn).T
 
         body = person.measure(units, scores, now, self._height_m)
         factor = person.factor
@@ -184,13 +204,17 @@ class SceneTracker:
             spacing = min(now - person.sampled_for_ground, 2 * _SAMPLE_SPACING)
             person.sampled_for_ground = now
             evidence = gather_evidence(joints / factor, raw / factor, scores, spacing)
-            self._evidence.append((pose2d.person_id, evidence))
+            self._evidence.append((pose2d.person_id, evidence.turned(-turn)))
         self._follow_ground(now)
 
-        z, variance = _fuse_floor(joints, raw, rays, scores, self._ground)
+        z, variance = _fuse_floor(joints, raw, rays, scores, self.ground)
         depth = max(person.depth(float(z[0]), float(variance[0]), now), MIN_DEPTH)
         root = fit_lateral(joints, rays, weights, np.array([depth]))
-        return _pose3d(lifted, joints[0], root[0], self._ground)
+        if self._smooth > 0.0:
+            placed, at = person.feet(joints[0], root[0], scores[0], now, self.ground)
+        else:
+            placed, at = joints[0], root[0]
+        return _pose3d(lifted, placed, at, self.ground)
 
     def _forget_the_absent(self, now: float) -> None:
         """Keep memory bounded where people come and go for hours."""
@@ -208,8 +232,8 @@ class SceneTracker:
             self._solved_at = now
             self._solve_ground()
         if first:
-            self._ground = self._ground_target
-        self._ground = self._ground.towards(self._ground_target, _share(dt, age))
+            self._settled = self._target
+        self._settled = self._settled.towards(self._target, _share(dt, age))
 
     def _solve_ground(self) -> None:
         """Floor, and relative heights of the people on it, from all that is remembered."""
@@ -219,8 +243,10 @@ class SceneTracker:
         people = {k: GroundEvidence.concatenate(parts) for k, parts in by_person.items()}
         known = [self._people[k].factor_target if k in self._people else 1.0 for k in people]
         scaled = [each.scaled(f) for each, f in zip(people.values(), known, strict=True)]
-        self._ground_target = fit_ground(GroundEvidence.concatenate(scaled), self._ground_target)
-        factors = relative_heights(list(people.values()), self._ground_target)
+        joint = GroundEvidence.concatenate(scaled)
+        self._target = target = fit_ground(joint, self._target, pitch=self._pitch)
+        turned = [each.turned(target.turn) for each in people.values()]
+        factors = relative_heights(turned, target.ground)
         for person_id, factor in zip(people, factors, strict=True):
             if person_id in self._people:
                 self._people[person_id].factor_target = factor
@@ -232,6 +258,7 @@ class _Person:
 
     one_euro: OneEuroFilter
     depth: DepthFilter = field(default_factory=DepthFilter)
+    feet: Feet = field(default_factory=Feet)
     body: Body | None = None
     target: Body | None = None
     segments: deque[Array] = field(default_factory=lambda: deque(maxlen=_MAX_SAMPLES))
@@ -297,10 +324,14 @@ class _Recording:
         )
         return cls(units, scores, rays, np.array([p.pose2d.timestamp for p in track]))
 
-    def place(self, height_m: float, smooth: float) -> None:
-        """Metres, constant bones, and the root of each frame by itself."""
+    def place(self, height_m: float, smooth: float, turn: float) -> None:
+        """Metres, constant bones, and the root of each frame by itself.
+
+        Args:
+            turn: radians about the camera's x axis, of all poses.
+        """
         body = measure_body(segment_lengths(self.units), segment_weights(self.scores), height_m)
-        filtered = smooth_zero_phase(body.scale * self.units, self.times, smooth)
+        filtered = smooth_zero_phase(body.scale * self.units @ about_x(turn).T, self.times, smooth)
         self.joints = rebuild(filtered, body.lengths)
         self.raw = fit_translation(self.joints, self.rays, _joint_weights(self.scores))
 
@@ -323,6 +354,14 @@ class _Recording:
         z, variance = _fuse_floor(self.joints, self.raw, self.rays, self.scores, ground)
         depth = np.maximum(smooth_depth(z, variance, self.times), MIN_DEPTH)
         self.root = fit_lateral(self.joints, self.rays, _joint_weights(self.scores), depth)
+
+    def stand(self, ground: Ground) -> None:
+        """Keep feet that stand where they stand."""
+        ankles = self.joints[:, ANKLES]
+        feet = ground.to_world(ankles + self.root[:, None])
+        stand = standing(feet, self.times) * seen(self.scores[:, ANKLES])
+        self.root = carried(self.root, ankles, stand, self.times, ground)
+        self.joints = planted(self.joints, self.root, ground, stand, self.times)
 
 
 def _fuse_floor(
