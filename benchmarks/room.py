@@ -1,6 +1,6 @@
 """Floor, camera and feet in the room against the truth, clip by clip, for films and live.
 
-    python benchmarks/room.py FOLDER... --cache DIR [--weights window-m4] [--fov truth]
+    python benchmarks/room.py FOLDER... --cache DIR [--weights window-m4]
 
 Finding and lifting people is done once and kept in the cache; the scene is solved anew each time.
 For each clip, statures given:
@@ -90,8 +90,10 @@ class Truth:
         height = -(rotation.T @ translation)[2]
         pitch = math.degrees(math.asin(rotation[2, 2]))
         fov = 2.0 * math.degrees(math.atan(0.5 * float(max(size)) / float(k[0, 0])))
-        parts = [np.asarray(each, np.float64) for each in (world, camera, pixels)]
-        return cls(*parts, pitch, float(height), fov)
+        return cls(
+            world.astype(np.float64), camera.astype(np.float64), pixels.astype(np.float64),
+            pitch, float(height), fov,
+        )  # fmt: skip
 
     def of(self, pose: Pose3D) -> tuple[Array, Array] | None:
         """World and camera joints of the person that a pose is of; None where nobody is."""
@@ -269,7 +271,7 @@ def _lifted(video: Path, weights: str, cache: Path, live: bool) -> list[LiftedPo
 def _lift(video: Path, weights: str, live: bool) -> list[LiftedPose]:
     checkpoint = load_checkpoint(weights)
     people = 2 if video.stem in TWO else 1
-    with open_source(video) as source:
+    with open_source(str(video)) as source:
         plan = plan_lifting(checkpoint.meta, live=live, fps=source.fps, fov_deg=ASSUMED_FOV)
         lifters = People(lifter_factory(checkpoint, plan), fill_gaps=not live)
         detector = create_detector("blazepose", DetectorSettings(people=people, threads=1))

@@ -133,6 +133,8 @@ def test_frames_of_a_file_come_late_and_complete(walk_clip: Path) -> None:
     ("arguments", "message"),
     [
         ({"height_m": 9.0}, "height_m 9 is out of range"),
+        ({"height_m": (1.7, 9.0)}, "height_m 9 is out of range"),
+        ({"pitch_deg": 95.0}, "pitch_deg 95 is out of range"),
         ({"max_frames": 0}, "max_frames 0 leaves nothing"),
         ({"mode": "best"}, "There is no mode 'best'"),
         ({"subject": "me"}, "There is no subject 'me'"),

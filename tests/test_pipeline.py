@@ -148,7 +148,7 @@ def outputs(folder: Path, tape: Tape | None = None, name: str = "poses.npz") -> 
 
 
 def plan(source: Source, out: Outputs, **changes: Any) -> RunPlan:
-    made = plan_run(Options(height=1.7), source)
+    made = plan_run(Options(heights=(1.7,)), source)
     return replace(made, exports=out.exports, record=out.record, **changes)
 
 

@@ -25,6 +25,7 @@ from posemamba_live.scene.ground import (
     ANKLE_HEIGHT,
     PITCH_PRIOR,
     Ground,
+    about_x,
     fit_ground,
     gather_evidence,
 )
@@ -338,7 +339,7 @@ def test_noisy_input_gives_nearly_the_same_scene(clip: Clip, shrink: float, live
     # not tremble.
     rays = root[:, :2] / root[:, 2:]
     assert np.abs(rays - true_root[:, :2] / true_root[:, 2:]).max() < 0.02
-    assert np.abs(np.diff(root[:, 2], 2)).mean() < (0.02 if live else 0.006)
+    assert np.abs(np.diff(root[:, 2], 2)).mean() < (0.02 if live else 0.008)
     # Feet neither sink nor float, and the body does not bounce.
     feet = lower_ankle(world) - lower_ankle(clip.world[settled])
     assert abs(feet.mean()) < 0.035
@@ -465,6 +466,72 @@ def test_people_of_unequal_height_stand_on_one_floor(walk: Clip, solve: str) -> 
         leg = bone(stack(mine, "joints"), 2, 3)[-1]
         truth = float(np.linalg.norm(walk.world[0, 2] - walk.world[0, 3]))
         assert leg == pytest.approx(share * truth, rel=0.12)
+
+
+@pytest.mark.parametrize("solve", ["file", "live"])
+def test_heights_that_are_told_one_by_one_are_kept(walk: Clip, solve: str) -> None:
+    """In the order of identities; the last is of everybody else."""
+    track = [pose for person in (0, 1, 2) for pose in walk.lifted(person=person)[:30]]
+    track.sort(key=lambda pose: pose.pose2d.frame_index)
+    heights = (walk.height_m, 0.6 * walk.height_m)
+    if solve == "file":
+        poses = solve_scene(track, heights, walk.fov_deg)
+    else:
+        tracker = SceneTracker(heights, walk.fov_deg)
+        poses = [tracker.update(pose) for pose in track]
+    shanks = [
+        bone(stack([p for p in poses if p.person_id == k], "joints"), R_KNEE, R_ANKLE)[-1]
+        for k in (0, 1, 2)
+    ]
+    assert shanks[1] / shanks[0] == pytest.approx(0.6, abs=0.005)
+    assert shanks[2] / shanks[0] == pytest.approx(0.6, abs=0.005)
+    with pytest.raises(ValueError, match="height"):
+        solve_scene(track, (1.7, 9.0), walk.fov_deg)
+    with pytest.raises(ValueError, match="no height"):
+        solve_scene(track, (), walk.fov_deg)
+
+
+@pytest.mark.parametrize("solve", ["file", "live"])
+def test_a_pitch_that_is_given_turns_poses_that_lean(clip: Clip, solve: str) -> None:
+    """A lifter that leans everybody back by 8 degrees, and somebody who knows the camera."""
+    leaning = clip.relative @ about_x(math.radians(-8.0)).T / clip.height_m
+    lifted = clip.lifted(units=leaning)
+    pitch = math.degrees(clip.ground.pitch)
+    if solve == "file":
+        poses = solve_scene(lifted, clip.height_m, clip.fov_deg, smooth=0.0, pitch_deg=pitch)
+    else:
+        tracker = SceneTracker(clip.height_m, clip.fov_deg, smooth=0.0, pitch_deg=pitch)
+        poses = [tracker.update(pose) for pose in lifted]
+        assert math.degrees(tracker.ground.pitch) == pytest.approx(pitch, abs=0.1)
+    late = slice(90, None)
+    error = np.abs(stack(poses, "joints") - clip.relative)[late].mean()
+    before = np.abs(clip.height_m * leaning - clip.relative)[late].mean()
+    assert error < 0.7 * before
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_feet_that_stand_do_not_slide(walk: Clip, live: bool) -> None:
+    """Where the true foot stands, ours slides less than half of what it did, at no cost."""
+
+    def solved(smooth: float) -> list[Pose3D]:
+        lifted = noisy(walk)
+        if live:
+            return track_live(lifted, walk, smooth=smooth)
+        return solve_scene(lifted, walk.height_m, walk.fov_deg, smooth=smooth)
+
+    def slide(world: Array) -> float:
+        steps = np.linalg.norm(np.diff(world[:, [R_ANKLE, L_ANKLE], :2], axis=0), axis=-1)
+        true = np.linalg.norm(np.diff(walk.world[:, [R_ANKLE, L_ANKLE], :2], axis=0), axis=-1)
+        stands = (true < 0.01) & (walk.world[1:, [R_ANKLE, L_ANKLE], 2] < ANKLE_HEIGHT + 0.03)
+        return float(steps[stands].mean())
+
+    held, free = solved(1.0), solved(0.0)
+    assert slide(stack(held, "joints_world")) < 0.5 * slide(stack(free, "joints_world"))
+    errors = [
+        np.linalg.norm(stack(each, "joints") - walk.relative, axis=-1).mean()
+        for each in (held, free)
+    ]
+    assert errors[0] < errors[1] + 0.002
 
 
 def test_who_is_on_a_roof_is_not_made_smaller(walk: Clip) -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from posemamba_live.api.settings import DEFAULTS, choice, in_python, options_of, path_of, text_of
+from posemamba_live.api.settings import (
+    DEFAULTS,
+    choice,
+    in_python,
+    options_of,
+    path_of,
+    several,
+    text_of,
+)
 from posemamba_live.errors import UsageError
 from posemamba_live.options import DeviceName, ModeName, SubjectName
-from posemamba_live.plan import plan_run
+from posemamba_live.plan import DEFAULT_HEIGHT_M, plan_run
 from posemamba_live.types import Frame, Pose3D
 
 if TYPE_CHECKING:
@@ -34,7 +43,7 @@ class Tracker3D:
         live: poses are wanted at once.
         fps: frames a second, nominal; must be said where `live` is false.
         delay: live: frames of look-ahead, which make poses steadier.
-        height_m, fov_deg, people, subject, detector, detector_model, person_model,
+        height_m, pitch_deg, fov_deg, people, subject, detector, detector_model, person_model,
             detect_every, weights, mode, window, smooth, threads, device: see `lift_video`; a live
             window on a CPU is shorter.
 
@@ -48,7 +57,8 @@ class Tracker3D:
         *,
         fps: float | None = None,
         delay: int = DEFAULTS.delay,
-        height_m: float = DEFAULTS.height,
+        height_m: float | Sequence[float] = DEFAULT_HEIGHT_M,
+        pitch_deg: float | None = None,
         fov_deg: float = DEFAULTS.fov,
         people: int = DEFAULTS.people,
         subject: str = DEFAULTS.subject.value,
@@ -75,7 +85,8 @@ class Tracker3D:
             raise UsageError(f"fps {fps:g} is out of range", hint="more than 0")
         with in_python():
             options = options_of(
-                height=height_m,
+                heights=several(height_m),
+                pitch=pitch_deg,
                 fov=fov_deg,
                 people=people,
                 subject=choice(SubjectName, "subject", subject),
@@ -97,7 +108,7 @@ class Tracker3D:
         wanted = Subject(plan.subject.value)
         self._tracker = PeopleTracker(parts.detector, plan.people, wanted, live=live)
         self._people = People(parts.make_lifter, fill_gaps=not live)
-        scene = SceneSettings(plan.height_m, plan.fov_deg, plan.smooth)
+        scene = SceneSettings(plan.heights_m, plan.fov_deg, plan.smooth, plan.pitch_deg)
         self._assembler = Assembler(scene.tracker(), pictures=False)
 
     def __call__(self, frame: Frame) -> list[Pose3D]:

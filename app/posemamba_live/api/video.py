@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posemamba_live import sources
-from posemamba_live.api.settings import DEFAULTS, choice, in_python, options_of, path_of, text_of
+from posemamba_live.api.settings import (
+    DEFAULTS,
+    choice,
+    in_python,
+    options_of,
+    path_of,
+    several,
+    text_of,
+)
 from posemamba_live.api.take import Take
 from posemamba_live.errors import UsageError
 from posemamba_live.options import DeviceName, ModeName, Options, SubjectName
-from posemamba_live.plan import plan_run
+from posemamba_live.plan import DEFAULT_HEIGHT_M, plan_run
 from posemamba_live.sources import Source
 
 if TYPE_CHECKING:
@@ -23,7 +31,8 @@ Progress = Callable[[int, "int | None"], None]
 def lift_video(
     source: str | Path,
     *,
-    height_m: float = DEFAULTS.height,
+    height_m: float | Sequence[float] = DEFAULT_HEIGHT_M,
+    pitch_deg: float | None = None,
     fov_deg: float = DEFAULTS.fov,
     people: int = DEFAULTS.people,
     subject: str = DEFAULTS.subject.value,
@@ -48,7 +57,9 @@ def lift_video(
 
     Args:
         source: a video file, a folder or pattern of pictures, or the URL of a video file.
-        height_m: standing height of the people, metres; sets the scale of everything.
+        height_m: standing height of the people, metres; sets the scale of everything. Several are
+            of people in the order of their identities, the last of all others.
+        pitch_deg: how far the camera looks down (negative) or up, degrees, if it is known.
         fov_deg: field of view across the picture's longer side, degrees.
         people: how many to follow, at most 8.
         subject: whom where there are more: "first", "largest" or "centre".
@@ -83,7 +94,8 @@ def lift_video(
     with in_python():
         options = options_of(
             source=str(source),
-            height=height_m,
+            heights=several(height_m),
+            pitch=pitch_deg,
             fov=fov_deg,
             people=people,
             subject=choice(SubjectName, "subject", subject),

@@ -108,7 +108,7 @@ class Run:
         subject = Subject(plan.subject.value)
         self._tracker = PeopleTracker(detector, plan.people, subject, live=plan.live)
         self._people = People(make_lifter, fill_gaps=not plan.live)
-        self._scene = SceneSettings(plan.height_m, plan.fov_deg, plan.smooth)
+        self._scene = SceneSettings(plan.heights_m, plan.fov_deg, plan.smooth, plan.pitch_deg)
         self._draws = screen is not None or outputs.recording
         self._streams = streams
         self._screen = screen

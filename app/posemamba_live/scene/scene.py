@@ -44,7 +44,7 @@ from posemamba_live.scene.ground import (
     fit_ground,
     gather_evidence,
 )
-from posemamba_live.scene.heights import relative_heights
+from posemamba_live.scene.heights import ToldHeights, relative_heights, told_heights
 from posemamba_live.scene.pinhole import MIN_DEPTH, Pinhole, fit_lateral, fit_translation
 from posemamba_live.scene.pooling import PooledUp, settled
 from posemamba_live.scene.smoothing import (
@@ -83,7 +83,7 @@ _DERIVED_WEIGHT: Final = 0.3
 
 def solve_scene(
     track: Sequence[LiftedPose],
-    height_m: float = DEFAULT_HEIGHT_M,
+    height_m: float | Sequence[float] = DEFAULT_HEIGHT_M,
     fov_deg: float = ASSUMED_FOV_DEG,
     *,
     smooth: float = 1.0,
@@ -93,7 +93,8 @@ def solve_scene(
 
     Args:
         track: poses of any number of people in any order.
-        height_m: standing height of every person, metres.
+        height_m: standing height of every person, metres; of several, each is of one person in
+            the order of identities, the last of all others.
         fov_deg: field of view across the picture's longer side, degrees.
         smooth: strength of the zero-phase One Euro filter, 0 for none.
         pitch_deg: of the camera, degrees, negative looks down; None where it is not known.
@@ -101,7 +102,8 @@ def solve_scene(
     Returns:
         One Pose3D for each LiftedPose, in the order of `track`.
     """
-    _check(height_m, fov_deg, smooth)
+    heights = told_heights(height_m)
+    _check(heights, fov_deg, smooth, pitch_deg)
     track = settled(track)
     people: dict[int, list[int]] = {}
     for i, pose in enumerate(track):
@@ -112,24 +114,26 @@ def solve_scene(
     for indices in people.values():
         indices.sort(key=lambda i: track[i].pose2d.timestamp)
         rows.append(indices)
-        solved.append(_Recording.of([track[i] for i in indices], fov_deg))
+        person_id = track[indices[0]].pose2d.person_id
+        solved.append(_Recording.of([track[i] for i in indices], heights.of(person_id), fov_deg))
     factors = [1.0] * len(solved)
+    fitted = len(solved) > 1 and not heights.each
     for _ in range(_ROUNDS if solved else 0):
         turn = settled_so.turn
         for person in solved:
-            person.place(height_m, smooth, turn)
+            person.place(smooth, turn)
         evidence = [person.evidence() for person in solved]
-        for _ in range(_HEIGHT_ROUNDS if len(solved) > 1 else 1):
+        for _ in range(_HEIGHT_ROUNDS if fitted else 1):
             scaled = [each.scaled(factor) for each, factor in zip(evidence, factors, strict=True)]
             joint = GroundEvidence.concatenate(scaled)
             settled_so = fit_ground(joint, settled_so, pitch=known_pitch, turned=turn)
-            if len(solved) > 1:
+            if fitted:
                 factors = relative_heights(
                     [each.turned(settled_so.turn - turn) for each in evidence], settled_so.ground
                 )
     ground = settled_so.ground
     for person, factor in zip(solved, factors, strict=True):
-        person.place(height_m, smooth, settled_so.turn)
+        person.place(smooth, settled_so.turn)
         person.scale(factor)
     out: list[Pose3D | None] = [None] * len(track)
     for indices, person in zip(rows, solved, strict=True):
@@ -145,7 +149,8 @@ class SceneTracker:
     """Solve poses as they come: camera and floor shared, one body estimate per person.
 
     Args:
-        height_m: standing height of every person, metres.
+        height_m: standing height of every person, metres; of several, each is of one person in
+            the order of identities, the last of all others.
         fov_deg: field of view across the picture's longer side, degrees.
         smooth: strength of the One Euro filter, 0 for none.
         pitch_deg: of the camera, degrees, negative looks down; None where it is not known.
@@ -153,14 +158,14 @@ class SceneTracker:
 
     def __init__(
         self,
-        height_m: float = DEFAULT_HEIGHT_M,
+        height_m: float | Sequence[float] = DEFAULT_HEIGHT_M,
         fov_deg: float = ASSUMED_FOV_DEG,
         *,
         smooth: float = 1.0,
         pitch_deg: float | None = None,
     ) -> None:
-        _check(height_m, fov_deg, smooth)
-        self._height_m = height_m
+        self._heights = told_heights(height_m)
+        _check(self._heights, fov_deg, smooth, pitch_deg)
         self._fov_deg = fov_deg
         self._smooth = smooth
         self._people: dict[int, _Person] = {}
@@ -191,7 +196,7 @@ class SceneTracker:
         turn = self._settled.turn
         units = np.asarray(lifted.joints - lifted.joints[HIP], np.float64)[None] @ about_x(turn).T
 
-        body = person.measure(units, scores, now, self._height_m)
+        body = person.measure(units, scores, now, self._heights.of(pose2d.person_id))
         factor = person.factor
         # Bone lengths come last: filtering joints one by one would bend them again.
         filtered = person.one_euro(body.scale * units[0], now)
@@ -246,7 +251,9 @@ class SceneTracker:
         joint = GroundEvidence.concatenate(scaled)
         self._target = target = fit_ground(joint, self._target, pitch=self._pitch)
         turned = [each.turned(target.turn) for each in people.values()]
-        factors = relative_heights(turned, target.ground)
+        factors = [1.0] * len(turned)
+        if not self._heights.each:
+            factors = relative_heights(turned, target.ground)
         for person_id, factor in zip(people, factors, strict=True):
             if person_id in self._people:
                 self._people[person_id].factor_target = factor
@@ -300,6 +307,8 @@ class _Person:
 class _Recording:
     """All poses of one person, in the order of time, on the way through `solve_scene`."""
 
+    height_m: float
+    """Told."""
     units: Array
     """(N, 17, 3) root-relative, network units."""
     scores: Array
@@ -316,21 +325,23 @@ class _Recording:
     """(N, 3) root, once settled."""
 
     @classmethod
-    def of(cls, track: list[LiftedPose], fov_deg: float) -> _Recording:
+    def of(cls, track: list[LiftedPose], height_m: float, fov_deg: float) -> _Recording:
         units = np.array([p.joints - p.joints[HIP] for p in track], np.float64)
         scores = np.array([p.pose2d.scores for p in track], np.float64)
         rays = np.array(
             [Pinhole.from_fov(p.pose2d.image_size, fov_deg).rays(p.pose2d.keypoints) for p in track]
         )
-        return cls(units, scores, rays, np.array([p.pose2d.timestamp for p in track]))
+        return cls(height_m, units, scores, rays, np.array([p.pose2d.timestamp for p in track]))
 
-    def place(self, height_m: float, smooth: float, turn: float) -> None:
+    def place(self, smooth: float, turn: float) -> None:
         """Metres, constant bones, and the root of each frame by itself.
 
         Args:
             turn: radians about the camera's x axis, of all poses.
         """
-        body = measure_body(segment_lengths(self.units), segment_weights(self.scores), height_m)
+        body = measure_body(
+            segment_lengths(self.units), segment_weights(self.scores), self.height_m
+        )
         filtered = smooth_zero_phase(body.scale * self.units @ about_x(turn).T, self.times, smooth)
         self.joints = rebuild(filtered, body.lengths)
         self.raw = fit_translation(self.joints, self.rays, _joint_weights(self.scores))
@@ -418,9 +429,12 @@ def _pose3d(lifted: LiftedPose, joints: Array, root: Array, ground: Ground) -> P
     )
 
 
-def _check(height_m: float, fov_deg: float, smooth: float) -> None:
-    if not 0.3 <= height_m <= 3.0:
-        raise ValueError(f"height must be 0.3 to 3 m, not {height_m}")
+def _check(heights: ToldHeights, fov_deg: float, smooth: float, pitch_deg: float | None) -> None:
+    for height_m in heights.metres:
+        if not 0.3 <= height_m <= 3.0:
+            raise ValueError(f"height must be 0.3 to 3 m, not {height_m}")
+    if pitch_deg is not None and not -80.0 <= pitch_deg <= 80.0:
+        raise ValueError(f"pitch must be -80 to 80 degrees, not {pitch_deg}")
     if not 5.0 <= fov_deg <= 150.0:
         raise ValueError(f"field of view must be 5 to 150 degrees, not {fov_deg}")
     if not (math.isfinite(smooth) and smooth >= 0.0):
