@@ -284,6 +284,7 @@ def _metadata(
         "live": plan.live,
         "height_m": plan.heights_m[0] if len(plan.heights_m) == 1 else list(plan.heights_m),
         "pitch_deg": plan.pitch_deg,
+        "camera_moves": False,
         "fov_deg": plan.fov_deg,
         "smooth": plan.smooth,
         "people": plan.people,

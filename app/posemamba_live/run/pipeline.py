@@ -41,6 +41,7 @@ from posemamba_live.run.outputs import Outputs
 from posemamba_live.run.screen import Screen
 from posemamba_live.run.stage import RunResult, Stage, hanging, wait
 from posemamba_live.run.statistics import RunStats
+from posemamba_live.scene.camera_motion import CameraMotion
 from posemamba_live.scene.settings import SceneSettings
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.streams import Stream
@@ -108,6 +109,7 @@ class Run:
         subject = Subject(plan.subject.value)
         self._tracker = PeopleTracker(detector, plan.people, subject, live=plan.live)
         self._people = People(make_lifter, fill_gaps=not plan.live)
+        self._camera_motion = CameraMotion()
         self._scene = SceneSettings(plan.heights_m, plan.fov_deg, plan.smooth, plan.pitch_deg)
         self._draws = screen is not None or outputs.recording
         self._streams = streams
@@ -339,9 +341,18 @@ class Run:
     def _detect_one(self, frame: Frame) -> None:
         with self.stats.stage("detect"):
             poses = self._tracker(frame)
+            if self._camera_motion(frame, poses):
+                self._tell_of_motion()
         if self._journal is not None:
             self._journal.track(poses)
         self._detected.put((frame, poses))
+
+    def _tell_of_motion(self) -> None:
+        logger.warning(
+            "the camera moves: where people are in the room, and the floor, mean nothing then; "
+            "poses and the camera frame do"
+        )
+        self.outputs.meta = {**self.outputs.meta, "camera_moves": True}
 
     def _lift(self) -> None:
         use_threads(self.plan.lifter_threads)
