@@ -365,6 +365,11 @@ def lowest_contacts(evidence: GroundEvidence, ground: Ground) -> tuple[Array, Ar
     return above_camera[rows, lower], _CLEARANCES[lower], evidence.contact_weights[rows, lower]
 
 
+def above_floor(joints_world: Array) -> float:
+    """Metres by which a pose's lowest joint is above where it would carry the body; (17, 3)."""
+    return float((joints_world[_CONTACT_JOINTS, 2] - _CLEARANCES).min())
+
+
 def _up_derivatives(ground: Ground) -> tuple[Array, Array]:
     """Derivatives of `Ground.up` with respect to pitch and roll."""
     sp, cp = math.sin(ground.pitch), math.cos(ground.pitch)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -39,7 +39,9 @@ from posemamba_live.scene.ground import (
     DEPTH_ERROR,
     Ground,
     GroundEvidence,
+    Settled,
     about_x,
+    above_floor,
     before_evidence,
     fit_ground,
     gather_evidence,
@@ -67,6 +69,11 @@ _SOLVE_EVERY: Final = 0.5
 """Seconds between new running estimates."""
 _SETTLED: Final = 2.0
 """Seconds in which the running estimates may move fast."""
+_LEARNT: Final = math.radians(3.0)
+"""Pitch that is still to be learnt at which the floor is moved under people."""
+_SINKING_S: Final = 0.15
+_FLOATING_S: Final = 1.0
+"""Seconds in which it is, where they sink into it, and where they are above it."""
 _REMEMBERED: Final = 60.0
 """Seconds after which somebody who left is measured anew."""
 _CORRELATED: Final = 6.0
@@ -176,6 +183,7 @@ class SceneTracker:
         self._first_time = math.inf
         self._time = -math.inf
         self._solved_at = -math.inf
+        self._dt = 0.0
         self._up = PooledUp()
 
     @property
@@ -219,7 +227,9 @@ class SceneTracker:
             placed, at = person.feet(joints[0], root[0], scores[0], now, self.ground)
         else:
             placed, at = joints[0], root[0]
-        return _pose3d(lifted, placed, at, self.ground)
+        pose = _pose3d(lifted, placed, at, self.ground)
+        self._keep_under(above_floor(np.asarray(pose.joints_world, np.float64)))
+        return pose
 
     def _forget_the_absent(self, now: float) -> None:
         """Keep memory bounded where people come and go for hours."""
@@ -239,6 +249,22 @@ class SceneTracker:
         if first:
             self._settled = self._target
         self._settled = self._settled.towards(self._target, _share(dt, age))
+        self._dt = dt
+
+    def _keep_under(self, above: float) -> None:
+        """Move the floor to who stands there now, as long as pitch is being learnt.
+
+        On the way to a target pitch and height do not go together.
+
+        Args:
+            above: metres by which the pose's lowest joint is above the floor.
+        """
+        ground = self._settled.ground
+        learnt = abs(self._target.ground.pitch - ground.pitch) / _LEARNT
+        slow = _SINKING_S if above < 0.0 else _FLOATING_S
+        share = min(learnt, 1.0) * (1.0 - math.exp(-self._dt / slow))
+        moved = replace(ground, height=ground.height - share * above)
+        self._settled = Settled(moved, self._settled.turn)
 
     def _solve_ground(self) -> None:
         """Floor, and relative heights of the people on it, from all that is remembered."""
