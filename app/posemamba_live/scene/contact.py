@@ -24,6 +24,8 @@ ANKLES: Final = (R_ANKLE, L_ANKLE)
 LEGS: Final = ((R_HIP, R_KNEE, R_ANKLE), (L_HIP, L_KNEE, L_ANKLE))
 _SLOW: Final = 0.5
 """Metres a second of an ankle at which it counts half as standing; in a step it has 2 to 4."""
+_SLOW_LIVE: Final = 0.8
+"""The same live, where speeds hold more of what a place wavers by."""
 _LOW: Final = 0.10
 """Metres above a standing foot's ankle at which it counts half: where the heel leaves the floor,
 and where the floor is not quite where it was found."""
@@ -68,10 +70,10 @@ def standing(feet: Array, times: Array) -> Array:
     return weights(speed, feet[..., 2])
 
 
-def weights(speed: Array, height: Array) -> Array:
+def weights(speed: Array, height: Array, slow: float = _SLOW) -> Array:
     """The same from metres a second and metres above the floor."""
     above = np.maximum(height - ANKLE_HEIGHT, 0.0)
-    return np.asarray(1.0 / ((1.0 + (speed / _SLOW) ** 4) * (1.0 + (above / _LOW) ** 4)))
+    return np.asarray(1.0 / ((1.0 + (speed / slow) ** 4) * (1.0 + (above / _LOW) ** 4)))
 
 
 def _velocity(points: Array, times: Array) -> Array:
@@ -312,7 +314,7 @@ class Feet:
         feet = np.array([feet for _, feet in self._past])
         centred = times - times.mean()
         slope = np.tensordot(centred, feet, 1) / (centred**2).sum()
-        return weights(np.linalg.norm(slope, axis=-1), ground.to_world(feet[-1])[:, 2])
+        return weights(np.linalg.norm(slope, axis=-1), ground.to_world(feet[-1])[:, 2], _SLOW_LIVE)
 
     def _shift(self, foot: int, ankle: Array, stand: float, dt: float) -> Array:
         place = self._places[foot]

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posemamba.normalize import ASSUMED_FOV_DEG
-from posemamba.skeleton import HIP, L_ANKLE, LIMB_JOINTS, NUM_JOINTS, R_ANKLE
+from posemamba.skeleton import HIP, NUM_JOINTS
 from posemamba_live.scene.body import (
     Body,
     measure_body,
@@ -34,8 +34,8 @@ from posemamba_live.scene.body import (
     segment_weights,
 )
 from posemamba_live.scene.contact import ANKLES, Feet, carried, planted, seen, standing
+from posemamba_live.scene.distance import CORRELATED, fuse_floor, joint_weights
 from posemamba_live.scene.ground import (
-    ANKLE_HEIGHT,
     DEPTH_ERROR,
     Ground,
     GroundEvidence,
@@ -74,18 +74,17 @@ _LEARNT: Final = math.radians(3.0)
 _SINKING_S: Final = 0.15
 _FLOATING_S: Final = 1.0
 """Seconds in which it is, where they sink into it, and where they are above it."""
+_NEW_S: Final = 1.0
+"""Seconds in which it is in any case."""
+_BELOW: Final = 0.5
+_ABOVE: Final = 0.3
+"""Metres from the floor beyond which nobody moves it."""
 _REMEMBERED: Final = 60.0
 """Seconds after which somebody who left is measured anew."""
-_CORRELATED: Final = 6.0
-"""Frames over which the error of a measured distance stays alike (at 30 a second, 0.2 s)."""
-_FLOOR_CONTACT_ERROR: Final = 0.03
-"""Metres, of the ankle across its view ray when the floor tells its distance."""
 _ROUNDS: Final = 3
 """Of placing people, and finding floor and tilt from where they are."""
 _HEIGHT_ROUNDS: Final = 3
 """Of finding the floor for the people's heights, and those for the floor, in turns."""
-_DERIVED_WEIGHT: Final = 0.3
-"""Of joints that are computed from others, where limb joints count 1."""
 
 
 def solve_scene(
@@ -209,7 +208,7 @@ class SceneTracker:
         # Bone lengths come last: filtering joints one by one would bend them again.
         filtered = person.one_euro(body.scale * units[0], now)
         joints = rebuild(filtered, body.lengths)[None]
-        weights = _joint_weights(scores)
+        weights = joint_weights(scores)
         rays = Pinhole.from_fov(pose2d.image_size, self._fov_deg).rays(pose2d.keypoints)[None]
         raw = fit_translation(joints, rays, weights)
 
@@ -220,7 +219,7 @@ class SceneTracker:
             self._evidence.append((pose2d.person_id, evidence.turned(-turn)))
         self._follow_ground(now)
 
-        z, variance = _fuse_floor(joints, raw, rays, scores, self.ground)
+        z, variance = fuse_floor(joints, raw, rays, scores, self.ground)
         depth = max(person.depth(float(z[0]), float(variance[0]), now), MIN_DEPTH)
         root = fit_lateral(joints, rays, weights, np.array([depth]))
         if self._smooth > 0.0:
@@ -229,7 +228,8 @@ class SceneTracker:
             placed, at = joints[0], root[0]
         pose = _pose3d(lifted, placed, at, self.ground)
         self._keep_under(above_floor(np.asarray(pose.joints_world, np.float64)))
-        return pose
+        first = now == self._first_time  # who comes first is on the floor at once
+        return _pose3d(lifted, placed, at, self.ground) if first else pose
 
     def _forget_the_absent(self, now: float) -> None:
         """Keep memory bounded where people come and go for hours."""
@@ -260,9 +260,14 @@ class SceneTracker:
             above: metres by which the pose's lowest joint is above the floor.
         """
         ground = self._settled.ground
-        learnt = abs(self._target.ground.pitch - ground.pitch) / _LEARNT
+        age = self._time - self._first_time
+        learnt = max(abs(self._target.ground.pitch - ground.pitch) / _LEARNT, 1.0 - age / _NEW_S)
         slow = _SINKING_S if above < 0.0 else _FLOATING_S
         share = min(learnt, 1.0) * (1.0 - math.exp(-self._dt / slow))
+        if age == 0.0:
+            share = 1.0  # whoever comes first stands
+        elif not -_BELOW < above < _ABOVE:
+            share = 0.0  # on a roof, or the only one who is not
         moved = replace(ground, height=ground.height - share * above)
         self._settled = Settled(moved, self._settled.turn)
 
@@ -370,7 +375,7 @@ class _Recording:
         )
         filtered = smooth_zero_phase(body.scale * self.units @ about_x(turn).T, self.times, smooth)
         self.joints = rebuild(filtered, body.lengths)
-        self.raw = fit_translation(self.joints, self.rays, _joint_weights(self.scores))
+        self.raw = fit_translation(self.joints, self.rays, joint_weights(self.scores))
 
     def scale(self, factor: float) -> None:
         """Make the person larger by a factor, and so farther away."""
@@ -378,9 +383,9 @@ class _Recording:
 
     def evidence(self) -> GroundEvidence:
         """What this person says of the ground, from about ten poses a second at most."""
-        variance = (DEPTH_ERROR * self.raw[:, 2]) ** 2 * _CORRELATED
+        variance = (DEPTH_ERROR * self.raw[:, 2]) ** 2 * CORRELATED
         depth = smooth_depth(self.raw[:, 2], variance, self.times)
-        root = fit_lateral(self.joints, self.rays, _joint_weights(self.scores), depth)
+        root = fit_lateral(self.joints, self.rays, joint_weights(self.scores), depth)
         step = float(np.median(np.diff(self.times))) if len(self.times) > 1 else _SAMPLE_SPACING
         stride = max(1, round(_SAMPLE_SPACING / max(step, 1e-3)), len(self.times) // 3000)
         rows = slice(None, None, stride)
@@ -388,9 +393,9 @@ class _Recording:
 
     def settle(self, ground: Ground) -> None:
         """Final root: distance from size and floor contact, without lag."""
-        z, variance = _fuse_floor(self.joints, self.raw, self.rays, self.scores, ground)
+        z, variance = fuse_floor(self.joints, self.raw, self.rays, self.scores, ground)
         depth = np.maximum(smooth_depth(z, variance, self.times), MIN_DEPTH)
-        self.root = fit_lateral(self.joints, self.rays, _joint_weights(self.scores), depth)
+        self.root = fit_lateral(self.joints, self.rays, joint_weights(self.scores), depth)
 
     def stand(self, ground: Ground) -> None:
         """Keep feet that stand where they stand."""
@@ -399,45 +404,6 @@ class _Recording:
         stand = standing(feet, self.times) * seen(self.scores[:, ANKLES])
         self.root = carried(self.root, ankles, stand, self.times, ground)
         self.joints = planted(self.joints, self.root, ground, stand, self.times)
-
-
-def _fuse_floor(
-    joints: Array, raw: Array, rays: Array, scores: Array, ground: Ground
-) -> tuple[Array, Array]:
-    """Distance of the hip from two witnesses: how big the body looks, and the lower foot.
-
-    The view ray of a standing ankle meets the plane ANKLE_HEIGHT above the floor at one
-    depth. The witness is worth much when the camera is high above the floor, nothing when
-    it looks along it, and is not heard where it contradicts the other (a jump, a chair).
-
-    Args:
-        joints: (N, 17, 3) metres, raw: (N, 3) metres, rays: (N, 17, 2), scores: (N, 17).
-
-    Returns:
-        (N,) metres and (N,) variance in square metres.
-    """
-    z1 = raw[:, 2]
-    v1 = (DEPTH_ERROR * z1) ** 2
-    up = ground.up
-    rows = np.arange(len(joints))
-    ankles = np.array([R_ANKLE, L_ANKLE])
-    lower = ankles[((joints[:, ankles] + raw[:, None]) @ up).argmin(1)]
-    drop = rays[rows, lower] @ up[:2] + up[2]  # change of height per metre of depth
-    clearance = ground.height - ANKLE_HEIGHT
-    z2 = -clearance / np.minimum(drop, -1e-3) - joints[rows, lower, 2]
-    sigma2 = _FLOOR_CONTACT_ERROR * z1 / max(clearance, 1e-3)
-    v2 = sigma2**2 / np.maximum(scores[rows, lower], 0.05) ** 2
-    gap = (z2 - z1) ** 2 / (v1 + v2)
-    share = np.where((clearance > 0.2) & (drop < 0.0), 1.0 / (1.0 + (gap / 4.0) ** 2), 0.0)
-    w1, w2 = 1.0 / v1, share / v2
-    return (w1 * z1 + w2 * z2) / (w1 + w2), _CORRELATED / (w1 + w2)
-
-
-def _joint_weights(scores: Array) -> Array:
-    """(N, 17) confidence to (N, 17) weights for fitting joints to keypoints."""
-    weights = np.full(NUM_JOINTS, _DERIVED_WEIGHT)
-    weights[list(LIMB_JOINTS)] = 1.0
-    return np.asarray(weights * (scores**2 + 1e-4), np.float64)
 
 
 def _share(dt: float, age: float) -> float:
