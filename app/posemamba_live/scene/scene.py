@@ -376,6 +376,7 @@ def _pose3d(lifted: LiftedPose, joints: Array, root: Array, ground: Ground) -> P
         root=root.astype(np.float32),
         joints_world=ground.to_world(joints + root).astype(np.float32),
         look_ahead=lifted.look_ahead,
+        ground=ground,
     )
 
 
