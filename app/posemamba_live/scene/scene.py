@@ -37,7 +37,6 @@ from posemamba_live.scene.ground import (
     ANKLE_HEIGHT,
     DEPTH_ERROR,
     LEVEL,
-    Ground,
     GroundEvidence,
     fit_ground,
     gather_evidence,
@@ -52,7 +51,7 @@ from posemamba_live.scene.smoothing import (
     smooth_depth,
     smooth_zero_phase,
 )
-from posemamba_live.types import LiftedPose, Pose3D
+from posemamba_live.types import Ground, LiftedPose, Pose3D
 
 Array = NDArray[np.float64]
 

@@ -96,9 +96,10 @@ class Take:
     @property
     def fov_deg(self) -> float | None:
         """Field of view across the picture's longer side that was used; None if unknown."""
-        fov = self.meta.get("fov_deg")
-        known = isinstance(fov, int | float) and not isinstance(fov, bool) and 0.0 < fov < 180.0
-        return float(fov) if known else None
+        match self.meta.get("fov_deg"):
+            case int(fov) | float(fov) if 0.0 < fov < 180.0 and fov is not True:
+                return float(fov)
+        return None
 
     @property
     def people(self) -> dict[int, list[Pose3D]]:
