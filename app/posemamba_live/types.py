@@ -8,7 +8,7 @@ camera frame x right, y down, z forward, world frame Z up, metres and seconds.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 Image = NDArray[np.uint8]
+
+ALL_SEEN = np.zeros(17, np.bool_)
+ALL_SEEN.flags.writeable = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,8 @@ class Pose3D:
     ground: Ground | None = None
     """By which camera and world frame belong together; None where nobody knows it any more
     (files of schema version 1)."""
+    unseen: NDArray[np.bool_] = field(default_factory=lambda: ALL_SEEN)
+    """(17,) joints that nobody has seen for some seconds: a guess, to be shown as one."""
 
     @property
     def frame_index(self) -> int:
