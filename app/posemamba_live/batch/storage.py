@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -288,8 +289,12 @@ def local_facts(path: str | os.PathLike[str]) -> Facts | None:
 
 def remote_facts(info: dict[str, Any]) -> Facts:
     """Of what fsspec says of a file."""
-    mark = next((str(info[key]) for key in _MARKS if info.get(key) is not None), "")
-    return Facts(int(info.get("size") or 0), mark)
+    mark = next((info[key] for key in _MARKS if info.get(key) is not None), "")
+    if isinstance(mark, datetime):  # listings of some have seconds where files have a date
+        mark = mark.timestamp()
+    if isinstance(mark, float):
+        mark = f"{mark:.6f}"
+    return Facts(int(info.get("size") or 0), str(mark))
 
 
 def fetch(address: str, folder: Path) -> Path:
