@@ -16,6 +16,7 @@ import pytest
 from posemamba_live import cli
 from posemamba_live.batch.jobs import Job, plan_jobs
 from posemamba_live.batch.options import BatchOptions
+from posemamba_live.batch.progress import State
 from posemamba_live.batch.receipt import Figures, Receipt, difference
 from posemamba_live.batch.storage import Facts, Folder, LocalFolder, facts, open_folder
 from posemamba_live.batch.tables import DONE, FAILED, KEPT, ReportRow, write_report
@@ -270,3 +271,16 @@ def test_the_report_has_a_row_for_each_video(tmp_path: Path) -> None:
 
 def test_videos_that_nobody_can_tell_of_have_no_size() -> None:
     assert Video("x.mp4", "x").size == 0
+
+
+def test_how_long_it_will_take_is_told_by_bytes() -> None:
+    state = State(4, 100)
+    assert state.seconds_left(5.0) is None
+    state.began(10.0)
+    state.video_done(50, 600, failed=False)
+    state.video_done(25, 0, failed=True)
+    state.running_frames = 60
+    assert state.rate(40.0) == pytest.approx(22.0)
+    assert state.seconds_left(40.0) == pytest.approx(10.0)
+    assert state.line(40.0) == "2/4 videos, 22.0 frames/s, 0:10 left, 1 failed"
+    assert State(4, 0).line(1.0) == "0/4 videos, 0.0 frames/s, 0 workers"

@@ -40,6 +40,8 @@ _PATIENCE_S: Final = 30.0
 _DEEP: Final = 4
 """With more jobs than so many for each worker, each gets its next one before it needs it."""
 _LOOKING: Final = "looking"
+_LONG_S: Final = 5.0
+"""A job that has gone on for so long is asked how far it is."""
 
 
 class Sized(Protocol):
@@ -125,6 +127,7 @@ class Member(Generic[J]):
     started: Started | None = None
     tickets: dict[Any, Ticket[J]] = field(default_factory=dict)
     """By what they will answer, in the order in which they are done."""
+    busy_since: float = 0.0
     looking: Any = None
     frames: int = 0
     """Of the current job, as they were last heard of."""
@@ -215,7 +218,7 @@ class Engine(Generic[J]):
         if now - self._looked >= _LOOK_S:
             self._looked = now
             self._wanted = self._cluster.room()
-            self._ask_for_frames()
+            self._ask_for_frames(now)
         needed = len(self._queue) + len(self._busy)
         while len(self._members) < min(self._wanted, needed) and now >= self._hold_until:
             actor = self._cluster.actor(Seat, self._make)
@@ -233,9 +236,9 @@ class Engine(Generic[J]):
             self._lonely_since = float("inf")  # once
             self._note(self._cluster.why_nobody())
 
-    def _ask_for_frames(self) -> None:
+    def _ask_for_frames(self, now: float) -> None:
         for member in self._busy:
-            if member.looking is None:
+            if member.looking is None and now - member.busy_since > _LONG_S:
                 member.looking = member.actor.look.options(concurrency_group=_LOOKING).remote()
 
     def _hand_out(self) -> None:
@@ -245,6 +248,8 @@ class Engine(Generic[J]):
             for member in ready:
                 if self._queue and len(member.tickets) == level:
                     ticket = self._queue.popleft()
+                    if not level:
+                        member.busy_since = time.monotonic()
                     member.tickets[member.actor.work.remote(ticket.job)] = ticket
 
     def _wait(self) -> None:
@@ -289,7 +294,7 @@ class Engine(Generic[J]):
                 member.started, self._failed_starts = started, 0
         else:
             ticket = member.tickets.pop(answer)
-            member.frames = 0
+            member.frames, member.busy_since = 0, time.monotonic()
             self._told(Answer(ticket.job, value, failure, member.started))
 
     def _lose(self, member: Member[J], why: str) -> None:
