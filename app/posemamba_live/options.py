@@ -70,6 +70,7 @@ class Panel(str, Enum):
     LIFTING = "Pose estimation"
     BODY = "Body, camera and view"
     EXTENT = "How much"
+    WORKERS = "Workers"
     RUNNING = "Running"
 
 
