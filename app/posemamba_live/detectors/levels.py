@@ -29,6 +29,13 @@ _CLIPPED: Final = (225.0, 245.0)
 """The 99th percentile up to which levels may be stretched, and from which they never are."""
 _MAX_GAIN: Final = 12.0
 """Beyond this a picture shows nothing but noise and its own steps."""
+_FAR_BRIGHTER: Final = (320.0, 640.0)
+"""Where the brightest would go from which it is a spot of light, and from which it is one
+for sure."""
+_KNEE: Final = 170.0
+"""Level from which the curve is flatter then."""
+_NOTHING: Final = 4.0
+"""Levels from the darkest to the brightest of a picture that shows nothing."""
 _NOISY: Final = 12.0
 """Levels of noise, after stretching, from which it is blurred."""
 _BLUR: Final = 1.2 / 640.0
@@ -47,6 +54,8 @@ class Stretch:
 
     low: float = 0.0
     gain: float = 1.0
+    brightest: float = 0.0
+    """Of the small copy: a lamp, or the one who is lit. 0 where it does not matter."""
     noise: float = 0.0
     """Levels, before stretching."""
 
@@ -55,6 +64,7 @@ class Stretch:
         return Stretch(
             self.low + share * (other.low - self.low),
             self.gain * (other.gain / self.gain) ** share,
+            self.brightest + share * (other.brightest - self.brightest),
             self.noise + share * (other.noise - self.noise),
         )
 
@@ -90,17 +100,17 @@ def wanted(image: Image) -> Stretch:
     )
     # Somebody small before a plain wall is outside of the percentiles, and would be cut off.
     need = max(_ramp(high, _DARK), _ramp(brightest - darkest, _FLAT)) * _ramp(high, _CLIPPED)
-    if need <= 0.0:
+    if need <= 0.0 or brightest - darkest < _NOTHING:
         return Stretch()
     gain = min(max(_WHITE / max(high - low, 1.0), 1.0), _MAX_GAIN)
-    return Stretch(need * low, gain**need, _noise(image))
+    return Stretch(need * low, gain**need, brightest, _noise(image))
 
 
 def stretched(image: Image, stretch: Stretch) -> Image:
     """The picture with its levels stretched, blurred where that shows too much noise."""
     if stretch.gain < 1.02:
         return image
-    values = stretch.gain * (np.arange(256.0) - stretch.low)
+    values = _curve(stretch)
     if stretch.gain * stretch.noise < _NOISY:
         return np.asarray(cv2.LUT(image, np.clip(np.rint(values), 0, 255).astype(np.uint8)))
     # The blur comes first and must not be rounded to what are now steps of many levels.
@@ -109,6 +119,17 @@ def stretched(image: Image, stretch: Stretch) -> Image:
     side = _box_side(_BLUR * max(image.shape[:2]))
     soft = cv2.blur(cv2.blur(fine, (side, side)), (side, side))
     return np.asarray(cv2.convertScaleAbs(soft, alpha=1.0 / _FINE), np.uint8)
+
+
+def _curve(stretch: Stretch) -> NDArray[np.float64]:
+    """(256,) what each level becomes; what is far brighter than the rest keeps its shape."""
+    values = stretch.gain * (np.arange(256.0) - stretch.low)
+    top = stretch.gain * (stretch.brightest - stretch.low)
+    knee = _KNEE + (255.0 - _KNEE) * _ramp(top, _FAR_BRIGHTER)
+    above = values > knee
+    if top > 255.0 > knee:
+        values[above] = knee + (values[above] - knee) * (255.0 - knee) / (top - knee)
+    return values
 
 
 def _box_side(deviation: float) -> int:
