@@ -376,6 +376,7 @@ def test_the_statistics_are_as_documented(finished: Path) -> None:
     for stage in ("read", "detect", "lift", "draw"):
         assert 0 <= stats["stage_ms"][stage]["p50"] <= stats["stage_ms"][stage]["p95"]
     assert 0.1 < stats["start_s"] < 300
+    assert 0.1 < stats["run_s"] < 300
     assert 50 < stats["rss_mb"] < 8000
     assert stats["device"] in ("cpu", "cuda")
     assert stats["backend"]

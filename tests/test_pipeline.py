@@ -29,9 +29,10 @@ from posemamba_live.plan import RunPlan, plan_run
 from posemamba_live.run.assembly import Assembler
 from posemamba_live.run.channel import Channel
 from posemamba_live.run.outputs import Outputs
-from posemamba_live.run.pipeline import Run, RunResult, SceneSettings, idle
+from posemamba_live.run.pipeline import Run, RunResult, idle
 from posemamba_live.run.statistics import Reservoir, RunStats
 from posemamba_live.run.watch import Watch
+from posemamba_live.scene.settings import SceneSettings
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.streams import StreamFigures
 from posemamba_live.types import Detection, FloatArray, Frame, LiftedPose, Pose2D, Pose3D

@@ -34,8 +34,9 @@ class Tracker3D:
         live: poses are wanted at once.
         fps: frames a second, nominal; must be said where `live` is false.
         delay: live: frames of look-ahead, which make poses steadier.
-        height_m, fov_deg, people, subject, detector, detector_model, weights, mode, window,
-            smooth, threads, device: see `lift_video`; a live window on a CPU is shorter.
+        height_m, fov_deg, people, subject, detector, detector_model, person_model,
+            detect_every, weights, mode, window, smooth, threads, device: see `lift_video`; a live
+            window on a CPU is shorter.
 
     Raises:
         UsageError, DetectorError, LiveError: see `lift_video`.
@@ -53,6 +54,8 @@ class Tracker3D:
         subject: str = DEFAULTS.subject.value,
         detector: str = DEFAULTS.detector,
         detector_model: str | Path | None = None,
+        person_model: str | Path | None = None,
+        detect_every: int | None = None,
         weights: str | Path | None = None,
         mode: str = DEFAULTS.mode.value,
         window: int | None = None,
@@ -61,10 +64,10 @@ class Tracker3D:
         device: str = DEFAULTS.device.value,
     ) -> None:
         from posemamba_live.lifting.people import People
+        from posemamba_live.parts import build
         from posemamba_live.run.assembly import Assembler
-        from posemamba_live.run.pipeline import SceneSettings
+        from posemamba_live.scene.settings import SceneSettings
         from posemamba_live.tracking.people import PeopleTracker, Subject
-        from posemamba_live.wiring import build
 
         if fps is None and not live:
             raise UsageError("fps is not given", hint="frames a second, which live=False needs")
@@ -78,6 +81,8 @@ class Tracker3D:
                 subject=choice(SubjectName, "subject", subject),
                 detector=detector,
                 detector_model=path_of(detector_model),
+                person_model=path_of(person_model),
+                detect_every=detect_every,
                 weights=text_of(weights),
                 mode=choice(ModeName, "mode", mode),
                 window=window,

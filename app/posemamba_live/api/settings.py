@@ -28,6 +28,9 @@ def options_of(**given: Any) -> Options:
     model = options.detector_model
     if model is not None and not os.path.isfile(model):
         raise UsageError(f"There is no detector model {model}", hint="--detector-model is a file")
+    finder = options.person_model
+    if finder not in (None, "none") and not os.path.isfile(str(finder)):
+        raise UsageError(f"There is no person model {finder}", hint="--person-model is a file")
     return options
 
 

@@ -29,6 +29,8 @@ def lift_video(
     subject: str = DEFAULTS.subject.value,
     detector: str = DEFAULTS.detector,
     detector_model: str | Path | None = None,
+    person_model: str | Path | None = None,
+    detect_every: int | None = None,
     weights: str | Path | None = None,
     mode: str = DEFAULTS.mode.value,
     window: int | None = None,
@@ -36,6 +38,8 @@ def lift_video(
     start: float = 0.0,
     end: float | None = None,
     max_frames: int | None = None,
+    rotate: int = DEFAULTS.rotate,
+    fps: float | None = None,
     threads: int | None = None,
     device: str = DEFAULTS.device.value,
     progress: Progress | None = None,
@@ -50,12 +54,16 @@ def lift_video(
         subject: whom where there are more: "first", "largest" or "centre".
         detector: what finds keypoints; the names are those of `--detector`.
         detector_model: a model file for it instead of its own.
+        person_model: a model file that finds the people for it, where it needs one.
+        detect_every: frames between two searches for people, for detectors that search.
         weights: of the lifter: a name of shipped ones, or a file.
         mode: "fast", "balanced" or "accurate".
         window: frames that the lifter sees together; by default all that the weights take.
         smooth: strength of the smoothing over time, 0 for none.
         start, end: seconds of the source.
         max_frames: at most so many.
+        rotate: 90, 180 or 270 degrees clockwise, after what the file itself says.
+        fps: frames a second of a folder or pattern of pictures, and of nothing else.
         threads: CPU threads of the lifter; PyTorch has so many in this process from then on.
         device: of the networks: "auto", "cpu" or "cuda"; "coreml" and "directml" for the
             detector alone.
@@ -81,6 +89,8 @@ def lift_video(
             subject=choice(SubjectName, "subject", subject),
             detector=detector,
             detector_model=path_of(detector_model),
+            person_model=path_of(person_model),
+            detect_every=detect_every,
             weights=text_of(weights),
             mode=choice(ModeName, "mode", mode),
             window=window,
@@ -88,10 +98,14 @@ def lift_video(
             start=start,
             end=end,
             max_frames=max_frames,
+            rotate=rotate,
+            fps=fps,
             threads=threads,
             device=choice(DeviceName, "device", device),
         )
-        with open_source(source, start=start, end=end, max_frames=max_frames) as opened:
+        with open_source(
+            source, start=start, end=end, max_frames=max_frames, rotate=rotate, fps=fps
+        ) as opened:
             if opened.live:
                 raise UsageError(
                     f"{opened.name} is live and may never end",
@@ -101,8 +115,9 @@ def lift_video(
 
 
 def _lift(options: Options, source: Source, progress: Progress | None) -> Take:
+    from posemamba_live.parts import build
     from posemamba_live.run.pipeline import idle
-    from posemamba_live.wiring import build, prepare
+    from posemamba_live.wiring import prepare
 
     plan = plan_run(options, source)
     parts = build(options, plan)
@@ -133,6 +148,9 @@ def open_source(
     end: float | None = None,
     duration: float | None = None,
     max_frames: int | None = None,
+    rotate: int = DEFAULTS.rotate,
+    fps: float | None = None,
+    camera_size: str | None = None,
 ) -> Source:
     """Open pictures: a context manager that yields a `Frame` after the other when iterated.
 
@@ -147,6 +165,9 @@ def open_source(
         start, end: seconds of a file.
         duration: seconds, from `start` on.
         max_frames: at most so many.
+        rotate: 90, 180 or 270 degrees clockwise, after what the file itself says.
+        fps: frames a second of a folder or pattern of pictures, and of nothing else.
+        camera_size: what to ask a camera for, "1280x720" or "1280x720@30".
 
     Raises:
         UsageError: neither or both of `source` and `camera`, or limits that leave nothing.
@@ -161,4 +182,7 @@ def open_source(
             end=end,
             duration=duration,
             max_frames=max_frames,
+            rotate=rotate,
+            fps=fps,
+            camera_mode=sources.CameraMode.parse(camera_size) if camera_size else None,
         )

@@ -26,7 +26,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -42,7 +41,7 @@ from posemamba_live.run.outputs import Outputs
 from posemamba_live.run.screen import Screen
 from posemamba_live.run.stage import RunResult, Stage, hanging, wait
 from posemamba_live.run.statistics import RunStats
-from posemamba_live.scene.scene import SceneTracker, solve_scene
+from posemamba_live.scene.settings import SceneSettings
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.streams import Stream
 from posemamba_live.takes.journal import Journal
@@ -66,22 +65,6 @@ _FINISH_S: Final = 4.3
 _SYNC_S: Final = 0.5
 _PATIENT_S: Final = 30.0
 """Seconds that a disk has for the last poses, without an interrupt."""
-
-
-@dataclass(frozen=True, slots=True)
-class SceneSettings:
-    """How poses become metres."""
-
-    height_m: float
-    fov_deg: float
-    smooth: float
-    """Strength of the One Euro filter, 0 for none."""
-
-    def tracker(self) -> SceneTracker:
-        return SceneTracker(self.height_m, self.fov_deg, smooth=self.smooth)
-
-    def solve(self, track: Sequence[LiftedPose]) -> list[Pose3D]:
-        return solve_scene(track, self.height_m, self.fov_deg, smooth=self.smooth)
 
 
 def idle(run: Run) -> None:

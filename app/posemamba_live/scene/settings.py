@@ -1,0 +1,25 @@
+"""How a run's poses become metres, while it goes on and as one take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from posemamba_live.scene.scene import SceneTracker, solve_scene
+from posemamba_live.types import LiftedPose, Pose3D
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSettings:
+    """How poses become metres."""
+
+    height_m: float
+    fov_deg: float
+    smooth: float
+    """Strength of the One Euro filter, 0 for none."""
+
+    def tracker(self) -> SceneTracker:
+        return SceneTracker(self.height_m, self.fov_deg, smooth=self.smooth)
+
+    def solve(self, track: Sequence[LiftedPose]) -> list[Pose3D]:
+        return solve_scene(track, self.height_m, self.fov_deg, smooth=self.smooth)
