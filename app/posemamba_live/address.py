@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from posemamba_live.errors import UsageError
+from posemamba_live.nearest import nearest
 from posemamba_live.shown import public
 
 LOOPBACK: Final = "127.0.0.1"
@@ -17,6 +18,8 @@ MAX_PORT: Final = 65535
 FORMATS: Final = ("json", "binary")
 PLACES: Final = ("start", "camera")
 _HINT: Final = "osc://HOST:39539 (VMC), ws://localhost:8765 or udp://HOST:8766"
+_SCHEMES: Final = "osc://, ws:// or udp://"
+_HOST_AND_PORT: Final = re.compile(r"[A-Za-z0-9.-]{1,253}:\d{1,5}")
 _ORIGIN: Final = re.compile(r"https?://[^/?#\s]+")
 _HOST: Final = re.compile(r"[a-z0-9.-]{1,253}")
 
@@ -51,6 +54,21 @@ class StreamAddress:
         return f"{self.scheme}://{host}:{self.port}"
 
 
+def _meant(url: str, scheme: str) -> str:
+    """The address that is nearest to what was given."""
+    rest = url.partition("://")[2] if "://" in url else url
+    if scheme in ("http", "https", "wss"):
+        return f"did you mean {public(f'ws://{rest}')}? The page in a browser comes of itself"
+    if url in DEFAULT_PORTS:
+        return f"did you mean {url}://localhost:{DEFAULT_PORTS[url]}?"
+    found = nearest(scheme, DEFAULT_PORTS) if "://" in url else None
+    if found is not None:
+        return f"did you mean {public(f'{found}://{rest}')}?"
+    if "://" not in url and _HOST_AND_PORT.fullmatch(url):
+        return f"did you mean ws://{url}, osc://{url} or udp://{url}?"
+    return _HINT
+
+
 def parse_address(url: str) -> StreamAddress:
     """Read what was given as `--stream`. Host and port may be left out.
 
@@ -67,7 +85,9 @@ def parse_address(url: str) -> StreamAddress:
             what, why="its host, port or settings cannot be read", hint=_HINT
         ) from None
     if parts.scheme not in DEFAULT_PORTS or not url.startswith(f"{parts.scheme}://"):
-        raise UsageError(what, why="it has to begin with osc://, ws:// or udp://", hint=_HINT)
+        raise UsageError(
+            what, why=f"it has to begin with {_SCHEMES}", hint=_meant(url, parts.scheme)
+        )
     if parts.path not in ("", "/") or parts.fragment or "@" in parts.netloc:
         raise UsageError(what, why="only a host and a port can follow", hint=_HINT)
     if given == 0:

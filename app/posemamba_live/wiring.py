@@ -66,7 +66,6 @@ def execute(options: Options) -> int:
     if options.camera == "list":
         print(described(list_cameras()))
         return EXIT_OK
-    options = _with_window_if_possible(options)
     _check_outputs(options)
     with ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
@@ -74,6 +73,7 @@ def execute(options: Options) -> int:
         # A pipe cannot be opened twice: it plays while the rest is loaded.
         piped = options.source == STDIN and options.realtime
         source = stack.enter_context(_open(options, realtime=piped))
+        options = _with_window_if_possible(options)  # what is wrong with the source comes first
         note = getattr(source, "note", "")
         if note and not options.quiet:
             say(f"{source.name}: {note}")
