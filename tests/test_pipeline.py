@@ -438,6 +438,9 @@ class FakeWindow:
     def notify(self, text: str) -> None:
         self.notices.append(text)
 
+    def end_introduction(self) -> None:
+        pass
+
     def screenshot(self, path: Path) -> None:
         path.write_bytes(b"picture")
 

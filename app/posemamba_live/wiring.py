@@ -93,7 +93,8 @@ def execute(options: Options) -> int:
         from posemamba_live.run.watch import Watch
 
         title = f"{plan.source}   {parts.checkpoint.meta.name}   {parts.runtime.device.type}"
-        watch = Watch(window, plan, title) if window is not None else None
+        stays = not (options.outputs or options.streams)
+        watch = Watch(window, plan, title, stays=stays) if window is not None else None
         screen = watch.screen if watch is not None else None
         run = prepare(options, plan, source, parts, streams=streams, screen=screen)
         interrupts.run_begins(run.interrupt, lambda: say(_interrupted(run.last_words())))
@@ -235,7 +236,7 @@ def _open(options: Options, *, realtime: bool) -> Source:
 def _open_stream(address: StreamAddress, plan: RunPlan, stack: ExitStack) -> Stream:
     from posemamba_live.streams import StreamInfo, open_stream
 
-    info = StreamInfo(plan.source, plan.live, plan.fps)
+    info = StreamInfo(plan.source, plan.live, plan.fps, plan.fov_deg)
     stream = open_stream(address, info, people=plan.people)
     stack.callback(stream.close)
     if not plan.quiet:

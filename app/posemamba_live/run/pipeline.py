@@ -110,6 +110,7 @@ class Run:
         self._people = People(make_lifter, fill_gaps=not plan.live)
         self._scene = SceneSettings(plan.height_m, plan.fov_deg, plan.smooth)
         self._draws = screen is not None or outputs.recording
+        self._draws |= any(getattr(stream, "pictures", False) for stream in streams)
         self._streams = streams
         self._screen = screen
         self._stopping = threading.Event()
@@ -151,6 +152,11 @@ class Run:
             self._journal.sync(_SYNC_S / 2)
         running = [stage.name for stage in self._stages if stage.thread.is_alive()]
         return "\n".join(filter(None, [hanging([*running, self._doing]), self._kept()]))
+
+    @property
+    def working(self) -> bool:
+        """Whether pictures may still come."""
+        return any(stage.thread.is_alive() for stage in self._stages)
 
     def choose(self, x: float, y: float) -> None:
         """Follow whoever is at this point, fractions of the picture's width and height."""

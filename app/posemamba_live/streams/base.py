@@ -22,6 +22,8 @@ class StreamInfo:
     live: bool
     fps: float
     """Nominal rate of the source."""
+    fov_deg: float = 60.0
+    """Field of view across the picture's longer side."""
 
 
 @dataclass(slots=True)
