@@ -153,7 +153,8 @@ class Options:
     streams: Sequence[str] = option(
         (),
         "Send poses while they are made: ws://localhost:8765 (also a page for the "
-        "browser), osc://HOST (VMC protocol), udp://HOST:PORT. Can be repeated.",
+        "browser), osc://HOST (VMC protocol), udp://HOST:PORT, rerun (opens the Rerun viewer) or "
+        "rerun://HOST:PORT. Can be repeated.",
         Panel.OUTPUT,
         "URL",
         flags=("--stream",),
