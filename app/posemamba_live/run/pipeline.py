@@ -45,6 +45,7 @@ from posemamba_live.scene.settings import SceneSettings
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.streams import Stream
 from posemamba_live.takes.journal import Journal
+from posemamba_live.terminal import say
 from posemamba_live.tracking.people import PeopleTracker, Subject
 from posemamba_live.types import Frame, LiftedPose, Pose2D, Pose3D
 
@@ -56,6 +57,9 @@ _RECORD_CAPACITY: Final = 15
 """Frames that a live recording may be behind, and a crash may lose; the next one is left out."""
 _STREAM_CAPACITY: Final = 64
 """Pictures of a file, which come in bursts, that a stream may be behind; live there is one."""
+_CROWD: Final = 3
+_CROWDED: Final = 3
+"""People, and looks at so many, from which a run that follows one mentions --people."""
 _IDLE_S: Final = 0.05
 _STAGES_S: Final = 2.0
 """Seconds that the stages have after an interrupt, with _CUT_S for each that is left behind."""
@@ -123,6 +127,8 @@ class Run:
         self._stages: list[Stage] = []
         self._doing = ""
         """What the calling thread is in."""
+        self._crowded = 0
+        """Looks at a crowd so far."""
         self._pose_count = 0
         self._person_ids: set[int] = set()
 
@@ -345,9 +351,19 @@ class Run:
     def _detect_one(self, frame: Frame) -> None:
         with self.stats.stage("detect"):
             poses = self._tracker(frame)
+        self._mention_crowd()
         if self._journal is not None:
             self._journal.track(poses)
         self._detected.put((frame, poses))
+
+    def _mention_crowd(self) -> None:
+        """Say once that there are more people than the one who is followed."""
+        if self._crowded >= _CROWDED or self.plan.people > 1 or self._tracker.in_view < _CROWD:
+            return
+        self._crowded += 1
+        if self._crowded == _CROWDED and not self.plan.quiet:
+            count = self._tracker.in_view
+            say(f"{count} people are in view, one is followed; --people {count} follows them all")
 
     def _lift(self) -> None:
         use_threads(self.plan.lifter_threads)
