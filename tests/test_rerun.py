@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,21 @@ def test_a_recording_holds_what_the_take_holds(tmp_path: Path) -> None:
     assert [row[0] for row in cleared] == [4], "nobody stays where nobody was seen"
     assert "/world/floor" in found
     assert "/world/camera" in found
+
+
+def test_poses_of_packed_rows_are_taken_too(tmp_path: Path) -> None:
+    rerun = pytest.importorskip("rerun", reason="rerun-sdk, which wants NumPy 2, is not installed")
+    packed = np.zeros(1, np.dtype([("odd", "u1"), ("joints", "<f4", (17, 3))]))
+    assert not packed["joints"][0].flags.aligned
+    recording = rerun.RecordingStream("test")
+    recording.save(tmp_path / "a.rrd")
+    pose = picture(0)[1][0]
+    packed["joints"][0] = pose.joints_world
+    log = RerunLog(recording, (640, 360), 60.0)
+    log.write(0, 0.0, [replace(pose, joints_world=packed["joints"][0])])
+    recording.disconnect()
+    rows = read(tmp_path / "a.rrd")[f"/world/people/{pose.person_id}/joints"]
+    np.testing.assert_allclose(rows["Points3D:positions"][0][2], pose.joints_world)
 
 
 def test_who_has_gone_is_cleared_and_pictures_are_compressed(tmp_path: Path) -> None:

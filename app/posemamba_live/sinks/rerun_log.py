@@ -103,11 +103,15 @@ class RerunLog:
         rr, to, number = self._rr, self._to, pose.person_id
         seen = (pose.pose2d.scores >= SEEN) & (not pose.pose2d.predicted)
         colors = joint_colors(number, seen)
+        # Copies: poses that come from packed rows are not aligned, which aborts in Rerun.
+        joints, points = (
+            np.array(a, np.float32) for a in (pose.joints_world, pose.pose2d.keypoints)
+        )
         place = f"world/people/{number}"
         to.log(
             f"{place}/joints",
             rr.Points3D(
-                pose.joints_world,
+                joints,
                 radii=np.where(seen, _RADIUS, _UNSEEN_RADIUS),
                 colors=colors,
                 labels=list(JOINT_NAMES),
@@ -115,10 +119,9 @@ class RerunLog:
             ),
         )
         ends = colors[[child for _, child in BONES]]
-        strips = [pose.joints_world[list(bone)] for bone in BONES]
+        strips = [joints[list(bone)] for bone in BONES]
         to.log(f"{place}/bones", rr.LineStrips3D(strips, colors=ends, radii=0.4 * _RADIUS))
         place = f"world/camera/image/people/{number}"
-        points = pose.pose2d.keypoints
         to.log(
             f"{place}/keypoints",
             rr.Points2D(
