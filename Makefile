@@ -43,7 +43,7 @@ $(TEST_VENV)/.ready: pyproject.toml scripts/environment.sh
 
 # The newest of everything: NumPy 2, OpenCV 5, MediaPipe 1.x, which has no models.
 $(NEWEST_VENV)/.ready: pyproject.toml scripts/environment.sh
-	scripts/environment.sh $(PYTHON) $(NEWEST_VENV) -e '.[dev]' 'numpy>=2' 'mediapipe>=1'
+	scripts/environment.sh $(PYTHON) $(NEWEST_VENV) -e '.[dev,rerun]' 'numpy>=2' 'mediapipe>=1'
 	touch $@
 
 clean:

@@ -45,10 +45,10 @@ def walk_clip() -> Path:
 def walk_exports(walk_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with walk.npz, walk.csv, ...: one run of the command on the clip, every format."""
     from posemamba_live import cli
-    from posemamba_live.sinks import FORMATS
+    from tests.support.formats import INSTALLED
 
     folder = tmp_path_factory.mktemp("exports")
-    exports = [word for suffix in FORMATS for word in ("--export", str(folder / f"walk{suffix}"))]
+    exports = [word for suffix in INSTALLED for word in ("--export", str(folder / f"walk{suffix}"))]
     loggers = [logging.getLogger(name) for name in ("posemamba", "posemamba_live")]
     levels = [logger.level for logger in loggers]
     code = cli.run([str(walk_clip), "--headless", "-q", *exports])

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from posemamba_live.errors import LiveError
-from posemamba_live.sinks import FORMATS, create_exporter
+from posemamba_live.sinks import create_exporter
 from posemamba_live.takes.take import read_take
 from tests.support import hostile_takes
+from tests.support.formats import INSTALLED
 from tests.support.hostile_takes import ODD, REFUSED
 
 SECONDS = 20.0
@@ -59,7 +60,7 @@ def test_strange_takes_are_written_whole_or_not_at_all(
     ODD[name](path)
     take = read_take(path)
     start = time.monotonic()
-    for suffix in FORMATS:
+    for suffix in INSTALLED:
         target = tmp_path / f"out{suffix}"
         exporter = create_exporter(target, overwrite=False, meta=take.meta)
         for pose in take.poses:

@@ -12,6 +12,7 @@ import pytest
 
 from posemamba_live.sinks import FORMATS, create_exporter
 from posemamba_live.takes.take import Take, read_take
+from tests.support.formats import INSTALLED
 
 
 def _walk_again(walk_exports: Path, times: list[float], fps: float) -> Take:
@@ -33,7 +34,7 @@ def test_a_clock_that_jumps_costs_no_gigabytes(
     assert 120 + 9.9 * 30 < len(motion.joints) < 120 + 10.1 * 30
     assert motion.seen.sum() == 120
     assert "shortened" in caplog.text
-    for suffix, format_ in FORMATS.items():
+    for suffix, format_ in INSTALLED.items():
         path = tmp_path / f"walk{suffix}"
         format_.write(path, take)
         assert path.stat().st_size < 3_000_000
@@ -54,7 +55,7 @@ def test_at_low_rates_nobody_blinks(walk_exports: Path, tmp_path: Path, fps: flo
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode here")
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", INSTALLED)
 def test_names_that_are_not_utf8_lose_no_export(
     walk_exports: Path, tmp_path: Path, suffix: str
 ) -> None:

@@ -467,6 +467,9 @@ class FakeWindow:
     def notify(self, text: str) -> None:
         self.notices.append(text)
 
+    def end_introduction(self) -> None:
+        pass
+
     def screenshot(self, path: Path) -> None:
         path.write_bytes(b"picture")
 
@@ -746,3 +749,26 @@ def test_stats_that_cannot_be_written_say_so(
     path, note = stats.write(path)
     assert (path, note) == (tmp_path / "stats.json", None)
     assert [path.name for path in tmp_path.iterdir()] == ["stats.json"]
+
+
+class Crowd(Finder):
+    """Finds three people who stand beside each other."""
+
+    def detect(self, frame: Frame) -> list[Found]:
+        return [
+            found((0.6 * self._body + np.array([x, 120])).astype(np.float32))
+            for x in (50, 160, 270)
+        ]
+
+
+@pytest.mark.parametrize(("people", "told"), [(1, 1), (3, 0)])
+def test_a_crowd_is_mentioned_once_where_one_person_is_followed(
+    people: int,
+    told: int,
+    file_lifter: Callable[[], Lifter],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run(Film(20), Crowd(), file_lifter, outputs(tmp_path), people=people)
+    err = capsys.readouterr().err
+    assert err.count("3 people are in view, one is followed; --people 3 follows them all") == told

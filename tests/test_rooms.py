@@ -19,7 +19,7 @@ LIBRARY: Final = "posemamba"
 
 ROOMS: Final = (
     # lowest first; rooms of one line know nothing of each other, unless it is files of the root
-    ("types", "errors", "terminal", "shown"),
+    ("types", "errors", "terminal", "shown", "nearest"),
     ("keypoints", "address", "files"),
     ("options",),
     ("plan",),
@@ -35,6 +35,7 @@ ROOMS: Final = (
     ("viewer",),
     ("run",),
     ("parts",),
+    ("mistakes",),
     ("wiring", "cli", "__main__", "doctor", "evaluation", "export", "plot", "api"),
     ("batch",),
 )

@@ -17,13 +17,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from posemamba.checkpoint import Checkpoint
+from posemamba_live.detectors.base import OneStage
 from posemamba_live.drawing.colours import PALETTE, person_colors
 from posemamba_live.errors import SinkError
+from posemamba_live.lifting.factory import lifter_factory
+from posemamba_live.plan import plan_lifting
+from posemamba_live.run.outputs import Outputs
+from posemamba_live.run.pipeline import Run
+from posemamba_live.run.statistics import RunStats
+from posemamba_live.run.watch import Watch
 from posemamba_live.types import Frame, Image, Pose2D, Pose3D
 from posemamba_live.viewer.display import display_available
 from posemamba_live.viewer.hud import HudInfo, Panel, ViewInfo, panel_width, picture_place
 from posemamba_live.viewer.keys import KEY_BINDINGS, PIPELINE_ACTIONS, Action
 from posemamba_live.viewer.viewer import Viewer
+from tests.test_pipeline import Film, Finder, Tape, outputs, plan
 
 DEMO: Final = Path(__file__).parents[1] / "demo_videos"
 SIZE: Final = (640, 360)
@@ -219,9 +228,10 @@ def test_keys_that_the_pipeline_answers_are_handed_on(
     viewer: Viewer, xdo: Callable[..., None]
 ) -> None:
     refresh(viewer)
-    xdo("key", "space", "r", "x", "s", "n")
+    xdo("key", "space", "Left", "Right", "Home", "r", "x", "s", "n")
     refresh(viewer)
-    expected = [Action.PAUSE, Action.RECORD, Action.EXPORT, Action.SCREENSHOT, Action.NEXT]
+    expected = [Action.PAUSE, Action.BACK, Action.ONWARD, Action.AGAIN]
+    expected += [Action.RECORD, Action.EXPORT, Action.SCREENSHOT, Action.NEXT]
     assert viewer.take_actions() == expected
     assert viewer.take_actions() == []
     assert set(expected) == PIPELINE_ACTIONS
@@ -582,3 +592,98 @@ def test_every_action_has_a_key_and_every_key_one_action() -> None:
     assert {binding.action for binding in KEY_BINDINGS} == set(Action)
     codes = [code for binding in KEY_BINDINGS for code in binding.codes]
     assert len(codes) == len(set(codes))
+
+
+# -- a film that is only watched -----------------------------------------------------------------
+
+
+def test_a_watched_film_stays_steps_and_plays_again(
+    viewer: Viewer, xdo: Callable[..., None], tiny_checkpoint: Checkpoint
+) -> None:
+    film = Film(24, fps=60.0)
+    out = Outputs([], None, lambda path: Tape(), {"fps": 60.0, "image_size": film.size})
+    made = plan(film, out)
+    lifting = plan_lifting(tiny_checkpoint.meta, live=False, fps=60.0, fov_deg=60.0)
+    watch = Watch(viewer, made, stays=True)
+    run = Run(
+        made, film, OneStage("finder", Finder()), lifter_factory(tiny_checkpoint, lifting), out,
+        RunStats("cpu", "test"), screen=watch.screen,
+    )  # fmt: skip
+
+    def shown() -> int:
+        assert viewer._frame is not None
+        return viewer._frame.index
+
+    def user() -> Iterator[None]:
+        while not viewer._hud.ended:
+            yield
+        assert shown() == 23, "it stays open at its end"
+        for key, expected in (("Left", 22), ("Left", 21), ("Right", 22)):
+            xdo("key", key)
+            while shown() != expected:
+                yield
+            assert viewer._hud.paused
+        xdo("key", "Home")
+        while shown() >= 20:
+            yield
+        while not viewer._hud.ended:  # it plays to its end again
+            yield
+        xdo("key", "Home")
+        while shown() >= 10:
+            yield
+        xdo("key", "space")
+        while not viewer._hud.paused:
+            yield
+        held = shown()
+        for _ in range(20):
+            yield
+        assert shown() == held
+        xdo("key", "q")
+        while True:
+            yield
+
+    acts, deadline = user(), time.monotonic() + 60.0
+
+    def each(run: Run) -> None:
+        assert time.monotonic() < deadline, "the user waits in vain"
+        watch(run)
+        next(acts)
+
+    result = run.run(each)
+    assert (result.errors, result.frames, result.interrupted) == ((), 24, False)
+
+
+def test_a_film_with_files_closes_at_its_end(
+    viewer: Viewer, tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    film = Film(12, fps=60.0)
+    made = plan(film, out := outputs(tmp_path))
+    lifting = plan_lifting(tiny_checkpoint.meta, live=False, fps=60.0, fov_deg=60.0)
+    watch = Watch(viewer, made, stays=True)  # not even when asked to
+    run = Run(
+        made, film, OneStage("finder", Finder()), lifter_factory(tiny_checkpoint, lifting), out,
+        RunStats("cpu", "test"), screen=watch.screen,
+    )  # fmt: skip
+    assert run.run(watch).errors == ()
+    assert (tmp_path / "poses.npz").exists()
+
+
+def test_hidden_help_leaves_no_empty_panel(
+    viewer: Viewer, xdo: Callable[..., None], tmp_path: Path
+) -> None:
+    xdo("key", "g")  # the floor's colour is close to the panel's
+    refresh(viewer)
+    full = picture(viewer, tmp_path)
+    viewer.end_introduction()
+    refresh(viewer)
+    short = picture(viewer, tmp_path)
+    corner = slice(-60, -10), slice(10, panel_width(len(full)) - 10)
+    panel = np.round(255 * np.array([0.105, 0.118, 0.150]))
+    assert (np.abs(full[corner] - panel).max(axis=2) <= 2).mean() > 0.5
+    assert (np.abs(short[corner] - panel).max(axis=2) <= 2).mean() < 0.1, "the room shows there"
+    xdo("key", "h")
+    refresh(viewer)
+    assert difference(picture(viewer, tmp_path), full) < 1.0
+    viewer.end_introduction()
+    refresh(viewer)
+    assert difference(picture(viewer, tmp_path), full) < 1.0, "whoever asked for it keeps it"

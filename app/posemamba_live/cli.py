@@ -27,6 +27,7 @@ from posemamba_live.errors import (
     LiveError,
     describe,
 )
+from posemamba_live.mistakes import check_words, explain
 from posemamba_live.options import DECLARED, Declared, Options, Panel
 from posemamba_live.shown import SafeFormatter, safe
 from posemamba_live.sinks import FORMATS
@@ -136,6 +137,7 @@ def run(arguments: Sequence[str]) -> int:
     global _arguments
     _arguments = tuple(arguments)
     try:
+        check_words(arguments)
         code: Any = typer.main.get_command(app).main(
             list(arguments), prog_name=PROGRAM, standalone_mode=False
         )
@@ -147,8 +149,7 @@ def run(arguments: Sequence[str]) -> int:
             return _failed(describe(error), error.exit_code)
         # Typer 0.20 and later bring their own copy of Click's errors: told by what they have.
         if hasattr(error, "format_message"):
-            message = f"{error.format_message()}\n  try:   {PROGRAM} --help"
-            return _failed(message, EXIT_USAGE)
+            return _failed(describe(explain(error, arguments)), EXIT_USAGE)
         return _failed(describe(error), EXIT_FAILURE)
 
 

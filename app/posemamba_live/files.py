@@ -13,11 +13,23 @@ from pathlib import Path
 from typing import Final
 
 from posemamba_live.errors import SinkError, UsageError
+from posemamba_live.nearest import nearest
 from posemamba_live.shown import public
 
 _LONGEST_NAME: Final = 255
 """Bytes of a file's name, on all usual file systems."""
 _TAG: Final = 8
+_VIDEOS: Final = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".gif", ".m4v")
+_INSTEAD: Final = {
+    ".fbx": (".bvh", ", which Blender, Unity's importers and Unreal turn into .fbx"),
+    ".gltf": (".glb", ", the same in one file"),
+    ".usd": (".glb", ", which Blender turns into .usd"),
+    ".pkl": (".npz", ", which NumPy reads"),
+    ".npy": (".npz", ", which NumPy reads"),
+    ".xlsx": (".csv", ", which every table program reads"),
+    ".txt": (".csv", ", which is text"),
+}
+"""Types of files that are asked for, and which one does instead."""
 
 
 def check_output(path: Path, *, overwrite: bool, suffixes: Collection[str]) -> None:
@@ -30,9 +42,16 @@ def check_output(path: Path, *, overwrite: bool, suffixes: Collection[str]) -> N
     if suffix_of(path, suffixes) is None:
         # Of an address that came here by mistake, the end may be a password's.
         kind = path.suffix if public(str(path)) == str(path) else ""
+        if os.path.isdir(path):
+            raise UsageError(
+                f"cannot write {path}",
+                why="it is a folder",
+                hint=f"name the file in it: {path / _example(suffixes)}",
+            )
         raise UsageError(
-            f"cannot write {path}: unknown file type {kind or '(no suffix)'!r}",
-            hint=f"end the name in one of: {', '.join(sorted(suffixes))}",
+            f"cannot write {path}",
+            why=f"unknown file type {kind or '(no suffix)'!r}",
+            hint=_other_type(path, kind, suffixes),
         )
     target = real_path(path)
     folder = target.parent
@@ -62,7 +81,9 @@ def check_output(path: Path, *, overwrite: bool, suffixes: Collection[str]) -> N
         )
     if os.path.exists(path) and not overwrite:
         raise UsageError(
-            f"{path} exists already", hint="choose another name, or replace it with --overwrite"
+            f"{path} exists already",
+            why="no file is replaced without being told",
+            hint="choose another name, or replace it with --overwrite",
         )
     # os.access does not know read-only file systems everywhere: trying does.
     probe = partial_path(path)
@@ -78,6 +99,33 @@ def check_output(path: Path, *, overwrite: bool, suffixes: Collection[str]) -> N
             why=f"{folder}: {error.strerror or error}",
             hint="choose a folder that you may write to",
         ) from error
+
+
+def _other_type(path: Path, kind: str, suffixes: Collection[str]) -> str:
+    """What to try instead of a type of file that cannot be written."""
+    kind, name = kind.lower(), public(str(path))
+    videos = ".mp4" in suffixes
+    everything = f"end the name in one of: {', '.join(sorted(suffixes))}"
+    if not kind:
+        plain = f".{path.name.lower()}"
+        return f"did you mean {_example([plain])}?" if plain in suffixes else everything
+    if videos and kind in (".npz", ".csv", ".json", ".bvh", ".glb", ".c3d", ".trc", ".rrd"):
+        return f"--export {name} writes poses; --record takes a name that ends in .mp4"
+    if videos and kind in _VIDEOS:
+        return f"did you mean {path.with_suffix('.mp4')}?"
+    if not videos and kind in _VIDEOS:
+        return f"--record {path.with_suffix('.mp4')} makes a video; else {everything}"
+    if kind in _INSTEAD and (meant := _INSTEAD[kind][0]) in suffixes:
+        return f"{path.with_suffix(meant)}{_INSTEAD[kind][1]}; else {everything}"
+    found = nearest(kind, suffixes)
+    return f"did you mean {path.with_suffix(found)}? Else {everything}" if found else everything
+
+
+def _example(suffixes: Collection[str]) -> str:
+    for suffix, name in ((".npz", "poses"), (".mp4", "video"), (".json", "stats")):
+        if suffix in suffixes:
+            return f"{name}{suffix}"
+    return f"poses{next(iter(suffixes))}"
 
 
 def suffix_of(path: Path, suffixes: Collection[str]) -> str | None:

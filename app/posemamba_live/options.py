@@ -16,6 +16,8 @@ from typing import Any, Final, TypeVar
 
 from posemamba_live.address import MAX_PORT, StreamAddress, parse_address
 from posemamba_live.errors import UsageError
+from posemamba_live.nearest import nearest_file
+from posemamba_live.shown import public
 
 MAX_PEOPLE: Final = 8
 DECLARED: Final = "declared"
@@ -159,7 +161,8 @@ class Options:
     streams: Sequence[str] = option(
         (),
         "Send poses while they are made: ws://localhost:8765 (also a page for the "
-        "browser), osc://HOST (VMC protocol), udp://HOST:PORT. Can be repeated.",
+        "browser), osc://HOST (VMC protocol), udp://HOST:PORT, rerun (opens the Rerun viewer) or "
+        "rerun://HOST:PORT. Can be repeated.",
         Panel.OUTPUT,
         "URL",
         flags=("--stream",),
@@ -306,7 +309,11 @@ class Options:
                 hint="posemamba-live VIDEO, or posemamba-live --camera 0",
             )
         if self.source is not None and self.camera is not None:
-            raise UsageError("Two sources at once", hint="either SOURCE or --camera, not both")
+            raise UsageError(
+                "Two sources at once",
+                why=f"{public(self.source)} and --camera {self.camera}",
+                hint="either SOURCE or --camera, not both",
+            )
         self.check_numbers()
         self._check_files()
         self._check_streams()
@@ -318,6 +325,12 @@ class Options:
             UsageError: naming the option.
         """
         for height in self.heights:
+            if 100.0 <= height <= 250.0:
+                raise UsageError(
+                    f"--height {height:g} is out of range",
+                    why="it is metres, not centimetres",
+                    hint=f"did you mean --height {height / 100.0:.2f}?",
+                )
             _in_range("--height", height, 0.3, 3.0, "metres")
         if self.pitch is not None:
             _in_range("--pitch", self.pitch, -80.0, 80.0, "degrees")
@@ -325,12 +338,20 @@ class Options:
         _in_range("--smooth", self.smooth, 0.0, 100.0, "")
         _in_range("--people", self.people, 1, MAX_PEOPLE, "")
         if self.rotate not in (0, 90, 180, 270):
-            raise UsageError(f"--rotate {self.rotate} is no quarter turn", hint="90, 180 or 270")
+            raise UsageError(
+                f"--rotate {self.rotate} is no quarter turn",
+                why="pictures are turned by whole quarters only",
+                hint="--rotate 90, 180 or 270",
+            )
         if self.fps is not None:
             _in_range("--fps", self.fps, 0.001, 10_000.0, "pictures a second")
         _in_range("--start", self.start, 0.0, math.inf, "seconds")
         if self.end is not None and not self.end > self.start:
-            raise UsageError(f"--end {self.end:g} is not after --start {self.start:g}")
+            raise UsageError(
+                f"--end {self.end:g} is not after --start {self.start:g}",
+                why="nothing lies between them",
+                hint="both are seconds of the film; --duration counts from --start",
+            )
         if self.duration is not None and not self.duration > 0.0:
             raise UsageError(f"--duration {self.duration:g} leaves nothing", hint="more than 0")
         for name, count in (
@@ -340,12 +361,17 @@ class Options:
             ("--detect-every", self.detect_every),
         ):
             if count is not None and count < 1:
-                raise UsageError(f"{name} {count} leaves nothing", hint="1 or more")
+                raise UsageError(
+                    f"{name} {count} leaves nothing",
+                    why="it has to be a count of something",
+                    hint=f"{name} 1 or more",
+                )
         if self.delay < 0:
             raise UsageError(f"--delay {self.delay}: nobody sees the future", hint="0 or more")
         if self.window is not None and self.delay >= self.window:
             raise UsageError(
                 f"--delay {self.delay} is not inside a window of {self.window} frames",
+                why="the pose that is shown has to be in the window",
                 hint=f"at most --delay {self.window - 1}",
             )
 
@@ -353,26 +379,39 @@ class Options:
         if self.detector_model is not None and not os.path.isfile(self.detector_model):
             raise UsageError(
                 f"There is no detector model {self.detector_model}",
-                hint="--detector-model takes a file",
+                why="no such file",
+                hint=_file_hint("--detector-model", self.detector_model, "takes a file"),
             )
         person_model = self.person_model
         if person_model not in (None, "none") and not os.path.isfile(str(person_model)):
             raise UsageError(
                 f"There is no person model {person_model}",
-                hint="--person-model takes a file, or the word none",
+                why="no such file",
+                hint=_file_hint(
+                    "--person-model", Path(str(person_model)), "takes a file, or the word none"
+                ),
             )
         # os.path, unlike Path, has an answer for links in a circle and for names that are too long.
         seen: set[str] = set()
         for path in self.outputs:
             resolved = os.path.realpath(path)
             if resolved in seen:
-                raise UsageError(f"{path} is to be written twice", hint="give each file a name")
+                raise UsageError(
+                    f"{path} is to be written twice",
+                    why="two outputs have this name",
+                    hint="give each file a name of its own",
+                )
             seen.add(resolved)
             if self.source is not None and resolved == os.path.realpath(self.source):
-                raise UsageError(f"{path} is the source itself", hint="choose another name")
+                raise UsageError(
+                    f"cannot write {path}",
+                    why="it is the source itself",
+                    hint="choose another name",
+                )
         if self.headless and not (self.outputs or self.streams):
             raise UsageError(
-                "Without a window and without a file there is nothing to do",
+                "--headless leaves nothing to do",
+                why="there is no window then, and no file or stream was asked for",
                 hint="add --export poses.npz, --record video.mp4 or --stream ws://localhost:8765, "
                 "or leave out --headless",
             )
@@ -391,7 +430,16 @@ class Options:
                 )
 
 
+def _file_hint(option: str, path: Path, otherwise: str) -> str:
+    found = nearest_file(path)
+    return f"did you mean {option} {found}?" if found else f"{option} {otherwise}"
+
+
 def _in_range(name: str, value: float, low: float, high: float, unit: str) -> None:
     if not (math.isfinite(value) and low <= value <= high):
         limits = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
-        raise UsageError(f"{name} {value:g} is out of range", hint=f"{limits} {unit}".rstrip())
+        raise UsageError(
+            f"{name} {value:g} is out of range",
+            why="it is too small" if value < low else "it is too large or no number",
+            hint=f"{name} takes {limits} {unit}".rstrip(),
+        )

@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from posemamba.skeleton import NUM_JOINTS
 from posemamba_live.errors import LiveError, UsageError
+from posemamba_live.nearest import nearest
 from posemamba_live.options import DeviceName, ModeName, Options
 from posemamba_live.plan import DEFAULT_WEIGHTS, LiftingPlan, RunPlan, plan_lifting
 from posemamba_live.terminal import say
@@ -98,11 +100,15 @@ def _load_weights(options: Options) -> Checkpoint:
     try:
         return load_checkpoint(options.weights or DEFAULT_WEIGHTS)
     except CheckpointError as error:
-        names = ", ".join(sorted(shipped_weights())) or "none here"
+        names, given = sorted(shipped_weights()), options.weights or DEFAULT_WEIGHTS
+        meant = None if Path(given).exists() else nearest(given, names)
         raise LiveError(
             "The weights cannot be used",
             why=str(error),
-            hint=f"--weights takes a file, or one of the shipped names: {names}",
+            hint=f"did you mean --weights {meant}?"
+            if meant
+            else "--weights takes a file, or one of the shipped names: "
+            + (", ".join(names) or "none here"),
         ) from error
 
 
@@ -175,7 +181,11 @@ def _fit(
             on_gpu=runtime.device.type != "cpu",
         )
     except ValueError as error:
-        raise UsageError("--window or --delay does not suit the weights", why=str(error)) from error
+        raise UsageError(
+            "--window or --delay does not suit the weights",
+            why=str(error),
+            hint="leave both out, or choose other --weights",
+        ) from error
     return lifting, lifter_factory(checkpoint, lifting, runtime=runtime)
 
 

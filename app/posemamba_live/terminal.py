@@ -8,7 +8,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TextIO
 
 from posemamba_live.errors import EXIT_FAILURE, missing_library
@@ -68,8 +68,21 @@ def put(text: str) -> None:
         print(text, flush=True)
 
 
+_voice: Callable[[bytes], None] | None = None
+
+
+def speak_to(voice: Callable[[bytes], None] | None) -> None:
+    """Where `say` writes while something else owns the terminal's last line; None is stderr."""
+    global _voice
+    _voice = voice
+
+
 def say(text: str) -> None:
     """Print one message to stderr, whole lines at a time."""
+    voice = _voice
+    if voice is not None:
+        voice((safe(text).rstrip() + "\n").encode("utf-8", "backslashreplace"))
+        return
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(safe(text).rstrip() + "\n")
         sys.stderr.flush()

@@ -67,7 +67,6 @@ def execute(options: Options) -> int:
     if options.camera == "list":
         print(described(list_cameras()))
         return EXIT_OK
-    options = _with_window_if_possible(options)
     _check_outputs(options)
     with ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
@@ -75,6 +74,7 @@ def execute(options: Options) -> int:
         # A pipe cannot be opened twice: it plays while the rest is loaded.
         piped = options.source == STDIN and options.realtime
         source = stack.enter_context(_open(options, realtime=piped))
+        options = _with_window_if_possible(options)  # what is wrong with the source comes first
         note = getattr(source, "note", "")
         if note and not options.quiet:
             say(f"{source.name}: {note}")
@@ -94,7 +94,8 @@ def execute(options: Options) -> int:
         from posemamba_live.run.watch import Watch
 
         title = f"{plan.source}   {parts.checkpoint.meta.name}   {parts.runtime.device.type}"
-        watch = Watch(window, plan, title) if window is not None else None
+        stays = not (options.outputs or options.streams)
+        watch = Watch(window, plan, title, stays=stays) if window is not None else None
         screen = watch.screen if watch is not None else None
         run = prepare(options, plan, source, parts, streams=streams, screen=screen)
         interrupts.run_begins(run.interrupt, lambda: say(_interrupted(run.last_words())))
@@ -239,7 +240,13 @@ def _open(options: Options, *, realtime: bool) -> Source:
 def _open_stream(address: StreamAddress, plan: RunPlan, stack: ExitStack) -> Stream:
     from posemamba_live.streams import StreamInfo, open_stream
 
-    info = StreamInfo(plan.source, plan.live, plan.fps, hides_unseen=plan.unseen is UnseenName.HIDE)
+    info = StreamInfo(
+        plan.source,
+        plan.live,
+        plan.fps,
+        fov_deg=plan.fov_deg,
+        hides_unseen=plan.unseen is UnseenName.HIDE,
+    )
     stream = open_stream(address, info, people=plan.people)
     stack.callback(stream.close)
     if not plan.quiet:

@@ -17,6 +17,7 @@ from posemamba_live.detectors.base import (
     TopDown,
 )
 from posemamba_live.errors import UsageError
+from posemamba_live.nearest import did_you_mean
 
 DETECTORS: Final = {
     "blazepose": "posemamba_live.detectors.blazepose",
@@ -53,7 +54,11 @@ def create_detector(
     """
     settings = settings or DetectorSettings()
     if name not in DETECTORS:
-        raise UsageError(f"Unknown detector {name!r}", hint=f"one of: {', '.join(DETECTORS)}")
+        raise UsageError(
+            f"Unknown detector {name!r}",
+            why="--detector knows none of this name",
+            hint=did_you_mean(name, DETECTORS),
+        )
     if settings.people < 1:
         raise UsageError(f"Cannot look for {settings.people} people", hint="--people 1 or more")
     built: Models = importlib.import_module(DETECTORS[name]).build(name, settings)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import tempfile
 import time
 import zipfile
@@ -16,6 +15,8 @@ from importlib import metadata
 from io import BytesIO
 from pathlib import Path
 from typing import Final
+
+import platformdirs
 
 from posemamba_live.errors import DetectorError
 
@@ -35,13 +36,7 @@ def cache_dir() -> Path:
     """Where this user's caches live; not necessarily there yet."""
     if override := os.environ.get(CACHE_VARIABLE):
         return Path(override).expanduser()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "posemamba-live"
+    return platformdirs.user_cache_path("posemamba-live", appauthor=False, opinion=False)
 
 
 def bundle_path() -> Path:

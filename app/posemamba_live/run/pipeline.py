@@ -39,12 +39,12 @@ from posemamba_live.lifting.window import Lifter
 from posemamba_live.plan import RunPlan
 from posemamba_live.run.assembly import Assembler, Picture
 from posemamba_live.run.channel import Channel
+from posemamba_live.run.notices import Notices
 from posemamba_live.run.outputs import Outputs
 from posemamba_live.run.redraw import draw_film, watch_drawing
 from posemamba_live.run.screen import Screen
-from posemamba_live.run.stage import RunResult, Stage, hanging, wait
+from posemamba_live.run.stage import RunResult, Stage, feed, hanging, until, wait
 from posemamba_live.run.statistics import RunStats
-from posemamba_live.scene.camera_motion import CameraMotion
 from posemamba_live.scene.settings import SceneSettings
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.streams import Stream
@@ -116,9 +116,10 @@ class Run:
         subject = Subject(plan.subject.value)
         self._tracker = PeopleTracker(detector, plan.people, subject, live=plan.live)
         self._people = People(make_lifter, fill_gaps=not plan.live)
-        self._camera_motion = CameraMotion()
+        self._notices = Notices(plan, outputs)
         self._scene = SceneSettings(plan.heights_m, plan.fov_deg, plan.smooth, plan.pitch_deg)
         self._draws = screen is not None or outputs.recording
+        self._draws |= any(getattr(stream, "pictures", False) for stream in streams)
         self._streams = streams
         self._screen = screen
         self._stopping = threading.Event()
@@ -131,6 +132,7 @@ class Run:
         self._stages: list[Stage] = []
         self._doing = ""
         """What the calling thread is in."""
+        """Looks at a crowd so far."""
         self._pose_count = 0
         self._person_ids: set[int] = set()
 
@@ -160,6 +162,11 @@ class Run:
             self._journal.sync(_SYNC_S / 2)
         running = [stage.name for stage in self._stages if stage.thread.is_alive()]
         return "\n".join(filter(None, [hanging([*running, self._doing]), self._kept()]))
+
+    @property
+    def working(self) -> bool:
+        """Whether pictures may still come."""
+        return any(stage.thread.is_alive() for stage in self._stages)
 
     def choose(self, x: float, y: float) -> None:
         """Follow whoever is at this point, fractions of the picture's width and height."""
@@ -231,7 +238,7 @@ class Run:
             if stage.thread.is_alive():
                 # Whoever comes after it gets an end, whoever comes before it is let go.
                 stage.release()
-                wait(threads, partial(_until, time.monotonic() + _CUT_S))
+                wait(threads, partial(until, time.monotonic() + _CUT_S))
         return [thread.name for thread in threads if thread.is_alive()]
 
     def _write_files(
@@ -364,18 +371,10 @@ class Run:
     def _detect_one(self, frame: Frame) -> None:
         with self.stats.stage("detect"):
             poses = self._tracker(frame)
-            if self._camera_motion(frame, poses):
-                self._tell_of_motion()
+            self._notices.look(frame, poses, self._tracker.in_view)
         if self._journal is not None:
             self._journal.track(poses)
         self._detected.put((frame, poses))
-
-    def _tell_of_motion(self) -> None:
-        logger.warning(
-            "the camera moves: where people are in the room, and the floor, mean nothing then; "
-            "poses and the camera frame do"
-        )
-        self.outputs.meta = {**self.outputs.meta, "camera_moves": True}
 
     def _lift(self) -> None:
         use_threads(self.plan.lifter_threads)
@@ -427,16 +426,9 @@ class Run:
                 self.outputs.write_frame(picture.frame, picture.poses)
 
     def _stream(self, stream: Stream, pictures: Channel[Picture]) -> None:
-        try:
-            for picture in pictures:
-                stream.write(picture.frame, picture.poses)
-            stream.close()
-        except Exception as error:
-            pictures.abandon()
-            what = f"streaming to {stream.figures.url} failed"
-            logger.debug("%s", what, exc_info=error)
-            self._errors.append(SinkError(what, why=f"{type(error).__name__}: {error}"))
-        stream.figures.dropped += pictures.lost
+        error = feed(stream, pictures)
+        if error is not None:
+            self._errors.append(error)
 
     # The calling thread.
 
@@ -461,8 +453,3 @@ class Run:
             self._screen.close()
         if self._live is not None:
             self._live.close()
-
-
-def _until(moment: float) -> float:
-    """Seconds until then, on the monotonic clock."""
-    return moment - time.monotonic()

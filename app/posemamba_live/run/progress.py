@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol
@@ -22,6 +23,7 @@ from rich.progress import (
 )
 
 from posemamba_live.plan import RunPlan
+from posemamba_live.run.aside import Aside, debugging
 from posemamba_live.run.statistics import RunStats
 from posemamba_live.shown import printable
 from posemamba_live.streams.base import StreamFigures
@@ -145,12 +147,48 @@ class LiveStatus:
         self._console.file.flush()
 
 
+class Alone:
+    """A reporter on a terminal that nobody else writes to: see `aside`.
+
+    Args:
+        make: the reporter, for a console.
+    """
+
+    def __init__(self, make: Callable[[Console], Reporter]) -> None:
+        self._make = make
+        self._aside: Aside | None = None
+        self._inner: Reporter = Silent()
+
+    def __enter__(self) -> Alone:
+        self._aside = Aside(everything=debugging())
+        self._inner = self._make(Console(file=self._aside.stream, force_terminal=True))
+        self._inner.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._inner.__exit__(kind, error, trace)
+        finally:
+            if self._aside is not None:
+                self._aside.close()
+
+    def __call__(self, run: Run) -> None:
+        self._inner(run)
+
+
 def reporter(plan: RunPlan) -> Reporter:
     """The reporter that suits the source and the terminal."""
     console = Console(stderr=True)
     if plan.quiet or not console.is_terminal:
         return Silent()
-    return LiveStatus(console) if plan.live else FileProgress(plan.source, plan.frames, console)
+    if plan.live:
+        return Alone(LiveStatus)
+    return Alone(partial(FileProgress, plan.source, plan.frames))
 
 
 def summary(result: RunResult, stats: RunStats, written: Sequence[Path], *, live: bool) -> str:

@@ -29,6 +29,7 @@ class Screen:
         self._waits = waits
         self._pictures: deque[Picture] = deque(maxlen=1 if fps is None else None)
         self._closed = False
+        self._held = False
         self._count = 0
         self._began = 0.0
         self._next_at = 0.0
@@ -37,7 +38,16 @@ class Screen:
     @property
     def waiting(self) -> bool:
         """Whether there is a picture that has to be shown before the end."""
-        return self._waits and not self._closed and bool(self._pictures)
+        return self._waits and not self._closed and (self._held or bool(self._pictures))
+
+    @property
+    def empty(self) -> bool:
+        """Whether no picture waits at the moment."""
+        return not self._pictures
+
+    def hold(self) -> None:
+        """Stay open after the last picture, until `close`; for a screen that `waits`."""
+        self._held = True
 
     def put(self, picture: Picture) -> None:
         """Add the next picture; waits for room if this screen `waits`."""

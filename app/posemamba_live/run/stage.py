@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from posemamba_live.errors import SinkError
+from posemamba_live.run.assembly import Picture
 from posemamba_live.run.channel import Channel
+from posemamba_live.streams import Stream
+
+logger = logging.getLogger(__name__)
 
 _POLL_S: Final = 0.05
 
@@ -59,3 +66,24 @@ def hanging(names: Sequence[str]) -> str:
     """A sentence on what did not end."""
     found = [name for name in names if name]
     return f"{' and '.join(found)} did not end in time and was left behind" if found else ""
+
+
+def until(moment: float) -> float:
+    """Seconds until then, on the monotonic clock."""
+    return moment - time.monotonic()
+
+
+def feed(stream: Stream, pictures: Channel[Picture]) -> SinkError | None:
+    """Hand a stream its pictures until they end, then close it; returns what made it fail."""
+    failed = None
+    try:
+        for picture in pictures:
+            stream.write(picture.frame, picture.poses)
+        stream.close()
+    except Exception as error:
+        pictures.abandon()
+        what = f"streaming to {stream.figures.url} failed"
+        logger.debug("%s", what, exc_info=error)
+        failed = SinkError(what, why=f"{type(error).__name__}: {error}")
+    stream.figures.dropped += pictures.lost
+    return failed

@@ -15,6 +15,7 @@ from posemamba_live.sinks.gltf import write_glb
 from posemamba_live.sinks.json_file import write_json
 from posemamba_live.sinks.npz import write_npz
 from posemamba_live.sinks.opensim import write_mot, write_trc
+from posemamba_live.sinks.rerun_file import write_rrd
 from posemamba_live.sinks.tables import write_angles, write_csv, write_long_csv, write_parquet
 
 FORMATS: Final[dict[str, Format]] = {
@@ -28,6 +29,7 @@ FORMATS: Final[dict[str, Format]] = {
     ".mot": Format(write_mot, "joint angles for OpenSim", per_person=True),
     ".c3d": Format(write_c3d, "markers for biomechanics"),
     ".bvh": Format(write_bvh, "animation for Blender and MotionBuilder", per_person=True),
+    ".rrd": Format(write_rrd, "for the Rerun viewer, without pictures", needs=("rerun", "rerun")),
     ".glb": Format(write_glb, "animation for three.js and engines"),
 }
 """What each suffix means. The longest one that a name ends in counts."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from posemamba_live.errors import SourceError, UsageError
+from posemamba_live.nearest import nearest
 from posemamba_live.shown import public
 from posemamba_live.sources import images, network
 from posemamba_live.sources.animation import AnimatedWebp
@@ -18,6 +20,7 @@ from posemamba_live.sources.camera import Camera, CameraMode
 from posemamba_live.sources.container import STDIN, Reel, printable
 from posemamba_live.sources.images import ImageSequence
 from posemamba_live.sources.live import LiveSource
+from posemamba_live.sources.meant import check_meant
 from posemamba_live.sources.network import Stream
 from posemamba_live.sources.video import FILE_PATIENCE_S, Sound, VideoFile
 
@@ -76,6 +79,7 @@ def open_source(
     if rotate not in (0, 90, 180, 270):
         raise UsageError(f"--rotate {rotate} is no quarter turn", hint="90, 180 or 270, clockwise")
     if source is not None and source != STDIN:
+        check_meant(source, network.SCHEMES)
         _check_name(source)
     part = start > 0 or end is not None
 
@@ -184,7 +188,13 @@ def _device(camera: int | str | None) -> int | str:
         return int(text)
     if text.startswith("/dev/"):
         return text
-    raise UsageError(f"No camera is called {text!r}", hint="a number from 0, or a path in /dev")
+    why = "cameras have numbers, or paths in /dev"
+    hint = "a number from 0, or a path in /dev; --camera list prints which there are"
+    if os.path.isfile(text):
+        why, hint = "it is a file", f"posemamba-live {shlex.quote(text)}, without --camera"
+    elif nearest(text, ("list",)):
+        hint = "did you mean --camera list?"
+    raise UsageError(f"--camera {text}: no camera is called {text!r}", why=why, hint=hint)
 
 
 def _check_name(name: str) -> None:

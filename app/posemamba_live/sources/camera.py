@@ -52,7 +52,9 @@ class CameraMode:
         match = _MODE.fullmatch(text.strip().lower())
         if match is None:
             raise UsageError(
-                f"--camera-size {text} cannot be understood", hint="1280x720, or 1280x720@30"
+                f"--camera-size {text} cannot be understood",
+                why="it is not a width and a height with an x between",
+                hint="--camera-size 1280x720, or 1280x720@30",
             )
         width, height, fps = match.groups()
         return cls(int(width), int(height), float(fps or 30.0))

@@ -25,6 +25,7 @@ from posemamba_live.sources.container import (
     picture,
     reason,
 )
+from posemamba_live.sources.meant import missing
 from posemamba_live.sources.worker import Worker
 from posemamba_live.types import Frame
 
@@ -290,7 +291,7 @@ def _check_file(path: Path) -> None:
     """
     what = f"Cannot open {path}"
     if not path.exists():
-        raise SourceError(what, why="no such file", hint="check the path")
+        raise missing(path)
     if not path.is_file():
         raise SourceError(
             what, why="it is not a regular file", hint="a video file, or - for a pipe"

@@ -27,6 +27,10 @@ def open_stream(address: StreamAddress, info: StreamInfo, *, people: int) -> Str
         from posemamba_live.streams.vmc import VmcStream
 
         return VmcStream(address, people=people, hides_unseen=info.hides_unseen)
+    if address.scheme == "rerun":
+        from posemamba_live.streams.rerun_stream import RerunStream
+
+        return RerunStream(address, info)
     from posemamba_live.streams.udp import UdpStream
 
     return UdpStream(address)

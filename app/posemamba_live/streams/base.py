@@ -24,6 +24,8 @@ class StreamInfo:
     """Nominal rate of the source."""
     hides_unseen: bool = False
     """Whether joints that nobody has seen for a while are not to be drawn."""
+    fov_deg: float = 60.0
+    """Field of view across the picture's longer side."""
 
 
 @dataclass(slots=True)

@@ -89,6 +89,11 @@ class PeopleTracker:
         self._alarm = False
         """Something was odd in the last frame."""
 
+    @property
+    def in_view(self) -> int:
+        """How many people were seen in the last frame that was looked at, followed or not."""
+        return sum(track.seen_at == self._last_time for track in self._tracks)
+
     def choose(self, x: float, y: float) -> None:
         """Make the person at a point of the picture the subject. Any thread may call it.
 

@@ -76,6 +76,7 @@ class Canvas:
         self._set_up_render()
         self._meshes = {name: self._add_mesh() for name in meshes}
         self._plate = self._add_mesh()
+        self._panel_height = size[1]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -202,7 +203,10 @@ class Canvas:
         """Put the panel's rectangle exactly on its pixels at the window's left."""
         width, height = size
         right = panel_width(height)
-        corners = np.array([[0, height], [right, height], [right, 0], [0, 0]], dtype=np.float64)
+        if panel is not None:
+            self._panel_height = panel.shape[0]
+        low = self._panel_height
+        corners = np.array([[0, low], [right, low], [right, 0], [0, 0]], dtype=np.float64)
         view = np.ones((4, 3))
         view[:, :2] = (corners - [width / 2, height / 2]) / focal_length(height)
         plate, utility = self._plate, self._o3d.utility

@@ -28,6 +28,8 @@ _PICTURE_SIZE: Final = (PANEL_WIDTH - 2 * _MARGIN, 252)
 """Largest width and height of the camera picture."""
 _EMPTY_HEIGHT: Final = 189
 """Height of its place before there is one."""
+_SHORT: Final = 178
+"""Height of what is below the picture where the list of keys is hidden."""
 _OVERSAMPLE: Final = 2
 """Text is painted this much larger and then reduced: OpenCV's strokes get smooth and even."""
 _NUMBERS_HZ: Final = 4.0
@@ -54,6 +56,8 @@ class HudInfo:
     """One line that needs attention ("camera lost, waiting..."); empty if all is well."""
     recording: bool = False
     paused: bool = False
+    ended: bool = False
+    """A film that stays open has come to its end."""
     title: str = ""
     """Source, weights, device: the line under the name."""
 
@@ -84,6 +88,7 @@ class _Words:
     state: str
     recording: bool
     paused: bool
+    ended: bool
     help: bool
 
 
@@ -110,7 +115,8 @@ class Panel:
             poses: the people in it.
 
         Returns:
-            (height, panel_width(height), 3) RGB.
+            (H, panel_width(height), 3) RGB: as high as the window, or only as high as what is in
+            it, where the list of keys is hidden.
         """
         words = _Words(
             title=hud.title,
@@ -121,6 +127,7 @@ class Panel:
             state=f"view {view.view}   {view.follow}" + ("   mirror" if view.mirror else ""),
             recording=hud.recording,
             paused=hud.paused,
+            ended=hud.ended,
             help=view.help,
         )
         picture = None if frame is None else _picture(frame, poses, height, view)
@@ -180,7 +187,8 @@ def _picture(frame: Frame, poses: Sequence[Pose3D], height: int, view: ViewInfo)
 @lru_cache(maxsize=2)
 def _text_layer(height: int, below: int, words: _Words) -> Image:
     """Everything but the picture; `below` is where the picture ends, in design pixels."""
-    canvas = _Canvas(panel_width(height), height)
+    shown = height if words.help else round((below + _SHORT) * height / DESIGN_HEIGHT)
+    canvas = _Canvas(panel_width(height), min(height, shown), height / DESIGN_HEIGHT)
     canvas.text("posemamba-live", _MARGIN, 38, 0.74, TEXT, bold=True)
     canvas.text(words.title, _MARGIN, 59, 0.42, MUTED)
     if words.recording:
@@ -197,7 +205,7 @@ def _text_layer(height: int, below: int, words: _Words) -> Image:
     row += 30
     canvas.line(row, _EDGE)
     if not words.help:
-        canvas.text("H  keys", _MARGIN, DESIGN_HEIGHT - 22, 0.44, MUTED)
+        canvas.text("H  keys", _MARGIN, row + 22, 0.44, MUTED)
     else:
         rows = [(binding.keys, binding.text) for binding in KEY_BINDINGS] + list(MOUSE)
         step = min(19.0, (DESIGN_HEIGHT - 14 - row - 18) / (len(rows)))
@@ -212,6 +220,9 @@ def _status(canvas: _Canvas, row: float, words: _Words) -> None:
     if words.status:
         canvas.dot(_MARGIN + 5, row - 5, 5, _WARN)
         canvas.text(words.status, _MARGIN + 18, row, 0.46, _WARN)
+    elif words.ended and not words.notice:
+        canvas.text("the end: Home plays it again, Q quits", _MARGIN, row, 0.46, _GOOD)
+        return
     elif words.paused:
         canvas.text("paused", _MARGIN, row, 0.46, _WARN)
     elif words.notice:
@@ -234,9 +245,9 @@ def _status(canvas: _Canvas, row: float, words: _Words) -> None:
 class _Canvas:
     """OpenCV drawing in design pixels, oversampled."""
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int, scale: float) -> None:
         self.size = (width, height)
-        self.scale = _OVERSAMPLE * height / DESIGN_HEIGHT
+        self.scale = _OVERSAMPLE * scale
         shape = (height * _OVERSAMPLE, width * _OVERSAMPLE, 3)
         self.image = np.empty(shape, dtype=np.uint8)
         self.image[:] = _rgb8(_PANEL)

@@ -11,6 +11,9 @@ class Action(Enum):
     """What a key asks for."""
 
     PAUSE = auto()
+    BACK = auto()
+    ONWARD = auto()
+    AGAIN = auto()
     RECORD = auto()
     EXPORT = auto()
     SCREENSHOT = auto()
@@ -33,12 +36,16 @@ class KeyBinding:
     text: str
     """What it does."""
     codes: tuple[int, ...]
-    """GLFW key codes: printable keys are their upper-case ASCII code, Escape is 256."""
+    """GLFW key codes: printable keys are their upper-case ASCII code, Escape is 256, arrows 262
+    and 263, Home 268."""
     action: Action
 
 
 KEY_BINDINGS: Final = (
     KeyBinding("Space", "pause", (32,), Action.PAUSE),
+    KeyBinding("Left", "a picture back (films)", (263,), Action.BACK),
+    KeyBinding("Right", "a picture on (films)", (262,), Action.ONWARD),
+    KeyBinding("Home", "play the film again", (268,), Action.AGAIN),
     KeyBinding("R", "record on/off", (ord("R"),), Action.RECORD),
     KeyBinding("X", "export now", (ord("X"),), Action.EXPORT),
     KeyBinding("S", "screenshot", (ord("S"),), Action.SCREENSHOT),
@@ -60,6 +67,15 @@ MOUSE: Final = (
 )
 
 PIPELINE_ACTIONS: Final = frozenset(
-    {Action.PAUSE, Action.RECORD, Action.EXPORT, Action.SCREENSHOT, Action.NEXT}
+    {
+        Action.PAUSE,
+        Action.BACK,
+        Action.ONWARD,
+        Action.AGAIN,
+        Action.RECORD,
+        Action.EXPORT,
+        Action.SCREENSHOT,
+        Action.NEXT,
+    }
 )
 """What the window can't do by itself and hands on through `Viewer.take_actions`."""

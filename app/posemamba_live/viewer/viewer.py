@@ -108,6 +108,7 @@ class Viewer:
         self._trail_on = False
         self._grid_on = True
         self._help_on = True
+        self._help_asked = False
         self._notice = ""
         self._notice_until = 0.0
         self._actions: list[Action] = []
@@ -171,8 +172,8 @@ class Viewer:
         return open_ and not self._quit
 
     def take_actions(self) -> list[Action]:
-        """What keys have asked of the pipeline since the last call (PAUSE, RECORD, EXPORT,
-        SCREENSHOT, NEXT), in order."""
+        """What keys have asked of the pipeline since the last call (`keys.PIPELINE_ACTIONS`),
+        in order."""
         actions, self._actions = self._actions, []
         return actions
 
@@ -184,6 +185,11 @@ class Viewer:
         """
         choice, self._choice = self._choice, None
         return choice
+
+    def end_introduction(self) -> None:
+        """Hide the list of keys, unless H has been pressed: it was there long enough to read."""
+        if self._help_on and not self._help_asked:
+            self._help_on, self._dirty = False, True
 
     def notify(self, text: str) -> None:
         """Answer a key in the panel for two seconds ("saved poses.npz")."""
@@ -381,7 +387,7 @@ class Viewer:
             self._trails.clear()
             self._place_people(0.0)
         elif action is Action.HELP:
-            self._help_on = not self._help_on
+            self._help_on, self._help_asked = not self._help_on, True
         self._dirty = True
 
     def click(self, point: tuple[float, float]) -> None:

@@ -1,0 +1,112 @@
+"""Rerun: pictures, people, camera and plots to a viewer, one that is opened or one elsewhere.
+
+Each picture is handed over before the next is taken, so that a viewer that is slow costs pictures,
+which the run counts as dropped, and neither memory nor time of the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from posemamba_live.address import StreamAddress
+from posemamba_live.errors import SinkError
+from posemamba_live.sinks.rerun_log import APPLICATION, RerunLog
+from posemamba_live.streams.base import StreamFigures, StreamInfo
+from posemamba_live.types import Frame, Pose3D
+
+_CONNECT_S: Final = 5.0
+_HANDED_OVER_S: Final = 2.0
+"""For one picture; a viewer that takes longer loses it."""
+_MEMORY: Final = "25%"
+"""Of the machine's, for the viewer: it forgets the oldest beyond it."""
+
+
+class RerunStream:
+    """Sends to a viewer.
+
+    Args:
+        address: `spawn` opens a viewer on this machine.
+        info: of the run.
+
+    Raises:
+        SinkError: Rerun is not installed, no viewer can be opened, or none answers.
+    """
+
+    pictures = True
+    """It wants to see what the frames show."""
+
+    def __init__(self, address: StreamAddress, info: StreamInfo) -> None:
+        if importlib.util.find_spec("rerun") is None:
+            raise SinkError(
+                f"cannot stream to {address}",
+                why="rerun-sdk is not installed",
+                hint="pip install 'posemamba-live[rerun]'",
+            )
+        _send_no_statistics()
+        import rerun
+
+        self._figures = StreamFigures(str(address), receivers=1)
+        self._fov, self._live = info.fov_deg, info.live
+        self._recording: Any = rerun.RecordingStream(APPLICATION)
+        self._log: RerunLog | None = None
+        self._closed = False
+        try:
+            if address.spawn:
+                self._recording.spawn(port=address.port, memory_limit=_MEMORY)
+            else:
+                with socket.create_connection((address.host, address.port), _CONNECT_S):
+                    pass
+                host = f"[{address.host}]" if ":" in address.host else address.host
+                self._recording.connect_grpc(f"rerun+http://{host}:{address.port}/proxy")
+        except Exception as error:
+            why = str(getattr(error, "strerror", None) or error)
+            raise SinkError(
+                f"cannot stream to {address}",
+                why=f"no viewer answers: {why}",
+                hint="start one with the command rerun, or let --stream rerun open it",
+            ) from error
+
+    @property
+    def figures(self) -> StreamFigures:
+        return self._figures
+
+    def write(self, frame: Frame, poses: Sequence[Pose3D]) -> None:
+        """Send one picture with the people in it."""
+        if self._log is None:
+            self._log = RerunLog(self._recording, frame.size, self._fov)
+        age = 1e3 * (time.monotonic() - frame.captured_at) if self._live else None
+        image = frame.image if min(frame.size) > 1 else None
+        self._log.write(frame.index, frame.timestamp, poses, image=image, latency_ms=age)
+        try:
+            self._recording.flush(timeout_sec=_HANDED_OVER_S)
+        except Exception as error:  # Rerun has several kinds, which versions rename
+            self._figures.dropped += 1
+            self._figures.trouble = f"{type(error).__name__}: {error}"
+        else:
+            self._figures.sent += 1
+
+    def close(self) -> None:
+        """Send what is left, within a few seconds. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._recording.disconnect()
+
+
+def _send_no_statistics() -> None:
+    """Switch off what Rerun's viewer tells its makers of its use: its own setting, for good.
+
+    There is no other way to it than the command: no option, and no variable.
+    """
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(
+            [sys.executable, "-m", "rerun", "analytics", "disable"],
+            capture_output=True,
+            timeout=_CONNECT_S,
+        )
