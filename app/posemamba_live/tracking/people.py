@@ -177,7 +177,8 @@ class PeopleTracker:
         regions = self._search(models.person, frame.image, now, missing=missing)
         self._support(regions)
         known = [] if cut else [s.found.next_region for s in clear]
-        new = unmatched(regions, known)[: self._places.people + _BYSTANDERS]
+        lost = len(clear) < len(self._places.taken)
+        new = unmatched(regions, known, closely=lost)[: self._places.people + _BYSTANDERS]
         if not new:
             return clear
         strangers = [Sight.of(one) for one in models.keypoints.locate(frame.image, new)]
@@ -254,6 +255,11 @@ class PeopleTracker:
         costs = np.array([[self._cost(t, s, sights, now) for s in sights] for t in self._tracks])
         costs = costs.reshape(len(self._tracks), len(sights))
         chosen = assign(costs, unassigned=association.UNASSIGNED)
+        # Whoever is exactly where expected was not cut away: the light changed, no more.
+        cut = cut and not any(
+            j is not None and _goes_on(track, sights[j], now)
+            for track, j in zip(self._tracks, chosen, strict=True)
+        )
         for track, j in zip(self._tracks, chosen, strict=True):
             if j is not None:
                 track.see(sights[j], now)
