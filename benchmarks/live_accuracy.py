@@ -1,11 +1,10 @@
-"""What each live mode costs in accuracy: window at several delays, causal stream, file mode.
+"""What each live mode costs in accuracy: window at several delays, causal network, file mode.
 
-Runs the detector once over every clip that has ground truth, then each lifter over the same
-keypoints, frame by frame as in live use, and scores the lifter's own answer and what the
-window shows (after scale, bone lengths and the One Euro filter). 12 limb joints, mid-hip
-aligned; N-MPJPE and PA-MPJPE in mm, acceleration error in mm/frame^2. A frame is scored
-against the truth of the frame that its pose is labelled with: `delay` is the age that the
-look-ahead adds, in frames.
+Runs every clip that has ground truth through the public API, `Tracker3D` frame by frame as in
+live use and `lift_video`, and scores the poses that the window shows: with scale, bone lengths
+and the One Euro filter. 12 limb joints, mid-hip aligned; N-MPJPE and PA-MPJPE in mm,
+acceleration error in mm/frame^2. A frame is scored against the truth of the frame that its
+pose is labelled with: `delay` is the age that the look-ahead adds, in frames.
 
     python benchmarks/live_accuracy.py demo_videos
 """
@@ -13,44 +12,32 @@ look-ahead adds, in frames.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from posemamba.checkpoint import load_checkpoint, shipped_weights
-from posemamba.network import use_threads
+import posemamba_live as pml
+from posemamba.checkpoint import shipped_weights
 from posemamba.training.metrics import score
-from posemamba_live.detectors import create_detector
-from posemamba_live.lifting.factory import lifter_factory
-from posemamba_live.plan import plan_lifting
-from posemamba_live.scene.scene import SceneTracker, solve_scene
-from posemamba_live.sources import open_source
-from posemamba_live.tracking.people import PeopleTracker
-from posemamba_live.types import LiftedPose, Pose2D
+from posemamba_live.plan import DEFAULT_WEIGHTS
 
 HEIGHT_M = 1.70
+DELAYS = (0, 2, 5, 13)
 
 
-def keypoints(clip: Path) -> list[Pose2D]:
-    """Tracked 2D poses of a clip's subject."""
-    detector = create_detector()
-    tracker = PeopleTracker(detector)
-    with open_source(str(clip)) as source:
-        poses = [pose for frame in source for pose in tracker(frame)]
-    detector.close()
-    return poses
+def live(clip: Path, weights: str, delay: int, smooth: float) -> dict[int, np.ndarray]:
+    """(17, 3) joints in metres by frame number, as they are shown while frames come in."""
+    settings = {"height_m": HEIGHT_M, "weights": weights, "smooth": smooth, "threads": 1}
+    with pml.open_source(clip) as source, pml.Tracker3D(delay=delay, **settings) as track:
+        poses = [pose for frame in source for pose in track(frame)] + track.finish()
+    return {pose.frame_index: pose.joints for pose in poses}
 
 
-def modes() -> Iterator[tuple[str, str, bool, int]]:
-    """Name, weights, live, delay."""
-    for name in sorted(shipped_weights()):
-        if name.startswith("causal"):
-            yield f"{name}, live", name, True, 0
-        else:
-            for delay in (0, 2, 5, 13):
-                yield f"{name}, live, delay {delay}", name, True, delay
-            yield f"{name}, file", name, False, 0
+def film(clip: Path, weights: str, smooth: float) -> dict[int, np.ndarray]:
+    """The same from the whole video."""
+    take = pml.lift_video(clip, height_m=HEIGHT_M, weights=weights, smooth=smooth, threads=1)
+    return dict(zip(take.frame_index.tolist(), take.joints_3d, strict=True))
 
 
 def evaluate(predicted: dict[int, np.ndarray], truth: np.ndarray) -> str:
@@ -62,31 +49,32 @@ def evaluate(predicted: dict[int, np.ndarray], truth: np.ndarray) -> str:
     return f"{scores.n_mpjpe:7.1f} /{scores.pa_mpjpe:5.1f} /{scores.accel:5.1f}"
 
 
+def rows(
+    clip: Path, names: Iterable[str], smooth: float
+) -> Iterable[tuple[str, dict[int, np.ndarray]]]:
+    for name in names:
+        if name.startswith("causal"):
+            yield f"{name}, live", live(clip, name, 0, smooth)
+            continue
+        for delay in DELAYS:
+            yield f"{name}, live, delay {delay}", live(clip, name, delay, smooth)
+        yield f"{name}, file", film(clip, name, smooth)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--smooth", type=float, default=1.0)
+    parser.add_argument("--all", action="store_true", help="older weights too")
     arguments = parser.parse_args()
-    use_threads(1)
+    causal = [name for name in shipped_weights() if name.startswith("causal")]
+    names = sorted(shipped_weights()) if arguments.all else [DEFAULT_WEIGHTS, *causal]
     for truth_path in sorted(arguments.folder.glob("*_gt.npz")):
         clip = truth_path.with_name(truth_path.name.replace("_gt.npz", ".mp4"))
         truth = np.load(truth_path)["joints_camera"]
-        poses = keypoints(clip)
-        print(f"\n{clip.name:36s}{'lifter  N / PA / accel':>24s}{'shown':>24s}")
-        for name, weights, live, delay in modes():
-            checkpoint = load_checkpoint(weights)
-            plan = plan_lifting(checkpoint.meta, live=live, fps=30.0, fov_deg=60.0, delay=delay)
-            lifter = lifter_factory(checkpoint, plan)()
-            lifted: list[LiftedPose] = [done for pose in poses for done in lifter.push(pose)]
-            lifted += lifter.flush()
-            raw = {p.pose2d.frame_index: HEIGHT_M * p.joints for p in lifted}
-            if live:
-                scene = SceneTracker(HEIGHT_M, smooth=arguments.smooth)
-                placed = [scene.update(p) for p in lifted]
-            else:
-                placed = solve_scene(lifted, HEIGHT_M, smooth=arguments.smooth)
-            shown = {p.frame_index: p.joints for p in placed}
-            print(f"{name:36s}{evaluate(raw, truth):>24s}{evaluate(shown, truth):>24s}", flush=True)
+        print(f"\n{clip.name:36s}{'N / PA / accel':>24s}")
+        for name, predicted in rows(clip, names, arguments.smooth):
+            print(f"{name:36s}{evaluate(predicted, truth):>24s}", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -131,6 +133,8 @@ def test_frames_of_a_file_come_late_and_complete(walk_clip: Path) -> None:
     ("arguments", "message"),
     [
         ({"height_m": 9.0}, "height_m 9 is out of range"),
+        ({"height_m": (1.7, 9.0)}, "height_m 9 is out of range"),
+        ({"pitch_deg": 95.0}, "pitch_deg 95 is out of range"),
         ({"max_frames": 0}, "max_frames 0 leaves nothing"),
         ({"mode": "best"}, "There is no mode 'best'"),
         ({"subject": "me"}, "There is no subject 'me'"),
@@ -187,3 +191,42 @@ def test_importing_loads_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
     with pytest.raises(AttributeError, match="no attribute 'lift_picture'"):
         pml.lift_picture  # noqa: B018
+
+
+def test_a_film_on_its_side_and_pictures_without_a_rate(walk_clip: Path, tmp_path: Path) -> None:
+    with pml.open_source(walk_clip, rotate=90, max_frames=2) as source:
+        assert source.size == (360, 640)
+        frames = [frame.image for frame in source]
+    assert [image.shape for image in frames] == [(640, 360, 3)] * 2
+    for i, image in enumerate(frames):
+        cv2.imwrite(str(tmp_path / f"{i:03d}.png"), image)
+    with pml.open_source(tmp_path, fps=12.5) as source:
+        assert source.fps == 12.5
+        assert [frame.timestamp for frame in source] == [0.0, 0.08]
+
+    upright = pml.lift_video(tmp_path, rotate=270, fps=12.5, detect_every=2)
+    assert upright.image_size == (640, 360)
+    assert upright.fps == 12.5
+    assert len(upright.joints_3d) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"rotate": 45}, "rotate 45 is no quarter turn"),
+        ({"fps": 25.0}, "fps"),
+        ({"person_model": "nobody.onnx"}, "There is no person model nobody.onnx"),
+        ({"detect_every": 0}, "detect_every"),
+    ],
+)
+def test_options_of_the_command_that_do_not_fit(
+    settings: dict[str, Any], what: str, walk_clip: Path
+) -> None:
+    with pytest.raises(pml.UsageError, match=what) as caught:
+        pml.lift_video(walk_clip, max_frames=1, **settings)
+    assert "--" not in str(caught.value)
+
+
+def test_a_cameras_size_is_for_cameras(walk_clip: Path) -> None:
+    with pytest.raises(pml.UsageError, match="camera_size is for cameras"):
+        pml.open_source(walk_clip, camera_size="640x480")

@@ -68,7 +68,7 @@ def test_help_names_every_option_and_key(capsys: pytest.CaptureFixture[str]) -> 
         "--camera", "--realtime", "--export", "--record", "--overwrite", "--headless",
         "--weights", "--mode", "--window", "--delay", "--detector", "--detector-model",
         "--person-model", "--detect-every",
-        "--people", "--device", "--threads", "--height", "--fov", "--smooth", "--mirror",
+        "--people", "--device", "--threads", "--height", "--pitch", "--fov", "--smooth", "--mirror",
         "--start", "--end", "--max-frames", "--duration", "--stats", "--stream", "--verbose",
         "--quiet", "--version", "fast|balanced|accurate", "auto|cpu|cuda", "Space pause",
         "Q, Esc quit", ".npz (", ".long.csv (", ".angles.csv (", ".trc (", ".mot (", ".c3d (",
@@ -106,6 +106,8 @@ def test_help_loads_nothing_heavy() -> None:
         (["gopher://example.org/cat", "--export", "a.npz"], "gopher"),
         (["CLIP", "--height", "-1.7"], "--height -1.7"),
         (["CLIP", "--height", "nan"], "--height nan"),
+        (["CLIP", "--height", "1.7", "--height", "9"], "--height 9"),
+        (["CLIP", "--pitch", "-95"], "--pitch -95"),
         (["CLIP", "--height", "tall"], "--height"),
         (["CLIP", "--fov", "200"], "--fov 200"),
         (["CLIP", "--smooth", "-1"], "--smooth -1"),
@@ -376,6 +378,7 @@ def test_the_statistics_are_as_documented(finished: Path) -> None:
     for stage in ("read", "detect", "lift", "draw"):
         assert 0 <= stats["stage_ms"][stage]["p50"] <= stats["stage_ms"][stage]["p95"]
     assert 0.1 < stats["start_s"] < 300
+    assert 0.1 < stats["run_s"] < 300
     assert 50 < stats["rss_mb"] < 8000
     assert stats["device"] in ("cpu", "cuda")
     assert stats["backend"]

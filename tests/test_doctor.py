@@ -27,7 +27,7 @@ def test_all_is_well_here(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     findings = {f["name"]: f for f in json.loads(report.read_text())["findings"]}
     assert list(findings) == [
-        "packages", "lifter", "detector", "gpu", "window", "camera", "recording", "cache",
+        "packages", "opencv", "lifter", "detector", "gpu", "window", "camera", "recording", "cache",
     ]  # fmt: skip
     for name in ("packages", "lifter", "detector"):
         assert findings[name]["verdict"] == "ok", findings[name]

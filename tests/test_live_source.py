@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
 
 from posemamba_live.detectors import create_detector
-from posemamba_live.sources import LiveSource, Stream, VideoFile, open_source
+from posemamba_live.errors import SourceError
+from posemamba_live.sources import LiveSource, Source, Stream, VideoFile, open_source
 from posemamba_live.tracking.people import PeopleTracker
 from posemamba_live.types import Frame
 from tests.support.films import encode
@@ -261,3 +263,41 @@ def test_poses_go_on_moving_in_pixels_of_the_first_size(tmp_path):
     detector.close()
     assert np.abs(hips[path] - hips[WALK]).max() < 6.0
     assert np.ptp(hips[path][8:, 0]) > 5.0
+
+
+class Fickle(Source):
+    """Gives three pictures and hangs up, every time."""
+
+    name, size, fps, frame_count, live = "fickle", (32, 24), 30.0, None, True
+    opened: ClassVar[list[float]] = []
+
+    def __init__(self) -> None:
+        self.opened.append(time.monotonic())
+
+    def __iter__(self) -> Iterator[Frame]:
+        for i in range(3):
+            yield Frame(i, i / 30, np.zeros((24, 32, 3), np.uint8), time.monotonic())
+        raise SourceError("hung up")
+
+    def close(self) -> None:
+        pass
+
+
+def test_who_hangs_up_again_and_again_is_asked_ever_more_rarely(caplog):
+    Fickle.opened.clear()
+    with LiveSource(Fickle, duration=4.0) as source:
+        frames = list(source)
+    assert 4 <= len(Fickle.opened) <= 5  # at 0, 0.25, 0.75, 1.75 and 3.75 s
+    waits = np.diff(Fickle.opened)
+    assert (np.diff(waits) > 0.2).all()
+    assert frames[-1].timestamp > 1.5
+    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert told == ["fickle was lost; waiting for it to come back", "fickle is back"]
+
+
+def test_a_connection_that_held_is_asked_again_at_once(monkeypatch):
+    monkeypatch.setattr("posemamba_live.sources.live.HELD_S", 0.0)
+    Fickle.opened.clear()
+    with LiveSource(Fickle, duration=1.4) as source:
+        list(source)
+    assert len(Fickle.opened) >= 4

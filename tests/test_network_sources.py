@@ -154,3 +154,28 @@ def test_parts_are_for_films(film: bytes) -> None:
 def test_a_missing_page_is_named() -> None:
     with FilmServer({}) as server, pytest.raises(SourceError, match="Not Found"):
         open_source(server.url("/film.mp4"))
+
+
+@pytest.mark.skipif(not Path("/proc/net/udp").exists(), reason="/proc tells of open ports")
+def test_a_session_description_opens_no_ports() -> None:
+    sdp = (
+        b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n"
+        b"m=video 5004 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+    )
+    seen: set[str] = set()
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
+                seen.add(line.split()[1].rpartition(":")[2])
+
+    watching = threading.Thread(target=watch)
+    with FilmServer({"/camera.sdp": sdp}) as server:
+        watching.start()
+        with pytest.raises(SourceError):
+            open_source(server.url("/camera.sdp"))
+        assert server.requests
+    done.set()
+    watching.join()
+    assert not seen & {f"{port:04X}" for port in (5004, 5005)}

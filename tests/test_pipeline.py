@@ -6,6 +6,7 @@ threads, lifters and files are the real ones.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,9 +30,10 @@ from posemamba_live.plan import RunPlan, plan_run
 from posemamba_live.run.assembly import Assembler
 from posemamba_live.run.channel import Channel
 from posemamba_live.run.outputs import Outputs
-from posemamba_live.run.pipeline import Run, RunResult, SceneSettings, idle
+from posemamba_live.run.pipeline import Run, RunResult, idle
 from posemamba_live.run.statistics import Reservoir, RunStats
 from posemamba_live.run.watch import Watch
+from posemamba_live.scene.settings import SceneSettings
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.streams import StreamFigures
 from posemamba_live.types import Detection, FloatArray, Frame, LiftedPose, Pose2D, Pose3D
@@ -147,7 +149,7 @@ def outputs(folder: Path, tape: Tape | None = None, name: str = "poses.npz") -> 
 
 
 def plan(source: Source, out: Outputs, **changes: Any) -> RunPlan:
-    made = plan_run(Options(height=1.7), source)
+    made = plan_run(Options(heights=(1.7,)), source)
     return replace(made, exports=out.exports, record=out.record, **changes)
 
 
@@ -190,6 +192,31 @@ def test_every_frame_of_a_file_is_recorded_and_exported(
     assert (values["frames_in"], values["frames_dropped"], values["frames_out"]) == (100, 0, 100)
     assert {"read", "detect", "lift", "draw"} == set(values["stage_ms"])
     assert tape.closed == 1
+
+
+class Pan(Film):
+    """A camera that turns past a wall full of posters."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        posters = np.random.default_rng(4).integers(0, 255, (30, 80, 3), np.uint8)
+        wall = posters.repeat(10, 0).repeat(10, 1)
+        for frame in super().__iter__():
+            view = wall[:, 2 * frame.index : 2 * frame.index + SIZE[0]][: SIZE[1]]
+            yield replace(frame, image=np.ascontiguousarray(view))
+
+
+@pytest.mark.parametrize(("kind", "told"), [(Film, 0), (Pan, 1)])
+def test_a_camera_that_moves_is_told_once_and_marked(
+    kind: type[Film],
+    told: int,
+    file_lifter: Callable[[], Lifter],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run(kind(60), Finder(), file_lifter, outputs(tmp_path))
+    assert sum("camera moves" in record.message for record in caplog.records) == told
+    with np.load(tmp_path / "poses.npz", allow_pickle=False) as data:
+        assert json.loads(str(data["meta"])).get("camera_moves", False) == bool(told)
 
 
 def test_short_gaps_are_filled_and_long_ones_are_empty(

@@ -34,6 +34,7 @@ ROOMS: Final = (
     ("streams",),
     ("viewer",),
     ("run",),
+    ("parts",),
     ("wiring", "cli", "__main__", "doctor", "batch", "evaluation", "export", "plot", "api"),
 )
 LEVEL: Final = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
@@ -41,6 +42,7 @@ ROOT_FILES: Final = frozenset(
     {
         *ROOMS[0],
         *ROOMS[1],
+        "parts",
         "wiring",
         "cli",
         "__main__",

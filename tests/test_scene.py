@@ -25,6 +25,7 @@ from posemamba_live.scene.ground import (
     ANKLE_HEIGHT,
     PITCH_PRIOR,
     Ground,
+    about_x,
     fit_ground,
     gather_evidence,
 )
@@ -259,7 +260,7 @@ def test_ground_is_found_from_a_walk(walk: Clip, pitch_deg: float, roll_deg: flo
     camera = (walk.ground.to_world(walk.camera) - [0, 0, 1.6]) @ true.rotation
     scores = np.ones((len(camera), 17))
     evidence = gather_evidence(camera - camera[:, :1], camera[:, 0], scores, 1 / FPS)
-    found = fit_ground(evidence)
+    found = fit_ground(evidence).ground
     assert math.degrees(abs(found.pitch - true.pitch)) < 1.0
     assert math.degrees(abs(found.roll - true.roll)) < 2.0  # the prior pulls towards level
     assert found.height == pytest.approx(1.6, abs=0.06)
@@ -273,7 +274,7 @@ def test_lying_people_do_not_turn_the_world_over(walk: Clip) -> None:
     flat[..., 2] += 0.15 - flat[..., 2].min()
     camera = (flat + np.array([0, 4.0, -1.4])) @ Ground(-0.1, 0.0, 1.4).rotation
     evidence = gather_evidence(camera - camera[:, :1], camera[:, 0], np.ones((60, 17)), 1 / FPS)
-    found = fit_ground(evidence)
+    found = fit_ground(evidence).ground
     assert abs(found.pitch - PITCH_PRIOR[0]) < math.radians(12.0)
     assert abs(found.roll) < math.radians(10.0)
 
@@ -281,8 +282,9 @@ def test_lying_people_do_not_turn_the_world_over(walk: Clip) -> None:
 # Recordings
 
 
-def test_exact_input_gives_the_exact_scene(clip: Clip) -> None:
-    poses = solve_scene(clip.lifted(), clip.height_m, clip.fov_deg, smooth=0.0)
+def test_exact_input_and_a_known_pitch_give_the_exact_scene(clip: Clip) -> None:
+    pitch = math.degrees(clip.ground.pitch)
+    poses = solve_scene(clip.lifted(), clip.height_m, clip.fov_deg, smooth=0.0, pitch_deg=pitch)
     root, world = stack(poses, "root"), stack(poses, "joints_world")
     np.testing.assert_allclose(stack(poses, "joints"), clip.relative, atol=0.02)
     np.testing.assert_allclose(root[:, 2], clip.camera[:, 0, 2], rtol=0.02)
@@ -333,10 +335,11 @@ def test_noisy_input_gives_nearly_the_same_scene(clip: Clip, shrink: float, live
     depth_error = (root[:, 2] - true_root[:, 2]) / true_root[:, 2]
     assert abs(depth_error.mean()) < 0.06
     assert depth_error.std() < 0.03
-    # Sideways, the root stays on its view ray; depth does not tremble.
+    # Sideways, the root stays near its view ray, as far as feet that stand let it; depth does
+    # not tremble.
     rays = root[:, :2] / root[:, 2:]
-    assert np.abs(rays - true_root[:, :2] / true_root[:, 2:]).max() < 0.012
-    assert np.abs(np.diff(root[:, 2], 2)).mean() < (0.02 if live else 0.003)
+    assert np.abs(rays - true_root[:, :2] / true_root[:, 2:]).max() < 0.02
+    assert np.abs(np.diff(root[:, 2], 2)).mean() < (0.02 if live else 0.008)
     # Feet neither sink nor float, and the body does not bounce.
     feet = lower_ankle(world) - lower_ankle(clip.world[settled])
     assert abs(feet.mean()) < 0.035
@@ -357,8 +360,9 @@ def test_height_scales_everything(walk: Clip) -> None:
     lifted = walk.lifted()
     normal = solve_scene(lifted, 1.78, walk.fov_deg, smooth=0.0)
     child = solve_scene(lifted, 0.89, walk.fov_deg, smooth=0.0)
-    ratio = stack(child, "joints")[:, 1:] / stack(normal, "joints")[:, 1:]
-    np.testing.assert_allclose(ratio, 0.5, rtol=1e-3)
+    # What is assumed of cameras' heights turns the pose by a fraction of a degree.
+    halved = 0.5 * stack(normal, "joints")
+    np.testing.assert_allclose(stack(child, "joints"), halved, atol=0.01)
     assert np.mean(stack(child, "root")[:, 2] / stack(normal, "root")[:, 2]) == pytest.approx(
         0.5, abs=0.03
     )
@@ -435,7 +439,7 @@ def test_a_steep_camera_is_found_from_a_walk_in_depth(walk: Clip) -> None:
     steep = replace(walk, camera=camera, rotation=rotation, translation=-rotation @ position)
     found = fit_ground(
         gather_evidence(camera - camera[:, :1], camera[:, 0], np.ones(camera.shape[:2]), 1 / FPS)
-    )
+    ).ground
     assert found.pitch == pytest.approx(steep.ground.pitch, abs=math.radians(4.0))
     assert found.height == pytest.approx(3.3, rel=0.1)
 
@@ -462,6 +466,91 @@ def test_people_of_unequal_height_stand_on_one_floor(walk: Clip, solve: str) -> 
         leg = bone(stack(mine, "joints"), 2, 3)[-1]
         truth = float(np.linalg.norm(walk.world[0, 2] - walk.world[0, 3]))
         assert leg == pytest.approx(share * truth, rel=0.12)
+
+
+@pytest.mark.parametrize("solve", ["file", "live"])
+def test_heights_that_are_told_one_by_one_are_kept(walk: Clip, solve: str) -> None:
+    """In the order of identities; the last is of everybody else."""
+    track = [pose for person in (0, 1, 2) for pose in walk.lifted(person=person)[:30]]
+    track.sort(key=lambda pose: pose.pose2d.frame_index)
+    heights = (walk.height_m, 0.6 * walk.height_m)
+    if solve == "file":
+        poses = solve_scene(track, heights, walk.fov_deg)
+    else:
+        tracker = SceneTracker(heights, walk.fov_deg)
+        poses = [tracker.update(pose) for pose in track]
+    shanks = [
+        bone(stack([p for p in poses if p.person_id == k], "joints"), R_KNEE, R_ANKLE)[-1]
+        for k in (0, 1, 2)
+    ]
+    assert shanks[1] / shanks[0] == pytest.approx(0.6, abs=0.005)
+    assert shanks[2] / shanks[0] == pytest.approx(0.6, abs=0.005)
+    with pytest.raises(ValueError, match="height"):
+        solve_scene(track, (1.7, 9.0), walk.fov_deg)
+    with pytest.raises(ValueError, match="no height"):
+        solve_scene(track, (), walk.fov_deg)
+
+
+@pytest.mark.parametrize("solve", ["file", "live"])
+def test_a_pitch_that_is_given_turns_poses_that_lean(clip: Clip, solve: str) -> None:
+    """A lifter that leans everybody back by 8 degrees, and somebody who knows the camera."""
+    leaning = clip.relative @ about_x(math.radians(-8.0)).T / clip.height_m
+    lifted = clip.lifted(units=leaning)
+    pitch = math.degrees(clip.ground.pitch)
+    if solve == "file":
+        poses = solve_scene(lifted, clip.height_m, clip.fov_deg, smooth=0.0, pitch_deg=pitch)
+    else:
+        tracker = SceneTracker(clip.height_m, clip.fov_deg, smooth=0.0, pitch_deg=pitch)
+        poses = [tracker.update(pose) for pose in lifted]
+        assert math.degrees(tracker.ground.pitch) == pytest.approx(pitch, abs=0.1)
+    late = slice(90, None)
+    error = np.abs(stack(poses, "joints") - clip.relative)[late].mean()
+    before = np.abs(clip.height_m * leaning - clip.relative)[late].mean()
+    assert error < 0.7 * before
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_feet_that_stand_do_not_slide(walk: Clip, live: bool) -> None:
+    """Where the true foot stands, ours slides less than half of what it did, at no cost."""
+
+    def solved(smooth: float) -> list[Pose3D]:
+        lifted = noisy(walk)
+        if live:
+            return track_live(lifted, walk, smooth=smooth)
+        return solve_scene(lifted, walk.height_m, walk.fov_deg, smooth=smooth)
+
+    def slide(world: Array) -> float:
+        steps = np.linalg.norm(np.diff(world[:, [R_ANKLE, L_ANKLE], :2], axis=0), axis=-1)
+        true = np.linalg.norm(np.diff(walk.world[:, [R_ANKLE, L_ANKLE], :2], axis=0), axis=-1)
+        stands = (true < 0.01) & (walk.world[1:, [R_ANKLE, L_ANKLE], 2] < ANKLE_HEIGHT + 0.03)
+        return float(steps[stands].mean())
+
+    held, free = solved(1.0), solved(0.0)
+    assert slide(stack(held, "joints_world")) < 0.5 * slide(stack(free, "joints_world"))
+    errors = [
+        np.linalg.norm(stack(each, "joints") - walk.relative, axis=-1).mean()
+        for each in (held, free)
+    ]
+    assert errors[0] < errors[1] + 0.002
+
+
+def test_the_floor_stays_under_people_while_it_is_learnt(walk: Clip) -> None:
+    """Live, 28 degrees down from 3.3 m, and a lifter that shows a third of that: nobody sinks."""
+    true = Ground(math.radians(-28.0), 0.0, 3.3)
+    middle = walk.world[:, 0].mean(0) * [1.0, 1.0, 0.0]
+    camera = (walk.world - middle + [0.0, 6.0, -true.height]) @ true.rotation
+    pixels = Pinhole.from_fov(walk.size, walk.fov_deg).project(camera)
+    leaning = (camera - camera[:, :1]) @ about_x(math.radians(-9.0)).T / walk.height_m
+    tracker = SceneTracker(walk.height_m, walk.fov_deg)
+    lowest, pitches = [], []
+    for pose in walk.lifted(units=leaning, pixels=pixels):
+        lowest.append(tracker.update(pose).joints_world[:, 2].min())
+        pitches.append(tracker.ground.pitch)
+    assert math.degrees(pitches[0] - pitches[-1]) > 5.0  # there was something to be learnt
+    assert lowest[0] == pytest.approx(ANKLE_HEIGHT, abs=0.02)
+    low, high = np.percentile(lowest, [5, 95])
+    assert low > -0.05
+    assert high < 0.15
 
 
 def test_who_is_on_a_roof_is_not_made_smaller(walk: Clip) -> None:

@@ -26,7 +26,7 @@ from typing import Annotated, Final
 import typer
 
 from posemamba_live import __version__
-from posemamba_live.errors import EXIT_FAILURE, LiveError, SourceError
+from posemamba_live.errors import EXIT_FAILURE, LiveError, SourceError, missing_library
 
 _DISTRIBUTION: Final = "posemamba-live"
 _WINDOW_TIMEOUT_S: Final = 60.0
@@ -36,6 +36,12 @@ _SLOW: Final = 0.8
 _DARK: Final = 35.0
 _DIM: Final = 90.0
 """Mean values of pixels: of pictures in which nobody is found, and of rooms with little light."""
+_OPENCV: Final = frozenset(
+    f"opencv{contrib}-python{headless}"
+    for contrib in ("", "-contrib")
+    for headless in ("", "-headless")
+)
+"""Packages that bring the module cv2, all to the same folder."""
 _TIMED_RUNS: Final = 15
 _OPEN_WINDOW: Final = """
 import open3d
@@ -90,6 +96,28 @@ def check_packages() -> Finding:
         hint = f"pip install --force-reinstall {_DISTRIBUTION}, in a virtual environment of its own"
         return Finding(name, Verdict.FAILED, "; ".join(wrong), hint)
     return Finding(name, Verdict.OK, ", ".join(shown))
+
+
+def check_opencv() -> Finding:
+    """Whether one package alone brings OpenCV: where there are two, the last installed wins."""
+    import cv2
+
+    found = {
+        name: d.version
+        for d in metadata.distributions()
+        if (name := (d.metadata["Name"] or "").lower()) in _OPENCV
+    }
+    shown = ", ".join(f"{name} {version}" for name, version in sorted(found.items()))
+    if len(found) > 1:
+        others = " ".join(sorted(found))
+        return Finding(
+            "opencv",
+            Verdict.NOTE,
+            f"{shown} lie in one folder; cv2 is {cv2.__version__}",
+            f"harmless while it works; else: pip uninstall -y {others}, "
+            "then pip install opencv-python",
+        )
+    return Finding("opencv", Verdict.OK, shown or f"cv2 {cv2.__version__}")
 
 
 def check_lifter() -> Finding:
@@ -200,6 +228,9 @@ def check_window() -> Finding:
         return Finding("window", Verdict.FAILED, "Open3D hangs when it opens a window", hint)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
+        missing = missing_library(OSError(lines[-1]))
+        if missing is not None:
+            return Finding("window", Verdict.FAILED, missing.what, missing.hint)
         return Finding("window", Verdict.FAILED, f"Open3D opens none: {lines[-1]}", hint)
     return Finding("window", Verdict.OK, f"Open3D {metadata.version(_open3d())} opens one")
 
@@ -294,6 +325,9 @@ def examine(name: str, check: Callable[[], Finding]) -> Finding:
         why = f"{error.what}: {error.why}" if error.why else error.what
         return Finding(name, Verdict.FAILED, why, error.hint)
     except Exception as error:  # a broken library raises whatever it likes
+        missing = missing_library(error)
+        if missing is not None:
+            return Finding(name, Verdict.FAILED, missing.what, missing.hint)
         text = f"{type(error).__name__}: {error}".splitlines()[0]
         hint = f"pip install --force-reinstall {_DISTRIBUTION}"
         return Finding(name, Verdict.FAILED, text, hint)
@@ -320,6 +354,7 @@ def doctor(
     typer.echo(f"posemamba-live {__version__}, {machine}\n")
     checks: dict[str, Callable[[], Finding]] = {
         "packages": check_packages,
+        "opencv": check_opencv,
         "lifter": check_lifter,
         "detector": check_detector,
         "gpu": check_gpu,

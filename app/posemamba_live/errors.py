@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from typing import Final
 
 from posemamba_live.shown import printable, safe
@@ -24,6 +25,25 @@ _OUT_OF_MEMORY: Final = (
     "can't start new thread",
     "failed to map segment",  # the loader of libraries
 )
+
+
+_NOT_FOUND: Final = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
+"""What the loader of libraries says on Linux, in whatever error it arrives."""
+_DEBIAN_PACKAGES: Final = {
+    "libGL.so.1": "libgl1",
+    "libEGL.so.1": "libegl1",
+    "libgthread-2.0.so.0": "libglib2.0-0",
+    "libglib-2.0.so.0": "libglib2.0-0",
+    "libusb-1.0.so.0": "libusb-1.0-0",
+    "libgomp.so.1": "libgomp1",
+    "libX11.so.6": "libx11-6",
+    "libxcb.so.1": "libxcb1",
+    "libSM.so.6": "libsm6",
+    "libXext.so.6": "libxext6",
+    "libXrender.so.1": "libxrender1",
+    "libstdc++.so.6": "libstdc++6",
+}
+"""Shared libraries that OpenCV, Open3D and PyTorch take from the system, by Debian package."""
 
 
 class LiveError(Exception):
@@ -80,12 +100,33 @@ def describe(error: BaseException) -> str:
         )
     if isinstance(error, LiveError):
         return str(error)
+    missing = missing_library(error)
+    if missing is not None:
+        return str(missing)
     return str(
         LiveError(
             "Something went wrong inside posemamba-live",
             why=f"{type(error).__name__}: {error}",
             hint="-vv, or POSEMAMBA_DEBUG=1, shows where; please report it",
         )
+    )
+
+
+def missing_library(error: BaseException) -> LiveError | None:
+    """What to install, if an import failed for want of a shared library of the system."""
+    if not isinstance(error, (ImportError, OSError)):
+        return None
+    match = _NOT_FOUND.search(str(error))
+    if match is None:
+        return None
+    library = match[1]
+    package = _DEBIAN_PACKAGES.get(library)
+    return LiveError(
+        f"The system's library {library} is missing",
+        why="OpenCV, Open3D or PyTorch needs it, and no Python package can bring it",
+        hint=f"on Debian or Ubuntu: apt install {package}"
+        if package
+        else f"install the package that has it; on Debian or Ubuntu: apt-file search {library}",
     )
 
 

@@ -10,6 +10,7 @@ import typer
 
 from posemamba_live.errors import EXIT_FAILURE, LiveError, SinkError, UsageError
 from posemamba_live.shown import printable, safe
+from posemamba_live.terminal import libraries_named
 
 if TYPE_CHECKING:
     from posemamba_live.takes.take import Take
@@ -133,7 +134,8 @@ def _sentence(error: LiveError) -> str:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Entry point; takes the command line's words where none are given."""
-    app(None if words is None else list(words), prog_name="posemamba-export")
+    with libraries_named():
+        app(None if words is None else list(words), prog_name="posemamba-export")
 
 
 if __name__ == "__main__":

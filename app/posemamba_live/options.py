@@ -234,11 +234,20 @@ class Options:
         Panel.LIFTING,
         "N",
     )
-    height: float = option(
-        1.70,
-        "Standing height of the person, metres: sets the scale of everything.",
+    heights: Sequence[float] = option(
+        (),
+        "Standing height of the person, metres: sets the scale of everything; 1.70 by default. "
+        "Repeated, it is of one person after the other, the last of all others.",
         Panel.BODY,
         "M",
+        flags=("--height",),
+    )
+    pitch: float | None = option(
+        None,
+        "How far the camera looks down (negative) or up, degrees, for those who know it; it is "
+        "found from the people otherwise.",
+        Panel.BODY,
+        "DEG",
     )
     fov: float = option(
         60.0, "Field of view across the picture's longer side, degrees.", Panel.BODY, "DEG"
@@ -294,7 +303,10 @@ class Options:
         Raises:
             UsageError: naming the option.
         """
-        _in_range("--height", self.height, 0.3, 3.0, "metres")
+        for height in self.heights:
+            _in_range("--height", height, 0.3, 3.0, "metres")
+        if self.pitch is not None:
+            _in_range("--pitch", self.pitch, -80.0, 80.0, "degrees")
         _in_range("--fov", self.fov, 5.0, 150.0, "degrees")
         _in_range("--smooth", self.smooth, 0.0, 100.0, "")
         _in_range("--people", self.people, 1, MAX_PEOPLE, "")

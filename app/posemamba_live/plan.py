@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from posemamba.metadata import CheckpointMeta
 
 DEFAULT_WEIGHTS: Final = "window-m4"
+DEFAULT_HEIGHT_M: Final = 1.70
 _MOST_THREADS: Final = 4
 """More make neither network faster."""
 
@@ -89,7 +90,10 @@ class RunPlan:
     """How many to follow at most."""
     subject: SubjectName = SubjectName.FIRST
     """Who comes first where there are more."""
-    height_m: float = 1.70
+    heights_m: Sequence[float] = (DEFAULT_HEIGHT_M,)
+    """Of people in the order of their identities; the last is of all others."""
+    pitch_deg: float | None = None
+    """Of the camera, negative looks down; None where it is not known."""
     fov_deg: float = 60.0
     """Field of view across the picture's longer side."""
     smooth: float = 1.0
@@ -149,7 +153,8 @@ def plan_run(options: Options, source: SourceFacts) -> RunPlan:
         duration=options.duration,
         people=options.people,
         subject=options.subject,
-        height_m=options.height,
+        heights_m=tuple(options.heights) or (DEFAULT_HEIGHT_M,),
+        pitch_deg=options.pitch,
         fov_deg=options.fov,
         smooth=options.smooth,
         device=options.device,

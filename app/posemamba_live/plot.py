@@ -10,6 +10,7 @@ import typer
 
 from posemamba_live.errors import LiveError
 from posemamba_live.shown import printable
+from posemamba_live.terminal import libraries_named
 
 if TYPE_CHECKING:
     from posemamba_live.takes.take import Take
@@ -100,7 +101,8 @@ def _check(output: Path, overwrite: bool) -> None:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Entry point; takes the command line's words where none are given."""
-    app(None if words is None else list(words), prog_name="posemamba-plot")
+    with libraries_named():
+        app(None if words is None else list(words), prog_name="posemamba-plot")
 
 
 if __name__ == "__main__":

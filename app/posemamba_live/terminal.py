@@ -8,8 +8,10 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any, NoReturn, TextIO
 
+from posemamba_live.errors import EXIT_FAILURE, missing_library
 from posemamba_live.shown import safe
 
 
@@ -71,6 +73,19 @@ def say(text: str) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(safe(text).rstrip() + "\n")
         sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def libraries_named() -> Iterator[None]:
+    """For entry points: an import that lacks a library of the system says what to install."""
+    try:
+        yield
+    except (ImportError, OSError) as error:
+        missing = missing_library(error)
+        if missing is None:
+            raise
+        say(f"error: {missing}")
+        raise SystemExit(EXIT_FAILURE) from error
 
 
 def finish(code: int) -> NoReturn:

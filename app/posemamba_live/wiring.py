@@ -1,6 +1,6 @@
-"""Builds the parts that the options ask for, runs them, and tells how it went.
+"""Runs what the options ask for, and tells how it went.
 
-The heavy libraries (torch, MediaPipe, Open3D) are imported from here on, after the checks
+The heavy libraries (torch, ONNX Runtime, Open3D) are imported from here on, after the checks
 that need none of them.
 """
 
@@ -8,32 +8,26 @@ from __future__ import annotations
 
 import logging
 import shlex
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from posemamba.skeleton import NUM_JOINTS
 from posemamba_live import __version__
 from posemamba_live.address import StreamAddress
 from posemamba_live.errors import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
     EXIT_OK,
-    LiveError,
     SinkError,
-    UsageError,
     describe,
 )
 from posemamba_live.files import free_name
-from posemamba_live.options import DeviceName, ModeName, Options
-from posemamba_live.plan import DEFAULT_WEIGHTS, LiftingPlan, RunPlan, plan_lifting, plan_run
+from posemamba_live.options import Options
+from posemamba_live.parts import Parts, build
+from posemamba_live.plan import DEFAULT_WEIGHTS, LiftingPlan, RunPlan, plan_run
 from posemamba_live.run.progress import reporter, summary
 from posemamba_live.run.signals import Interrupts
 from posemamba_live.run.stage import hanging
@@ -49,9 +43,6 @@ from posemamba_live.viewer.display import display_available
 
 if TYPE_CHECKING:
     from posemamba.checkpoint import Checkpoint
-    from posemamba.runtime import LifterRuntime
-    from posemamba_live.detectors import DetectorSettings, Models
-    from posemamba_live.lifting.window import Lifter
     from posemamba_live.run.pipeline import Run
     from posemamba_live.run.screen import Screen
     from posemamba_live.run.stage import RunResult
@@ -61,9 +52,6 @@ if TYPE_CHECKING:
     from posemamba_live.viewer.viewer import Viewer
 
 logger = logging.getLogger(__name__)
-
-_NOTE_AFTER_S: Final = 2.0
-"""Start-up steps that take longer than this say what they do."""
 
 
 def execute(options: Options) -> int:
@@ -119,34 +107,6 @@ def execute(options: Options) -> int:
         if result.left_behind:
             leave(code)  # closing what hangs would hang
     return code
-
-
-class Parts(NamedTuple):
-    """What finds people and lifts them, loaded and warm."""
-
-    checkpoint: Checkpoint
-    detector: Models
-    """Whoever asked for it closes it."""
-    runtime: LifterRuntime
-    lifting: LiftingPlan
-    make_lifter: Callable[[], Lifter]
-    """For each person."""
-
-
-def build(options: Options, plan: RunPlan) -> Parts:
-    """Load what the plan asks for; takes seconds.
-
-    Raises:
-        UsageError, DetectorError, LiveError: what does not fit together or cannot be loaded.
-    """
-    checkpoint, detector = _load(options, plan)
-    try:
-        runtime = _runtime(plan, checkpoint)
-        lifting, make_lifter = _lifters(options, plan, checkpoint, runtime)
-    except BaseException:
-        detector.close()
-        raise
-    return Parts(checkpoint, detector, runtime, lifting, make_lifter)
 
 
 def prepare(
@@ -286,127 +246,6 @@ def _open_stream(address: StreamAddress, plan: RunPlan, stack: ExitStack) -> Str
     return stream
 
 
-def _load(options: Options, plan: RunPlan) -> tuple[Checkpoint, Models]:
-    """Load network and detector at the same time; each takes seconds, mostly of importing."""
-    from posemamba_live.detectors import create_detector
-
-    with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(_load_weights, options)
-        detector = create_detector(options.detector, _detector_settings(options, plan))
-        try:
-            return loading.result(), detector
-        except BaseException:
-            detector.close()
-            raise
-
-
-def _detector_settings(options: Options, plan: RunPlan) -> DetectorSettings:
-    from posemamba_live.detectors import DetectorSettings
-
-    return DetectorSettings(
-        model=options.detector_model,
-        people=plan.people,
-        person_model=options.person_model,
-        detect_every=options.detect_every,
-        device=plan.device.value,
-        threads=plan.detector_threads,
-    )
-
-
-def _load_weights(options: Options) -> Checkpoint:
-    from posemamba.checkpoint import CheckpointError, load_checkpoint, shipped_weights
-
-    try:
-        return load_checkpoint(options.weights or DEFAULT_WEIGHTS)
-    except CheckpointError as error:
-        names = ", ".join(sorted(shipped_weights())) or "none here"
-        raise LiveError(
-            "The weights cannot be used",
-            why=str(error),
-            hint=f"--weights takes a file, or one of the shipped names: {names}",
-        ) from error
-
-
-def _runtime(plan: RunPlan, checkpoint: Checkpoint) -> LifterRuntime:
-    from posemamba.runtime import DeviceError, LifterRuntime
-
-    device = plan.device.of_lifter.value
-    if checkpoint.meta.causal and plan.device is not DeviceName.CPU:
-        # A frame at a time is too little work for a GPU to be faster with.
-        if plan.device is DeviceName.CUDA:
-            logger.warning("--device cuda is for window weights; these run on the CPU")
-        device = "cpu"
-    try:
-        return LifterRuntime(checkpoint.model, device)
-    except DeviceError as error:
-        raise LiveError(
-            "There is no CUDA device",
-            why=str(error),
-            hint="--device cpu, or install a PyTorch build for CUDA",
-        ) from error
-
-
-def _lifters(
-    options: Options, plan: RunPlan, checkpoint: Checkpoint, runtime: LifterRuntime
-) -> tuple[LiftingPlan, Callable[[], Lifter]]:
-    """How people are lifted, and what makes a lifter for each of them, warmed up."""
-    from posemamba.network import use_threads
-    from posemamba_live.lifting.factory import lifter_factory
-    from posemamba_live.lifting.window import windows_at_once
-    from posemamba_live.types import Pose2D
-
-    if options.delay and not plan.live:
-        logger.warning("--delay is for live sources; a file is lifted with whole windows")
-    if checkpoint.meta.causal and options.mode is not ModeName.BALANCED:
-        logger.warning("--mode is for window weights; these do the same work in each")
-    on_gpu = runtime.device.type != "cpu"
-    try:
-        lifting = plan_lifting(
-            checkpoint.meta,
-            live=plan.live,
-            fps=plan.fps,
-            fov_deg=plan.fov_deg,
-            mode=options.mode.value,
-            window=options.window,
-            delay=options.delay,
-            on_gpu=on_gpu,
-        )
-    except ValueError as error:
-        raise UsageError("--window or --delay does not suit the weights", why=str(error)) from error
-    make = lifter_factory(checkpoint, lifting, runtime=runtime)
-    use_threads(plan.lifter_threads)
-    with _note("compiling the network's kernels for this machine: once, up to a minute", plan):
-        if on_gpu:
-            windows = 1 if plan.live else windows_at_once(lifting.window)
-            runtime.warm_up(windows * (1 + lifting.mirrored), lifting.window)
-        still = np.linspace(100.0, 300.0, 2 * NUM_JOINTS, dtype=np.float32).reshape(-1, 2)
-        lifter = make()
-        pose = Pose2D(0, 0.0, 0, still, np.ones(NUM_JOINTS, np.float32), (640, 480))
-        answers = [*lifter.push(pose), *lifter.flush()]
-    if not all(np.isfinite(answer.joints).all() for answer in answers):
-        raise LiveError(
-            "The weights cannot be used",
-            why=f"{checkpoint.meta.name} answers with numbers that are not finite",
-            hint="the file is damaged or was never trained; choose other --weights",
-        )
-    return lifting, make
-
-
-@contextmanager
-def _note(text: str, plan: RunPlan) -> Iterator[None]:
-    """Say what is going on, if it takes long."""
-    if plan.quiet:
-        yield
-        return
-    timer = threading.Timer(_NOTE_AFTER_S, say, (f"{text}...",))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
 def _open_recorder(plan: RunPlan, source: Source, sound: Sound | None, path: Path) -> Sink:
     from posemamba_live.sinks.recorder import Recorder
 
@@ -443,7 +282,9 @@ def _metadata(
         "window": lifting.window,
         "look_ahead": lifting.look_ahead,
         "live": plan.live,
-        "height_m": plan.height_m,
+        "height_m": plan.heights_m[0] if len(plan.heights_m) == 1 else list(plan.heights_m),
+        "pitch_deg": plan.pitch_deg,
+        "camera_moves": False,
         "fov_deg": plan.fov_deg,
         "smooth": plan.smooth,
         "people": plan.people,

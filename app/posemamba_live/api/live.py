@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from posemamba_live.api.settings import DEFAULTS, choice, in_python, options_of, path_of, text_of
+from posemamba_live.api.settings import (
+    DEFAULTS,
+    choice,
+    in_python,
+    options_of,
+    path_of,
+    several,
+    text_of,
+)
 from posemamba_live.errors import UsageError
 from posemamba_live.options import DeviceName, ModeName, SubjectName
-from posemamba_live.plan import plan_run
+from posemamba_live.plan import DEFAULT_HEIGHT_M, plan_run
 from posemamba_live.types import Frame, Pose3D
 
 if TYPE_CHECKING:
@@ -34,8 +43,9 @@ class Tracker3D:
         live: poses are wanted at once.
         fps: frames a second, nominal; must be said where `live` is false.
         delay: live: frames of look-ahead, which make poses steadier.
-        height_m, fov_deg, people, subject, detector, detector_model, weights, mode, window,
-            smooth, threads, device: see `lift_video`; a live window on a CPU is shorter.
+        height_m, pitch_deg, fov_deg, people, subject, detector, detector_model, person_model,
+            detect_every, weights, mode, window, smooth, threads, device: see `lift_video`; a live
+            window on a CPU is shorter.
 
     Raises:
         UsageError, DetectorError, LiveError: see `lift_video`.
@@ -47,12 +57,15 @@ class Tracker3D:
         *,
         fps: float | None = None,
         delay: int = DEFAULTS.delay,
-        height_m: float = DEFAULTS.height,
+        height_m: float | Sequence[float] = DEFAULT_HEIGHT_M,
+        pitch_deg: float | None = None,
         fov_deg: float = DEFAULTS.fov,
         people: int = DEFAULTS.people,
         subject: str = DEFAULTS.subject.value,
         detector: str = DEFAULTS.detector,
         detector_model: str | Path | None = None,
+        person_model: str | Path | None = None,
+        detect_every: int | None = None,
         weights: str | Path | None = None,
         mode: str = DEFAULTS.mode.value,
         window: int | None = None,
@@ -61,10 +74,10 @@ class Tracker3D:
         device: str = DEFAULTS.device.value,
     ) -> None:
         from posemamba_live.lifting.people import People
+        from posemamba_live.parts import build
         from posemamba_live.run.assembly import Assembler
-        from posemamba_live.run.pipeline import SceneSettings
+        from posemamba_live.scene.settings import SceneSettings
         from posemamba_live.tracking.people import PeopleTracker, Subject
-        from posemamba_live.wiring import build
 
         if fps is None and not live:
             raise UsageError("fps is not given", hint="frames a second, which live=False needs")
@@ -72,12 +85,15 @@ class Tracker3D:
             raise UsageError(f"fps {fps:g} is out of range", hint="more than 0")
         with in_python():
             options = options_of(
-                height=height_m,
+                heights=several(height_m),
+                pitch=pitch_deg,
                 fov=fov_deg,
                 people=people,
                 subject=choice(SubjectName, "subject", subject),
                 detector=detector,
                 detector_model=path_of(detector_model),
+                person_model=path_of(person_model),
+                detect_every=detect_every,
                 weights=text_of(weights),
                 mode=choice(ModeName, "mode", mode),
                 window=window,
@@ -92,7 +108,7 @@ class Tracker3D:
         wanted = Subject(plan.subject.value)
         self._tracker = PeopleTracker(parts.detector, plan.people, wanted, live=live)
         self._people = People(parts.make_lifter, fill_gaps=not live)
-        scene = SceneSettings(plan.height_m, plan.fov_deg, plan.smooth)
+        scene = SceneSettings(plan.heights_m, plan.fov_deg, plan.smooth, plan.pitch_deg)
         self._assembler = Assembler(scene.tracker(), pictures=False)
 
     def __call__(self, frame: Frame) -> list[Pose3D]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -17,7 +17,7 @@ E = TypeVar("E", bound=Enum)
 
 DEFAULTS: Final = Options()
 _OPTION: Final = re.compile(r"--([a-z][a-z-]*)")
-_ARGUMENTS: Final = {"height": "height_m", "fov": "fov_deg"}
+_ARGUMENTS: Final = {"height": "height_m", "fov": "fov_deg", "pitch": "pitch_deg"}
 """Options of the command that have other names here."""
 
 
@@ -28,6 +28,9 @@ def options_of(**given: Any) -> Options:
     model = options.detector_model
     if model is not None and not os.path.isfile(model):
         raise UsageError(f"There is no detector model {model}", hint="--detector-model is a file")
+    finder = options.person_model
+    if finder not in (None, "none") and not os.path.isfile(str(finder)):
+        raise UsageError(f"There is no person model {finder}", hint="--person-model is a file")
     return options
 
 
@@ -37,6 +40,10 @@ def choice(kind: type[E], name: str, value: str) -> E:
     except ValueError as error:
         known = ", ".join(repr(one.value) for one in kind)
         raise UsageError(f"There is no {name} {value!r}", hint=f"one of: {known}") from error
+
+
+def several(value: float | Sequence[float]) -> tuple[float, ...]:
+    return tuple(value) if isinstance(value, Sequence) else (value,)
 
 
 def text_of(value: str | Path | None) -> str | None:

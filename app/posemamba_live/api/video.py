@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posemamba_live import sources
-from posemamba_live.api.settings import DEFAULTS, choice, in_python, options_of, path_of, text_of
+from posemamba_live.api.settings import (
+    DEFAULTS,
+    choice,
+    in_python,
+    options_of,
+    path_of,
+    several,
+    text_of,
+)
 from posemamba_live.api.take import Take
 from posemamba_live.errors import UsageError
 from posemamba_live.options import DeviceName, ModeName, Options, SubjectName
-from posemamba_live.plan import plan_run
+from posemamba_live.plan import DEFAULT_HEIGHT_M, plan_run
 from posemamba_live.sources import Source
 
 if TYPE_CHECKING:
@@ -23,12 +31,15 @@ Progress = Callable[[int, "int | None"], None]
 def lift_video(
     source: str | Path,
     *,
-    height_m: float = DEFAULTS.height,
+    height_m: float | Sequence[float] = DEFAULT_HEIGHT_M,
+    pitch_deg: float | None = None,
     fov_deg: float = DEFAULTS.fov,
     people: int = DEFAULTS.people,
     subject: str = DEFAULTS.subject.value,
     detector: str = DEFAULTS.detector,
     detector_model: str | Path | None = None,
+    person_model: str | Path | None = None,
+    detect_every: int | None = None,
     weights: str | Path | None = None,
     mode: str = DEFAULTS.mode.value,
     window: int | None = None,
@@ -36,6 +47,8 @@ def lift_video(
     start: float = 0.0,
     end: float | None = None,
     max_frames: int | None = None,
+    rotate: int = DEFAULTS.rotate,
+    fps: float | None = None,
     threads: int | None = None,
     device: str = DEFAULTS.device.value,
     progress: Progress | None = None,
@@ -44,18 +57,24 @@ def lift_video(
 
     Args:
         source: a video file, a folder or pattern of pictures, or the URL of a video file.
-        height_m: standing height of the people, metres; sets the scale of everything.
+        height_m: standing height of the people, metres; sets the scale of everything. Several are
+            of people in the order of their identities, the last of all others.
+        pitch_deg: how far the camera looks down (negative) or up, degrees, if it is known.
         fov_deg: field of view across the picture's longer side, degrees.
         people: how many to follow, at most 8.
         subject: whom where there are more: "first", "largest" or "centre".
         detector: what finds keypoints; the names are those of `--detector`.
         detector_model: a model file for it instead of its own.
+        person_model: a model file that finds the people for it, where it needs one.
+        detect_every: frames between two searches for people, for detectors that search.
         weights: of the lifter: a name of shipped ones, or a file.
         mode: "fast", "balanced" or "accurate".
         window: frames that the lifter sees together; by default all that the weights take.
         smooth: strength of the smoothing over time, 0 for none.
         start, end: seconds of the source.
         max_frames: at most so many.
+        rotate: 90, 180 or 270 degrees clockwise, after what the file itself says.
+        fps: frames a second of a folder or pattern of pictures, and of nothing else.
         threads: CPU threads of the lifter; PyTorch has so many in this process from then on.
         device: of the networks: "auto", "cpu" or "cuda"; "coreml" and "directml" for the
             detector alone.
@@ -75,12 +94,15 @@ def lift_video(
     with in_python():
         options = options_of(
             source=str(source),
-            height=height_m,
+            heights=several(height_m),
+            pitch=pitch_deg,
             fov=fov_deg,
             people=people,
             subject=choice(SubjectName, "subject", subject),
             detector=detector,
             detector_model=path_of(detector_model),
+            person_model=path_of(person_model),
+            detect_every=detect_every,
             weights=text_of(weights),
             mode=choice(ModeName, "mode", mode),
             window=window,
@@ -88,10 +110,14 @@ def lift_video(
             start=start,
             end=end,
             max_frames=max_frames,
+            rotate=rotate,
+            fps=fps,
             threads=threads,
             device=choice(DeviceName, "device", device),
         )
-        with open_source(source, start=start, end=end, max_frames=max_frames) as opened:
+        with open_source(
+            source, start=start, end=end, max_frames=max_frames, rotate=rotate, fps=fps
+        ) as opened:
             if opened.live:
                 raise UsageError(
                     f"{opened.name} is live and may never end",
@@ -101,8 +127,9 @@ def lift_video(
 
 
 def _lift(options: Options, source: Source, progress: Progress | None) -> Take:
+    from posemamba_live.parts import build
     from posemamba_live.run.pipeline import idle
-    from posemamba_live.wiring import build, prepare
+    from posemamba_live.wiring import prepare
 
     plan = plan_run(options, source)
     parts = build(options, plan)
@@ -133,6 +160,9 @@ def open_source(
     end: float | None = None,
     duration: float | None = None,
     max_frames: int | None = None,
+    rotate: int = DEFAULTS.rotate,
+    fps: float | None = None,
+    camera_size: str | None = None,
 ) -> Source:
     """Open pictures: a context manager that yields a `Frame` after the other when iterated.
 
@@ -147,6 +177,9 @@ def open_source(
         start, end: seconds of a file.
         duration: seconds, from `start` on.
         max_frames: at most so many.
+        rotate: 90, 180 or 270 degrees clockwise, after what the file itself says.
+        fps: frames a second of a folder or pattern of pictures, and of nothing else.
+        camera_size: what to ask a camera for, "1280x720" or "1280x720@30".
 
     Raises:
         UsageError: neither or both of `source` and `camera`, or limits that leave nothing.
@@ -161,4 +194,7 @@ def open_source(
             end=end,
             duration=duration,
             max_frames=max_frames,
+            rotate=rotate,
+            fps=fps,
+            camera_mode=sources.CameraMode.parse(camera_size) if camera_size else None,
         )

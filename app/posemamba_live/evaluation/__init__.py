@@ -1,1 +1,13 @@
 """Scores against ground truth: clips, synthetic and published test sets."""
+
+from __future__ import annotations
+
+from posemamba_live.terminal import libraries_named
+
+
+def main() -> None:
+    """The `posemamba-eval` program."""
+    with libraries_named():
+        from posemamba_live.evaluation.evaluate import main as evaluate
+
+        evaluate()

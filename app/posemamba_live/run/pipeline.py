@@ -26,7 +26,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -42,7 +41,8 @@ from posemamba_live.run.outputs import Outputs
 from posemamba_live.run.screen import Screen
 from posemamba_live.run.stage import RunResult, Stage, hanging, wait
 from posemamba_live.run.statistics import RunStats
-from posemamba_live.scene.scene import SceneTracker, solve_scene
+from posemamba_live.scene.camera_motion import CameraMotion
+from posemamba_live.scene.settings import SceneSettings
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.streams import Stream
 from posemamba_live.takes.journal import Journal
@@ -66,22 +66,6 @@ _FINISH_S: Final = 4.3
 _SYNC_S: Final = 0.5
 _PATIENT_S: Final = 30.0
 """Seconds that a disk has for the last poses, without an interrupt."""
-
-
-@dataclass(frozen=True, slots=True)
-class SceneSettings:
-    """How poses become metres."""
-
-    height_m: float
-    fov_deg: float
-    smooth: float
-    """Strength of the One Euro filter, 0 for none."""
-
-    def tracker(self) -> SceneTracker:
-        return SceneTracker(self.height_m, self.fov_deg, smooth=self.smooth)
-
-    def solve(self, track: Sequence[LiftedPose]) -> list[Pose3D]:
-        return solve_scene(track, self.height_m, self.fov_deg, smooth=self.smooth)
 
 
 def idle(run: Run) -> None:
@@ -125,7 +109,8 @@ class Run:
         subject = Subject(plan.subject.value)
         self._tracker = PeopleTracker(detector, plan.people, subject, live=plan.live)
         self._people = People(make_lifter, fill_gaps=not plan.live)
-        self._scene = SceneSettings(plan.height_m, plan.fov_deg, plan.smooth)
+        self._camera_motion = CameraMotion()
+        self._scene = SceneSettings(plan.heights_m, plan.fov_deg, plan.smooth, plan.pitch_deg)
         self._draws = screen is not None or outputs.recording
         self._streams = streams
         self._screen = screen
@@ -356,9 +341,18 @@ class Run:
     def _detect_one(self, frame: Frame) -> None:
         with self.stats.stage("detect"):
             poses = self._tracker(frame)
+            if self._camera_motion(frame, poses):
+                self._tell_of_motion()
         if self._journal is not None:
             self._journal.track(poses)
         self._detected.put((frame, poses))
+
+    def _tell_of_motion(self) -> None:
+        logger.warning(
+            "the camera moves: where people are in the room, and the floor, mean nothing then; "
+            "poses and the camera frame do"
+        )
+        self.outputs.meta = {**self.outputs.meta, "camera_moves": True}
 
     def _lift(self) -> None:
         use_threads(self.plan.lifter_threads)

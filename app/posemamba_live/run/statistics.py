@@ -137,7 +137,8 @@ class RunStats:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: milliseconds, frames a second, mebibytes.
 
-        `start_s` is from the program's start to the first result; 0 if there was none.
+        `start_s` is from the program's start to the first result, `run_s` from the first frame
+        until now, which is after the files were written; 0 if there was none.
         """
         with self._lock:
             return {
@@ -145,6 +146,7 @@ class RunStats:
                 "frames_dropped": self.frames_dropped,
                 "frames_out": self._out.count,
                 "start_s": round(max(self._out.first - STARTED_AT, 0.0), 2),
+                "run_s": round(time.monotonic() - self._in.first if self._in.count else 0.0, 2),
                 "fps_in": round(self._in.per_second, 2),
                 "fps_out": round(self.fps_out, 2),
                 "latency_ms": {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -32,6 +33,34 @@ _STRANGER: Final = 9.0
 """Cost of taking somebody for not being on this floor: as of three standard deviations."""
 _LEAST_CAMERA_HEIGHT: Final = 0.3
 """Metres above the feet below which a camera sees nothing of this."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToldHeights:
+    """Heights that somebody told: one of everybody, or of one person after the other."""
+
+    metres: tuple[float, ...]
+
+    @property
+    def each(self) -> bool:
+        """People were told apart: nothing is concluded about their heights any more."""
+        return len(self.metres) > 1
+
+    def of(self, person_id: int) -> float:
+        """Metres; the last holds for all others. Identities count from 0."""
+        return self.metres[min(max(person_id, 0), len(self.metres) - 1)]
+
+
+def told_heights(height_m: float | Sequence[float]) -> ToldHeights:
+    """Of one height, or several.
+
+    Raises:
+        ValueError: there is none.
+    """
+    heights = tuple(height_m) if isinstance(height_m, Sequence) else (height_m,)
+    if not heights:
+        raise ValueError("there is no height")
+    return ToldHeights(tuple(map(float, heights)))
 
 
 def relative_heights(people: Sequence[GroundEvidence], ground: Ground) -> list[float]:

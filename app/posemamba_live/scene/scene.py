@@ -18,14 +18,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posemamba.normalize import ASSUMED_FOV_DEG
-from posemamba.skeleton import HIP, L_ANKLE, LIMB_JOINTS, NUM_JOINTS, R_ANKLE
+from posemamba.skeleton import HIP, NUM_JOINTS
 from posemamba_live.scene.body import (
     Body,
     measure_body,
@@ -33,16 +33,20 @@ from posemamba_live.scene.body import (
     segment_lengths,
     segment_weights,
 )
+from posemamba_live.scene.contact import ANKLES, Feet, carried, planted, seen, standing
+from posemamba_live.scene.distance import CORRELATED, fuse_floor, joint_weights
 from posemamba_live.scene.ground import (
-    ANKLE_HEIGHT,
     DEPTH_ERROR,
-    LEVEL,
     Ground,
     GroundEvidence,
+    Settled,
+    about_x,
+    above_floor,
+    before_evidence,
     fit_ground,
     gather_evidence,
 )
-from posemamba_live.scene.heights import relative_heights
+from posemamba_live.scene.heights import ToldHeights, relative_heights, told_heights
 from posemamba_live.scene.pinhole import MIN_DEPTH, Pinhole, fit_lateral, fit_translation
 from posemamba_live.scene.pooling import PooledUp, settled
 from posemamba_live.scene.smoothing import (
@@ -65,60 +69,83 @@ _SOLVE_EVERY: Final = 0.5
 """Seconds between new running estimates."""
 _SETTLED: Final = 2.0
 """Seconds in which the running estimates may move fast."""
+_LEARNT: Final = math.radians(3.0)
+"""Pitch that is still to be learnt at which the floor is moved under people."""
+_SINKING_S: Final = 0.15
+_FLOATING_S: Final = 1.0
+"""Seconds in which it is, where they sink into it, and where they are above it."""
+_NEW_S: Final = 1.0
+"""Seconds in which it is in any case."""
+_BELOW: Final = 0.5
+_ABOVE: Final = 0.3
+"""Metres from the floor beyond which nobody moves it."""
 _REMEMBERED: Final = 60.0
 """Seconds after which somebody who left is measured anew."""
-_CORRELATED: Final = 6.0
-"""Frames over which the error of a measured distance stays alike (at 30 a second, 0.2 s)."""
-_FLOOR_CONTACT_ERROR: Final = 0.03
-"""Metres, of the ankle across its view ray when the floor tells its distance."""
+_ROUNDS: Final = 3
+"""Of placing people, and finding floor and tilt from where they are."""
 _HEIGHT_ROUNDS: Final = 3
 """Of finding the floor for the people's heights, and those for the floor, in turns."""
-_DERIVED_WEIGHT: Final = 0.3
-"""Of joints that are computed from others, where limb joints count 1."""
 
 
 def solve_scene(
     track: Sequence[LiftedPose],
-    height_m: float = DEFAULT_HEIGHT_M,
+    height_m: float | Sequence[float] = DEFAULT_HEIGHT_M,
     fov_deg: float = ASSUMED_FOV_DEG,
     *,
     smooth: float = 1.0,
+    pitch_deg: float | None = None,
 ) -> list[Pose3D]:
     """Solve a whole recording of a camera that does not move.
 
     Args:
         track: poses of any number of people in any order.
-        height_m: standing height of every person, metres.
+        height_m: standing height of every person, metres; of several, each is of one person in
+            the order of identities, the last of all others.
         fov_deg: field of view across the picture's longer side, degrees.
         smooth: strength of the zero-phase One Euro filter, 0 for none.
+        pitch_deg: of the camera, degrees, negative looks down; None where it is not known.
 
     Returns:
         One Pose3D for each LiftedPose, in the order of `track`.
     """
-    _check(height_m, fov_deg, smooth)
+    heights = told_heights(height_m)
+    _check(heights, fov_deg, smooth, pitch_deg)
     track = settled(track)
     people: dict[int, list[int]] = {}
     for i, pose in enumerate(track):
         people.setdefault(pose.pose2d.person_id, []).append(i)
-    solved = []
-    evidence = []
+    known_pitch = None if pitch_deg is None else math.radians(pitch_deg)
+    settled_so = before_evidence(known_pitch)
+    rows, solved = [], []
     for indices in people.values():
         indices.sort(key=lambda i: track[i].pose2d.timestamp)
-        person = _Recording.of([track[i] for i in indices], fov_deg)
-        person.place(height_m, smooth)
-        evidence.append(person.evidence())
-        solved.append((indices, person))
-    ground = fit_ground(GroundEvidence.concatenate(evidence)) if evidence else LEVEL
-    for _ in range(_HEIGHT_ROUNDS if len(solved) > 1 else 0):
-        factors = relative_heights(evidence, ground)
-        scaled = [each.scaled(factor) for each, factor in zip(evidence, factors, strict=True)]
-        ground = fit_ground(GroundEvidence.concatenate(scaled), ground)
-    if len(solved) > 1:
-        for (_, person), factor in zip(solved, relative_heights(evidence, ground), strict=True):
-            person.scale(factor)
+        rows.append(indices)
+        person_id = track[indices[0]].pose2d.person_id
+        solved.append(_Recording.of([track[i] for i in indices], heights.of(person_id), fov_deg))
+    factors = [1.0] * len(solved)
+    fitted = len(solved) > 1 and not heights.each
+    for _ in range(_ROUNDS if solved else 0):
+        turn = settled_so.turn
+        for person in solved:
+            person.place(smooth, turn)
+        evidence = [person.evidence() for person in solved]
+        for _ in range(_HEIGHT_ROUNDS if fitted else 1):
+            scaled = [each.scaled(factor) for each, factor in zip(evidence, factors, strict=True)]
+            joint = GroundEvidence.concatenate(scaled)
+            settled_so = fit_ground(joint, settled_so, pitch=known_pitch, turned=turn)
+            if fitted:
+                factors = relative_heights(
+                    [each.turned(settled_so.turn - turn) for each in evidence], settled_so.ground
+                )
+    ground = settled_so.ground
+    for person, factor in zip(solved, factors, strict=True):
+        person.place(smooth, settled_so.turn)
+        person.scale(factor)
     out: list[Pose3D | None] = [None] * len(track)
-    for indices, person in solved:
+    for indices, person in zip(rows, solved, strict=True):
         person.settle(ground)
+        if smooth > 0.0:
+            person.stand(ground)
         for row, i in enumerate(indices):
             out[i] = _pose3d(track[i], person.joints[row], person.root[row], ground)
     return [pose for pose in out if pose is not None]
@@ -128,36 +155,40 @@ class SceneTracker:
     """Solve poses as they come: camera and floor shared, one body estimate per person.
 
     Args:
-        height_m: standing height of every person, metres.
+        height_m: standing height of every person, metres; of several, each is of one person in
+            the order of identities, the last of all others.
         fov_deg: field of view across the picture's longer side, degrees.
         smooth: strength of the One Euro filter, 0 for none.
+        pitch_deg: of the camera, degrees, negative looks down; None where it is not known.
     """
 
     def __init__(
         self,
-        height_m: float = DEFAULT_HEIGHT_M,
+        height_m: float | Sequence[float] = DEFAULT_HEIGHT_M,
         fov_deg: float = ASSUMED_FOV_DEG,
         *,
         smooth: float = 1.0,
+        pitch_deg: float | None = None,
     ) -> None:
-        _check(height_m, fov_deg, smooth)
-        self._height_m = height_m
+        self._heights = told_heights(height_m)
+        _check(self._heights, fov_deg, smooth, pitch_deg)
         self._fov_deg = fov_deg
         self._smooth = smooth
         self._people: dict[int, _Person] = {}
-        self._ground = LEVEL
-        self._ground_target = LEVEL
+        self._pitch = None if pitch_deg is None else math.radians(pitch_deg)
+        self._settled = self._target = before_evidence(self._pitch)
         self._evidence: deque[tuple[int, GroundEvidence]] = deque(maxlen=_MAX_SAMPLES)
         """Person and what one of their poses tells, as tall as told."""
         self._first_time = math.inf
         self._time = -math.inf
         self._solved_at = -math.inf
+        self._dt = 0.0
         self._up = PooledUp()
 
     @property
     def ground(self) -> Ground:
         """Pose of the camera above the floor, as now estimated."""
-        return self._ground
+        return self._settled.ground
 
     def update(self, lifted: LiftedPose) -> Pose3D:
         """Place one pose. Poses of one person must come in the order of time."""
@@ -169,14 +200,15 @@ class SceneTracker:
             self._forget_the_absent(now)
             person = self._people[pose2d.person_id] = _Person(OneEuroFilter(self._smooth))
         scores = np.asarray(pose2d.scores, np.float64)[None]
-        units = np.asarray(lifted.joints - lifted.joints[HIP], np.float64)[None]
+        turn = self._settled.turn
+        units = np.asarray(lifted.joints - lifted.joints[HIP], np.float64)[None] @ about_x(turn).T
 
-        body = person.measure(units, scores, now, self._height_m)
+        body = person.measure(units, scores, now, self._heights.of(pose2d.person_id))
         factor = person.factor
         # Bone lengths come last: filtering joints one by one would bend them again.
         filtered = person.one_euro(body.scale * units[0], now)
         joints = rebuild(filtered, body.lengths)[None]
-        weights = _joint_weights(scores)
+        weights = joint_weights(scores)
         rays = Pinhole.from_fov(pose2d.image_size, self._fov_deg).rays(pose2d.keypoints)[None]
         raw = fit_translation(joints, rays, weights)
 
@@ -184,13 +216,20 @@ class SceneTracker:
             spacing = min(now - person.sampled_for_ground, 2 * _SAMPLE_SPACING)
             person.sampled_for_ground = now
             evidence = gather_evidence(joints / factor, raw / factor, scores, spacing)
-            self._evidence.append((pose2d.person_id, evidence))
+            self._evidence.append((pose2d.person_id, evidence.turned(-turn)))
         self._follow_ground(now)
 
-        z, variance = _fuse_floor(joints, raw, rays, scores, self._ground)
+        z, variance = fuse_floor(joints, raw, rays, scores, self.ground)
         depth = max(person.depth(float(z[0]), float(variance[0]), now), MIN_DEPTH)
         root = fit_lateral(joints, rays, weights, np.array([depth]))
-        return _pose3d(lifted, joints[0], root[0], self._ground)
+        if self._smooth > 0.0:
+            placed, at = person.feet(joints[0], root[0], scores[0], now, self.ground)
+        else:
+            placed, at = joints[0], root[0]
+        pose = _pose3d(lifted, placed, at, self.ground)
+        self._keep_under(above_floor(np.asarray(pose.joints_world, np.float64)))
+        first = now == self._first_time  # who comes first is on the floor at once
+        return _pose3d(lifted, placed, at, self.ground) if first else pose
 
     def _forget_the_absent(self, now: float) -> None:
         """Keep memory bounded where people come and go for hours."""
@@ -208,8 +247,29 @@ class SceneTracker:
             self._solved_at = now
             self._solve_ground()
         if first:
-            self._ground = self._ground_target
-        self._ground = self._ground.towards(self._ground_target, _share(dt, age))
+            self._settled = self._target
+        self._settled = self._settled.towards(self._target, _share(dt, age))
+        self._dt = dt
+
+    def _keep_under(self, above: float) -> None:
+        """Move the floor to who stands there now, as long as pitch is being learnt.
+
+        On the way to a target pitch and height do not go together.
+
+        Args:
+            above: metres by which the pose's lowest joint is above the floor.
+        """
+        ground = self._settled.ground
+        age = self._time - self._first_time
+        learnt = max(abs(self._target.ground.pitch - ground.pitch) / _LEARNT, 1.0 - age / _NEW_S)
+        slow = _SINKING_S if above < 0.0 else _FLOATING_S
+        share = min(learnt, 1.0) * (1.0 - math.exp(-self._dt / slow))
+        if age == 0.0:
+            share = 1.0  # whoever comes first stands
+        elif not -_BELOW < above < _ABOVE:
+            share = 0.0  # on a roof, or the only one who is not
+        moved = replace(ground, height=ground.height - share * above)
+        self._settled = Settled(moved, self._settled.turn)
 
     def _solve_ground(self) -> None:
         """Floor, and relative heights of the people on it, from all that is remembered."""
@@ -219,8 +279,12 @@ class SceneTracker:
         people = {k: GroundEvidence.concatenate(parts) for k, parts in by_person.items()}
         known = [self._people[k].factor_target if k in self._people else 1.0 for k in people]
         scaled = [each.scaled(f) for each, f in zip(people.values(), known, strict=True)]
-        self._ground_target = fit_ground(GroundEvidence.concatenate(scaled), self._ground_target)
-        factors = relative_heights(list(people.values()), self._ground_target)
+        joint = GroundEvidence.concatenate(scaled)
+        self._target = target = fit_ground(joint, self._target, pitch=self._pitch)
+        turned = [each.turned(target.turn) for each in people.values()]
+        factors = [1.0] * len(turned)
+        if not self._heights.each:
+            factors = relative_heights(turned, target.ground)
         for person_id, factor in zip(people, factors, strict=True):
             if person_id in self._people:
                 self._people[person_id].factor_target = factor
@@ -232,6 +296,7 @@ class _Person:
 
     one_euro: OneEuroFilter
     depth: DepthFilter = field(default_factory=DepthFilter)
+    feet: Feet = field(default_factory=Feet)
     body: Body | None = None
     target: Body | None = None
     segments: deque[Array] = field(default_factory=lambda: deque(maxlen=_MAX_SAMPLES))
@@ -273,6 +338,8 @@ class _Person:
 class _Recording:
     """All poses of one person, in the order of time, on the way through `solve_scene`."""
 
+    height_m: float
+    """Told."""
     units: Array
     """(N, 17, 3) root-relative, network units."""
     scores: Array
@@ -289,20 +356,26 @@ class _Recording:
     """(N, 3) root, once settled."""
 
     @classmethod
-    def of(cls, track: list[LiftedPose], fov_deg: float) -> _Recording:
+    def of(cls, track: list[LiftedPose], height_m: float, fov_deg: float) -> _Recording:
         units = np.array([p.joints - p.joints[HIP] for p in track], np.float64)
         scores = np.array([p.pose2d.scores for p in track], np.float64)
         rays = np.array(
             [Pinhole.from_fov(p.pose2d.image_size, fov_deg).rays(p.pose2d.keypoints) for p in track]
         )
-        return cls(units, scores, rays, np.array([p.pose2d.timestamp for p in track]))
+        return cls(height_m, units, scores, rays, np.array([p.pose2d.timestamp for p in track]))
 
-    def place(self, height_m: float, smooth: float) -> None:
-        """Metres, constant bones, and the root of each frame by itself."""
-        body = measure_body(segment_lengths(self.units), segment_weights(self.scores), height_m)
-        filtered = smooth_zero_phase(body.scale * self.units, self.times, smooth)
+    def place(self, smooth: float, turn: float) -> None:
+        """Metres, constant bones, and the root of each frame by itself.
+
+        Args:
+            turn: radians about the camera's x axis, of all poses.
+        """
+        body = measure_body(
+            segment_lengths(self.units), segment_weights(self.scores), self.height_m
+        )
+        filtered = smooth_zero_phase(body.scale * self.units @ about_x(turn).T, self.times, smooth)
         self.joints = rebuild(filtered, body.lengths)
-        self.raw = fit_translation(self.joints, self.rays, _joint_weights(self.scores))
+        self.raw = fit_translation(self.joints, self.rays, joint_weights(self.scores))
 
     def scale(self, factor: float) -> None:
         """Make the person larger by a factor, and so farther away."""
@@ -310,9 +383,9 @@ class _Recording:
 
     def evidence(self) -> GroundEvidence:
         """What this person says of the ground, from about ten poses a second at most."""
-        variance = (DEPTH_ERROR * self.raw[:, 2]) ** 2 * _CORRELATED
+        variance = (DEPTH_ERROR * self.raw[:, 2]) ** 2 * CORRELATED
         depth = smooth_depth(self.raw[:, 2], variance, self.times)
-        root = fit_lateral(self.joints, self.rays, _joint_weights(self.scores), depth)
+        root = fit_lateral(self.joints, self.rays, joint_weights(self.scores), depth)
         step = float(np.median(np.diff(self.times))) if len(self.times) > 1 else _SAMPLE_SPACING
         stride = max(1, round(_SAMPLE_SPACING / max(step, 1e-3)), len(self.times) // 3000)
         rows = slice(None, None, stride)
@@ -320,48 +393,17 @@ class _Recording:
 
     def settle(self, ground: Ground) -> None:
         """Final root: distance from size and floor contact, without lag."""
-        z, variance = _fuse_floor(self.joints, self.raw, self.rays, self.scores, ground)
+        z, variance = fuse_floor(self.joints, self.raw, self.rays, self.scores, ground)
         depth = np.maximum(smooth_depth(z, variance, self.times), MIN_DEPTH)
-        self.root = fit_lateral(self.joints, self.rays, _joint_weights(self.scores), depth)
+        self.root = fit_lateral(self.joints, self.rays, joint_weights(self.scores), depth)
 
-
-def _fuse_floor(
-    joints: Array, raw: Array, rays: Array, scores: Array, ground: Ground
-) -> tuple[Array, Array]:
-    """Distance of the hip from two witnesses: how big the body looks, and the lower foot.
-
-    The view ray of a standing ankle meets the plane ANKLE_HEIGHT above the floor at one
-    depth. The witness is worth much when the camera is high above the floor, nothing when
-    it looks along it, and is not heard where it contradicts the other (a jump, a chair).
-
-    Args:
-        joints: (N, 17, 3) metres, raw: (N, 3) metres, rays: (N, 17, 2), scores: (N, 17).
-
-    Returns:
-        (N,) metres and (N,) variance in square metres.
-    """
-    z1 = raw[:, 2]
-    v1 = (DEPTH_ERROR * z1) ** 2
-    up = ground.up
-    rows = np.arange(len(joints))
-    ankles = np.array([R_ANKLE, L_ANKLE])
-    lower = ankles[((joints[:, ankles] + raw[:, None]) @ up).argmin(1)]
-    drop = rays[rows, lower] @ up[:2] + up[2]  # change of height per metre of depth
-    clearance = ground.height - ANKLE_HEIGHT
-    z2 = -clearance / np.minimum(drop, -1e-3) - joints[rows, lower, 2]
-    sigma2 = _FLOOR_CONTACT_ERROR * z1 / max(clearance, 1e-3)
-    v2 = sigma2**2 / np.maximum(scores[rows, lower], 0.05) ** 2
-    gap = (z2 - z1) ** 2 / (v1 + v2)
-    share = np.where((clearance > 0.2) & (drop < 0.0), 1.0 / (1.0 + (gap / 4.0) ** 2), 0.0)
-    w1, w2 = 1.0 / v1, share / v2
-    return (w1 * z1 + w2 * z2) / (w1 + w2), _CORRELATED / (w1 + w2)
-
-
-def _joint_weights(scores: Array) -> Array:
-    """(N, 17) confidence to (N, 17) weights for fitting joints to keypoints."""
-    weights = np.full(NUM_JOINTS, _DERIVED_WEIGHT)
-    weights[list(LIMB_JOINTS)] = 1.0
-    return np.asarray(weights * (scores**2 + 1e-4), np.float64)
+    def stand(self, ground: Ground) -> None:
+        """Keep feet that stand where they stand."""
+        ankles = self.joints[:, ANKLES]
+        feet = ground.to_world(ankles + self.root[:, None])
+        stand = standing(feet, self.times) * seen(self.scores[:, ANKLES])
+        self.root = carried(self.root, ankles, stand, self.times, ground)
+        self.joints = planted(self.joints, self.root, ground, stand, self.times)
 
 
 def _share(dt: float, age: float) -> float:
@@ -379,9 +421,12 @@ def _pose3d(lifted: LiftedPose, joints: Array, root: Array, ground: Ground) -> P
     )
 
 
-def _check(height_m: float, fov_deg: float, smooth: float) -> None:
-    if not 0.3 <= height_m <= 3.0:
-        raise ValueError(f"height must be 0.3 to 3 m, not {height_m}")
+def _check(heights: ToldHeights, fov_deg: float, smooth: float, pitch_deg: float | None) -> None:
+    for height_m in heights.metres:
+        if not 0.3 <= height_m <= 3.0:
+            raise ValueError(f"height must be 0.3 to 3 m, not {height_m}")
+    if pitch_deg is not None and not -80.0 <= pitch_deg <= 80.0:
+        raise ValueError(f"pitch must be -80 to 80 degrees, not {pitch_deg}")
     if not 5.0 <= fov_deg <= 150.0:
         raise ValueError(f"field of view must be 5 to 150 degrees, not {fov_deg}")
     if not (math.isfinite(smooth) and smooth >= 0.0):

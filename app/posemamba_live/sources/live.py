@@ -19,6 +19,10 @@ logger = logging.getLogger(__name__)
 
 BACK_OFF_S: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 """Waits before a lost camera is tried again; the last one for good."""
+HELD_S: Final = 5.0
+"""A connection that lasts shorter is no success: the waits go on where they were."""
+TOLD_EVERY_S: Final = 30.0
+"""Seconds between two times that somebody is told that a source was lost, or is back."""
 SILENCE_S: Final = 1.0
 """Without a picture for so long, `status` says so."""
 _JOIN_S: Final = 1.0
@@ -74,6 +78,10 @@ class LiveSource(Source):
         self._first: float | None = None
         self._times: deque[float] = deque(maxlen=_RATE_FRAMES)
         self._lost = ""
+        self._attempt = 0
+        """Which of BACK_OFF_S comes next."""
+        self._connected = time.monotonic()
+        self._told = -TOLD_EVERY_S
         self._slot: Frame | None = None
         self._ended = False
         self._error: Exception | None = None
@@ -159,8 +167,14 @@ class LiveSource(Source):
                 if self._stop.is_set() or getattr(inner, "finished", False):
                     return
             self._lost = f"{self.name} lost, waiting for it…"
-            logger.warning("%s was lost; waiting for it to come back", self.name)
-            inner = self._reopened()
+            if time.monotonic() - self._connected >= HELD_S:
+                self._attempt = 0
+            loud = time.monotonic() - self._told >= TOLD_EVERY_S
+            if loud:
+                self._told = time.monotonic()
+            level = logging.WARNING if loud else logging.DEBUG
+            logger.log(level, "%s was lost; waiting for it to come back", self.name)
+            inner = self._reopened(level)
 
     def _play(self, inner: Source) -> None:
         """Read a file at its own rate. Where its clock jumps by hours nobody waits for them."""
@@ -174,20 +188,20 @@ class LiveSource(Source):
                 return
             self._put(Frame(frame.index, frame.timestamp, frame.image, time.monotonic()))
 
-    def _reopened(self) -> Source | None:
-        """Try until the source is back; None when told to stop."""
-        attempt = 0
-        while not self._stop.wait(BACK_OFF_S[min(attempt, len(BACK_OFF_S) - 1)]):
-            attempt += 1
+    def _reopened(self, level: int) -> Source | None:
+        """Try until the source is back, and say so at a level; None when told to stop."""
+        while not self._stop.wait(BACK_OFF_S[min(self._attempt, len(BACK_OFF_S) - 1)]):
+            self._attempt += 1
             try:
                 inner = self._opener()
             except SourceError as error:
-                logger.debug("attempt %d: %s", attempt, error)
+                logger.debug("attempt %d: %s", self._attempt, error)
                 continue
             self._inner = inner
+            self._connected = time.monotonic()
             self._lost = ""
             self._times.clear()
-            logger.warning("%s is back", self.name)
+            logger.log(level, "%s is back", self.name)
             return inner
         return None
 

@@ -35,8 +35,23 @@ _WAITING: Final = 8
 _FASTER: Final = 2.0
 """What is delivered so many times faster than its own time is a film, not a camera."""
 _TOLD_FRAMES: Final = 30
-_PROTOCOLS: Final = "http,https,tcp,tls,rtsp,rtsps,rtp,rtmp,rtmps,srt,udp,crypto,httpproxy,data"
-"""What an address, or a playlist behind it, may lead to: never to files."""
+_WEB: Final = "http,https,tcp,tls,crypto,httpproxy,data"
+_PROTOCOLS: Final = {
+    "http": _WEB,
+    "https": _WEB,
+    "tcp": "tcp",
+    "tls": "tls,tcp",
+    "rtsp": "rtsp,rtp,tcp",
+    "rtsps": "rtsps,rtsp,rtp,tls,tcp",
+    "rtmp": "rtmp,tcp",
+    "rtmps": "rtmps,rtmp,tls,tcp",
+    "srt": "srt,udp",
+    "udp": "udp",
+}
+"""What an address, or a playlist behind it, may lead to: what it asks for itself, never files.
+
+An SDP on a web server, for one, would open UDP ports to everybody.
+"""
 
 
 class Stream(Source):
@@ -169,7 +184,7 @@ def _options(url: str) -> dict[str, str]:
 
     `nobuffer` throws away what was read to find out what it is, which is the beginning of a film.
     """
-    options = {"protocol_whitelist": _PROTOCOLS}
+    options = {"protocol_whitelist": _PROTOCOLS[scheme_of(url)]}
     micros = str(round(TIMEOUT_S * 1e6))
     match scheme_of(url):
         case "rtsp" | "rtsps":

@@ -89,14 +89,20 @@ def solve(lifted: Sequence[LiftedPose], meta: dict[str, Any]) -> list[Pose3D]:
     Raises:
         ValueError, TypeError: the meta asks for what cannot be.
     """
+    pitch = meta.get("pitch_deg")
     solved = solve_scene(
         lifted,
-        float(meta.get("height_m", DEFAULT_HEIGHT_M)),
+        _heights(meta.get("height_m", DEFAULT_HEIGHT_M)),
         float(meta.get("fov_deg", _ASSUMED_FOV_DEG)),
         smooth=float(meta.get("smooth", 1.0)),
+        pitch_deg=None if pitch is None else float(pitch),
     )
     poses = {(pose.frame_index, pose.person_id): pose for pose in solved}
     return [poses[key] for key in sorted(poses)]
+
+
+def _heights(told: Any) -> tuple[float, ...]:
+    return tuple(map(float, told)) if isinstance(told, list) else (float(told),)
 
 
 def lift_waiting(content: Content) -> list[LiftedPose]:

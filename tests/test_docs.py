@@ -1,0 +1,102 @@
+"""README and docs: commands that exist, Python that runs, pages that build."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+import typer
+
+from posemamba import convert
+from posemamba.training import train
+from posemamba_live import cli, doctor, export, plot
+from posemamba_live.evaluation import evaluate
+from posemamba_live.options import Options
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PAGES: Final = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+PROGRAMS: Final = {
+    "posemamba-live": cli.app,
+    "posemamba-export": export.app,
+    "posemamba-plot": plot.app,
+    "posemamba-doctor": doctor.app,
+    "posemamba-eval": evaluate.app,
+    "posemamba-train": train.app,
+    "posemamba-convert": convert.app,
+}
+_BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_PICTURE: Final = re.compile(r"!\[[^]]+\]\(([^)]+)\)")
+
+
+def blocks(language: str) -> Iterator[tuple[Path, str]]:
+    for page in PAGES:
+        for match in _BLOCK.finditer(page.read_text(encoding="utf-8")):
+            if match[1] == language:
+                yield page, match[2]
+
+
+def command_lines() -> Iterator[str]:
+    """Lines of code blocks that start one of our programs, a shell's pipes and comments away."""
+    for language in ("", "sh", "bash"):
+        for _, block in blocks(language):
+            for line in block.replace("\\\n", " ").splitlines():
+                for part in re.split(r"\s[|]\s|&&", re.sub(r"\s#.*", "", line)):
+                    if part.strip().startswith(tuple(f"{name} " for name in PROGRAMS)):
+                        yield part.strip()
+
+
+LINES: Final = sorted(set(command_lines()))
+
+
+def test_there_are_some() -> None:
+    assert len(LINES) >= 20
+    assert len(list(blocks("python"))) >= 2
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_command_line_is_understood(line: str) -> None:
+    program, *words = shlex.split(line)
+    command = typer.main.get_command(PROGRAMS[program])
+    context = command.make_context(program, list(words))
+    if program == "posemamba-live":
+        given = {name: value for name, value in context.params.items() if value is not None}
+        given.pop("version", None)
+        Options(**given).check_numbers()
+    subcommands = getattr(command, "commands", None)
+    if subcommands:  # posemamba-eval: the rest belongs to one of its commands
+        name, *rest = words
+        subcommands[name].make_context(name, rest)
+
+
+@pytest.mark.parametrize(
+    ("page", "code"), blocks("python"), ids=lambda value: getattr(value, "name", "")
+)
+def test_python_runs_as_it_stands(page: Path, code: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "demo_videos", tmp_path / "demo_videos")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_pictures_are_there() -> None:
+    for page in PAGES:
+        for name in _PICTURE.findall(page.read_text(encoding="utf-8")):
+            assert (page.parent / name).is_file(), f"{page.name}: {name}"
+
+
+def test_pages_build(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="pip install -e '.[docs]'")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "PoseMamba" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
