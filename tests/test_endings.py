@@ -320,6 +320,53 @@ def test_whatever_hangs_an_interrupt_ends_the_run(
     assert [pose.frame_index for pose in poses][:50] == [*range(50)]
 
 
+def frames_of(path: Path) -> int:
+    with av.open(str(path)) as film:
+        return sum(1 for _ in film.decode(video=0))
+
+
+def test_an_interrupted_film_is_recorded_as_far_as_it_was_solved(start: Start) -> None:
+    run = start("--export", "a.npz", "--record", "a.mp4", slow=0.05)
+    run.wait_for(30)
+    run.signal()
+    assert run.end(10.0) == 130
+    rows = len(read_take(run.folder / "a.npz").poses)
+    assert rows >= 30
+    if "posemamba-export" in run.err:  # a machine that is busy with other things
+        assert names(run.folder) == ["a.npz", "a.npz.journal"], run.err
+    else:
+        assert names(run.folder) == ["a.mp4", "a.npz"], run.err
+        assert frames_of(run.folder / "a.mp4") == rows
+
+
+@pytest.mark.parametrize("when", ["running", "drawing"])
+def test_a_recording_that_cannot_be_drawn_in_time_is_named_with_the_line_that_makes_it(
+    when: str, walk_clip: Path, start: Start
+) -> None:
+    more = ["--max-frames", 60] if when == "drawing" else []
+    run = start("--export", "a.npz", "--record", "a.mp4", *more, slow=0.02, slow_drawing=0.4)
+    run.wait_for(60)
+    if when == "drawing":
+        deadline = time.monotonic() + 60.0
+        while not (run.folder / "a.partial.mp4").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    began = time.monotonic()
+    run.signal()
+    assert run.end(10.0) == 130
+    assert time.monotonic() - began < 6.0
+    assert names(run.folder) == ["a.npz", "a.npz.journal"], run.err
+    line = next(row for row in run.err.splitlines() if "posemamba-export" in row)
+    words = shlex.split(line)
+    assert words == ["posemamba-export", "a.npz.journal", "--video", str(walk_clip), "a.mp4"]
+    done = subprocess.run(
+        [sys.executable, "-m", "posemamba_live.export", *words[1:]],
+        cwd=run.folder, env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert frames_of(run.folder / "a.mp4") == len(read_take(run.folder / "a.npz").poses)
+
+
 def test_a_camera_that_stalls(walk_clip: Path, start: Start) -> None:
     with MjpegServer(walk_clip, (640, 360), max_frames=60) as camera:
         run = start("--export", "a.npz", source=camera.url)

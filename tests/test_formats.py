@@ -45,7 +45,7 @@ from posemamba_live.errors import SinkError, UsageError
 from posemamba_live.sinks import FORMATS, check_export, create_exporter
 from posemamba_live.takes.armature import NODES
 from posemamba_live.takes.take import Take, read_take
-from posemamba_live.types import Pose3D
+from posemamba_live.types import Ground, Pose3D
 
 Array = NDArray[np.float64]
 
@@ -160,8 +160,12 @@ def test_json(walk_exports: Path, world: Array) -> None:
     assert rows["frame_index"].tolist() == list(range(167))
     np.testing.assert_allclose(np.array(rows["joints_world"].tolist()), world, atol=1e-5)
     with np.load(walk_exports / "walk.npz") as npz:
-        for key in ("joints_3d", "root_3d"):
+        for key in ("joints_3d", "root_3d", "camera_pitch", "camera_roll", "camera_height"):
             np.testing.assert_allclose(np.array(rows[key].tolist()), npz[key], atol=1e-5)
+        for key in ("visibility_2d", "peak_2d"):
+            np.testing.assert_allclose(np.array(rows[key].tolist()), npz[key], atol=1e-3)
+        assert rows["look_ahead"].tolist() == npz["look_ahead"].tolist()
+        assert data["camera_fov"] == npz["camera_fov"] == 60.0
 
 
 def three_point(world: Array, a: int, b: int, c: int) -> Array:
@@ -439,6 +443,53 @@ def test_glb(walk_exports: Path, world: Array) -> None:
             assert (values[1:] * values[:-1]).sum(-1).min() > 0.9, "the short way between frames"
     extras = animated.file.scenes[0].extras["posemamba"]
     assert extras["weights"] == "window-m4"
+
+
+def through_the_camera(animated: Animated, points: Array, size: tuple[int, int]) -> Array:
+    """(..., 3) glTF metres to (..., 2) pixels, as the specification of glTF says."""
+    node = animated.file.nodes[animated.index["Camera"]]
+    lens = animated.file.cameras[node.camera].perspective
+    view = Rotation.from_quat(node.rotation).inv().apply(points.reshape(-1, 3) - node.translation)
+    assert (-view[:, 2]).min() > lens.znear
+    assert (-view[:, 2]).max() < lens.zfar
+    high = view[:, 1] / -view[:, 2] / np.tan(lens.yfov / 2)
+    wide = view[:, 0] / -view[:, 2] / np.tan(lens.yfov / 2) / lens.aspectRatio
+    pixels = np.stack([(1 + wide) / 2 * size[0], (1 - high) / 2 * size[1]], -1)
+    return pixels.reshape(*points.shape[:-1], 2)
+
+
+def test_the_camera_of_a_glb_sees_what_the_film_shows(walk_exports: Path, world: Array) -> None:
+    animated = Animated(walk_exports / "walk.glb")
+    pixels = through_the_camera(animated, y_up(world), (640, 360))
+    with np.load(walk_exports / "walk.npz") as data:
+        placed = (data["joints_3d"] + data["root_3d"][:, None]).astype(np.float64)
+        focal = 320.0 / np.tan(np.radians(data["camera_fov"]) / 2)
+        expected = focal * placed[..., :2] / placed[..., 2:] + [320.0, 180.0]
+        seen = data["joints_2d"]
+    np.testing.assert_allclose(pixels, expected, atol=0.05)
+    assert np.median(np.linalg.norm(pixels - seen, axis=-1)) < 6.0, "on the person in the picture"
+
+
+def test_a_camera_that_moved_is_animated(take: Take, tmp_path: Path) -> None:
+    poses = [
+        replace(pose, ground=Ground(-0.1, 0.01 * i, 1.0 + 0.1 * i))
+        for i, pose in enumerate(take.poses[:5])
+    ]
+    (path,) = export(tmp_path / "a.glb", poses, fov_deg=60.0)
+    animated = Animated(path)
+    camera = animated.index["Camera"]
+    times, places, _ = animated.tracks()[camera, "translation"]
+    np.testing.assert_allclose(times, np.arange(5) / 30.0, atol=1e-6)
+    np.testing.assert_allclose(places[:, 1], [1.0, 1.1, 1.2, 1.3, 1.4], atol=1e-6)
+    for pose, turn in zip(poses, animated.tracks()[camera, "rotation"][1], strict=True):
+        assert pose.ground is not None
+        ahead = Rotation.from_quat(turn).apply([0.0, 0.0, -1.0])
+        np.testing.assert_allclose(ahead, y_up(pose.ground.rotation[:, 2]), atol=1e-6)
+
+
+def test_without_a_known_camera_there_is_none(take: Take, tmp_path: Path) -> None:
+    (path,) = export(tmp_path / "a.glb", [replace(pose, ground=None) for pose in take.poses[:5]])
+    assert "Camera" not in Animated(path).index
 
 
 def test_glb_as_a_scene(walk_exports: Path, world: Array) -> None:

@@ -14,9 +14,9 @@ from posemamba.skeleton import JOINT_NAMES, PARENTS
 from posemamba_live.errors import EXIT_USAGE, SinkError, UsageError
 from posemamba_live.sinks import check_output, create_exporter
 from posemamba_live.takes.take import read_take
-from posemamba_live.types import ExtraPoints, Pose2D, Pose3D
+from posemamba_live.types import ExtraPoints, Ground, Pose2D, Pose3D
 
-META = {"fps": 29.97, "image_size": [640, 360], "weights": "m3", "height_m": 1.7}
+META = {"fps": 29.97, "image_size": [640, 360], "weights": "m3", "height_m": 1.7, "fov_deg": 71.0}
 LAYOUT = {
     "frame_index": ((), np.int64),
     "timestamp": ((), np.float64),
@@ -27,6 +27,10 @@ LAYOUT = {
     "root_3d": ((3,), np.float32),
     "joints_world": ((17, 3), np.float32),
     "predicted": ((), np.bool_),
+    "look_ahead": ((), np.int32),
+    "camera_pitch": ((), np.float64),
+    "camera_roll": ((), np.float64),
+    "camera_height": ((), np.float64),
 }
 
 
@@ -45,7 +49,8 @@ def pose(frame: int, person: int = 0, *, predicted: bool = False) -> Pose3D:
         joints=rng.normal(size=(17, 3)).astype(np.float32),
         root=rng.normal(size=3).astype(np.float32),
         joints_world=rng.normal(size=(17, 3)).astype(np.float32),
-        look_ahead=0,
+        look_ahead=frame % 7,
+        ground=Ground(*rng.normal(size=3).tolist()),
     )
 
 
@@ -71,7 +76,41 @@ def test_layout(tmp_path: Path, frames: int) -> None:
     assert data["image_size"].tolist() == [640, 360]
     assert tuple(data["joint_names"]) == JOINT_NAMES
     assert tuple(data["joint_parents"]) == PARENTS
-    assert set(data) == {*LAYOUT, "fps", "image_size", "joint_names", "joint_parents", "meta"}
+    assert data["camera_fov"].shape == ()
+    assert data["camera_fov"].dtype == np.float64
+    assert data["camera_fov"] == 71.0
+    more = {"fps", "image_size", "camera_fov", "joint_names", "joint_parents", "meta"}
+    assert set(data) == {*LAYOUT, *more}
+
+
+def test_camera_and_look_ahead_come_back(tmp_path: Path) -> None:
+    poses = [pose(i) for i in range(4)]
+    export(tmp_path / "a.npz", poses)
+    take = read_take(tmp_path / "a.npz")
+    assert take.fov_deg == 71.0
+    assert [p.ground for p in take.poses] == [p.ground for p in poses]
+    assert [p.look_ahead for p in take.poses] == [0, 1, 2, 3]
+
+
+def test_files_of_version_1_are_read_and_written_without_a_camera(tmp_path: Path) -> None:
+    """They said the look-ahead of the lifter once, and nothing of the ground."""
+    data = export(tmp_path / "a.npz", [pose(0), pose(3)])
+    new = ("look_ahead", "camera_pitch", "camera_roll", "camera_height", "camera_fov")
+    meta = json.loads(str(data["meta"])) | {"schema_version": 1, "look_ahead": 26}
+    del meta["fov_deg"]
+    old = {key: value for key, value in data.items() if key not in new}
+    np.savez(tmp_path / "old.npz", **old | {"meta": np.array(json.dumps(meta))})
+    take = read_take(tmp_path / "old.npz")
+    assert [p.look_ahead for p in take.poses] == [26, 26]
+    assert [p.ground for p in take.poses] == [None, None]
+    assert take.fov_deg is None
+    create = create_exporter(tmp_path / "again.npz", overwrite=False, meta=take.meta)
+    for one in take.poses:
+        create.add(one)
+    create.close()
+    with np.load(tmp_path / "again.npz", allow_pickle=False) as file:
+        assert set(file) == {*old, "look_ahead"}
+        assert json.loads(str(file["meta"]))["schema_version"] == 2
 
 
 def test_extra_points_have_keys_of_their_own_only_where_there_are_any(tmp_path: Path) -> None:
@@ -111,7 +150,7 @@ def test_meta_is_json_and_may_be_completed_until_close(tmp_path: Path) -> None:
     with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
         assert file["meta"].shape == ()
         read = json.loads(str(file["meta"]))
-    assert read["schema_version"] == 1
+    assert read["schema_version"] == 2
     assert read["frames"] == 7
     assert read["versions"]["numpy"] == np.__version__
 

@@ -128,6 +128,9 @@ class Tape:
     def close(self) -> None:
         self.closed += 1
 
+    def discard(self) -> None:
+        self.frames.clear()
+
 
 @pytest.fixture
 def file_lifter(tiny_checkpoint: Checkpoint) -> Callable[[], Lifter]:
@@ -143,7 +146,7 @@ def outputs(folder: Path, tape: Tape | None = None, name: str = "poses.npz") -> 
     return Outputs(
         exports=[folder / name],
         record=folder / "tape.mp4" if tape is not None else None,
-        open_recorder=lambda path: tape if tape is not None else Tape(),
+        open_recorder=lambda path, take: tape if tape is not None else Tape(),
         meta={"fps": FPS, "image_size": SIZE},
     )
 
@@ -303,7 +306,7 @@ def test_after_an_encoders_error_the_recording_goes_on_in_another_file(
     (tmp_path / "tape.mp4").write_text("what was recorded before the error")
     opened: list[Path] = []
 
-    def open_recorder(path: Path) -> Tape:
+    def open_recorder(path: Path, take: object) -> Tape:
         opened.append(path)
         return tapes[len(opened) - 1]
 
@@ -483,7 +486,7 @@ def test_a_click_and_a_key_choose_another_subject(
     window, pair = FakeWindow({5: Action.NEXT} if how == "key" else {}), Pair()
     if how == "click":
         window.clicks[5] = (232 / SIZE[0], 126 / SIZE[1])
-    out = Outputs([], None, lambda path: Tape(), {"fps": FPS, "image_size": SIZE})
+    out = Outputs([], None, lambda path, take: Tape(), {"fps": FPS, "image_size": SIZE})
     result, _ = run(Film(150, fps=120.0), pair, file_lifter, out, window=window)
     assert (result.errors, result.people, result.poses) == ((), 2, 150)
     assert window.subjects[0] < 125.0 < window.subjects[-1], "the larger one, on the left, first"
@@ -496,7 +499,7 @@ def test_the_window_shows_a_file_in_order_and_its_keys_work(
     monkeypatch.chdir(tmp_path)
     tapes: list[Tape] = []
 
-    def open_tape(path: Path) -> Tape:
+    def open_tape(path: Path, take: object) -> Tape:
         tapes.append(Tape())
         return tapes[-1]
 
@@ -605,7 +608,7 @@ def test_streams_get_every_picture_of_a_file(
 
 def test_streaming_alone_is_work_enough(live_lifter: Callable[[], Lifter]) -> None:
     antenna = Antenna()
-    nothing = Outputs([], None, lambda path: Tape(), {})
+    nothing = Outputs([], None, lambda path, take: Tape(), {})
     with LiveSource(lambda: Camera(100_000)) as camera:
         result, _ = run(camera, Finder(), live_lifter, nothing, duration=1.0, streams=[antenna])
     assert result.errors == ()

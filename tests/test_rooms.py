@@ -35,7 +35,8 @@ ROOMS: Final = (
     ("viewer",),
     ("run",),
     ("parts",),
-    ("wiring", "cli", "__main__", "doctor", "batch", "evaluation", "export", "plot", "api"),
+    ("wiring", "cli", "__main__", "doctor", "evaluation", "export", "plot", "api"),
+    ("batch",),
 )
 LEVEL: Final = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 ROOT_FILES: Final = frozenset(

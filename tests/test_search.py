@@ -1,17 +1,32 @@
-"""The search in parts of the picture, and cuts."""
+"""The search in parts of the picture, people across the room, and cuts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
-from posemamba_live.detectors.base import Region
+from posemamba.skeleton import L_WRIST
+from posemamba_live.detectors import DetectorSettings, create_detector
+from posemamba_live.detectors.base import Circle, Found, OneStage, Region, TopDown
+from posemamba_live.detectors.onnx_model import OnnxModel
+from posemamba_live.detectors.rtmo import RTMO
+from posemamba_live.detectors.skeletons import COCO_17
+from posemamba_live.sources import VideoFile
 from posemamba_live.tracking.cuts import CutDetector
+from posemamba_live.tracking.people import PeopleTracker
 from posemamba_live.tracking.search import Search
-from posemamba_live.types import Frame, Image
+from posemamba_live.tracking.sight import Sight
+from posemamba_live.types import Detection, Frame, Image
+from tests.support import onnx_models
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
 
 
 @dataclass
@@ -35,36 +50,197 @@ class NearSighted:
         pass
 
 
+class Believer:
+    """Takes every region for somebody."""
+
+    def locate(self, image: Image, regions: Sequence[Region]) -> list[Found]:
+        rng = np.random.default_rng(2)
+        shape = rng.uniform(-0.5, 0.5, (17, 2)).astype(np.float32)
+        return [
+            Found(
+                Detection(
+                    shape * region.width + np.array(region.centre, np.float32),
+                    np.full(17, 0.9, np.float32),
+                ),
+                1.0,
+                region,
+                Circle(region.centre, 0.5 * region.width),
+            )
+            for region in regions
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> None:
+        pass
+
+
 def room(*people: tuple[int, int]) -> Image:
-    picture = np.zeros((200, 400, 3), np.uint8)
+    picture = np.zeros((360, 640, 3), np.uint8)
     for x, y in people:
         picture[y, x] = 255
     return picture
 
 
-def test_somebody_small_is_found_in_a_part_and_at_a_seam_only_once() -> None:
-    detector = NearSighted(width=300)
-    found = Search(live=False)(detector, room((200, 100), (390, 10)), 0.0, missing=True)
-    assert sorted(region.centre for region in found) == [(200.5, 100.5), (390.5, 10.5)]
-    assert detector.sizes == [(200, 400)] + 4 * [(120, 240)]
+@dataclass
+class Searcher:
+    """A search with models that say how they were asked."""
+
+    search: Search
+    detector: NearSighted
+    places: int = 1
+    now: float = 0.0
+
+    def __call__(
+        self, picture: Image, known: Sequence[Sight] = (), lost: Sequence[Region] = ()
+    ) -> list[tuple[float, float]]:
+        models = TopDown("test", self.detector, Believer())
+        before = len(self.detector.sizes)
+        sights = self.search.top_down(
+            models, picture, self.now, known, places=self.places, most=self.places + 4, lost=lost
+        )
+        self.asked = self.detector.sizes[before:]
+        self.now += 1.0 / 30.0
+        return sorted(sight.found.next_region.centre for sight in sights)
 
 
-def test_parts_are_searched_twice_a_second_and_only_while_somebody_is_missing() -> None:
-    detector, search = NearSighted(width=300), Search(live=False)
-    for i in range(30):
-        search(detector, room(), i / 30.0, missing=True)
-    assert len(detector.sizes) == 30 + 2 * 4
-    search(detector, room(), 5.0, missing=False)
-    assert len(detector.sizes) == 30 + 2 * 4 + 1
-    search.restart()
-    search(detector, room(), 1.0, missing=True)
-    assert len(detector.sizes) == 30 + 2 * 4 + 1 + 5
+WHOLE = (360, 640)
+SQUARES = 3 * [(360, 360)]
+HALVES = 8 * [(216, 216)]
+THIRDS = 15 * [(155, 155)]
 
 
-def test_live_it_is_one_part_at_a_time() -> None:
-    detector, search = NearSighted(width=300), Search(live=True)
-    found = [search(detector, room((390, 190)), i / 30.0, missing=True) for i in range(4)]
-    assert [len(regions) for regions in found] == [0, 0, 0, 1]
+def test_smaller_and_smaller_parts_are_searched_till_enough_people_are_there() -> None:
+    picture = room((200, 180), (630, 10))
+    for width, parts in ((640, []), (400, SQUARES), (300, SQUARES + HALVES)):
+        search = Searcher(Search(live=False), NearSighted(width), places=2)
+        assert search(picture) == [(200.5, 180.5), (630.5, 10.5)], "nobody twice at a seam"
+        assert search.asked == [WHOLE, *parts]
+    search = Searcher(Search(live=False), NearSighted(160), places=3)
+    assert search(picture) == [(200.5, 180.5), (630.5, 10.5)]
+    assert search.asked == [WHOLE, *SQUARES, *HALVES, *THIRDS]
+
+
+def test_in_a_second_of_film_an_empty_room_costs_two_searches_and_one_of_the_smallest_parts() -> (
+    None
+):
+    search = Searcher(Search(live=False), NearSighted(300))
+    for _ in range(30):
+        search(room())
+    assert search.detector.sizes.count(WHOLE) == 30
+    assert len(search.detector.sizes) == 30 + 2 * (3 + 8) + 15
+
+
+def test_where_enough_are_known_no_part_is_searched() -> None:
+    found = Believer().locate(room(), [Region((100.0, 100.0), 40.0, 40.0)])
+    search = Searcher(Search(live=False), NearSighted(300))
+    assert search(room((400, 300)), [Sight.of(one) for one in found]) == []
+    assert search.asked == [WHOLE]
+
+
+def test_after_a_cut_or_a_loss_the_search_begins_again_but_not_in_every_frame() -> None:
+    search = Searcher(Search(live=False), NearSighted(300))
+    search(room())
+    search(room())
+    assert search.asked == [WHOLE]
+    search.search.restart(search.now)  # a loss just after a search
+    search(room())
+    assert search.asked == [WHOLE]
+    search.search.restart()  # a cut
+    search(room())
+    assert search.asked == [WHOLE, *SQUARES, *HALVES, *THIRDS]
+    search.now += 0.3
+    search.search.restart(search.now)
+    search(room())
+    assert search.asked == [WHOLE, *SQUARES, *HALVES, *THIRDS]
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_who_was_lost_is_looked_for_around_that_place_first(live: bool) -> None:
+    search = Searcher(Search(live=live), NearSighted(300))
+    lost = [Region((630.0, 340.0), 60.0, 60.0)]
+    assert search(room((620, 330)), lost=lost) == [(620.5, 330.5)]
+    assert search.asked == [WHOLE, (150, 150)]
+
+
+def test_live_it_is_two_parts_a_frame_and_one_while_others_are_followed() -> None:
+    search = Searcher(Search(live=True), NearSighted(300), places=2)
+    known = [Sight.of(one) for one in Believer().locate(room(), [Region((9.0, 9.0), 9.0, 9.0)])]
+    search(room(), known)
+    assert len(search.asked) == 1 + 1
+    seen = [search(room((630, 340))) for _ in range(13)]
+    assert search.asked == [WHOLE, *search.asked[1:3]]
+    assert [(630.5, 340.5)] in seen, "half a second is enough for all parts"
+
+
+def test_a_one_stage_model_is_shown_parts_and_goes_on_around_whom_it_found(tmp_path: Path) -> None:
+    box = np.array([900.0, 100.0, 940.0, 200.0])
+    grid = np.stack(np.meshgrid(np.linspace(0.1, 0.9, 4), np.linspace(0.05, 0.95, 5)), -1)
+    points = box[:2] + grid.reshape(-1, 2)[:17] * (box[2:] - box[:2])
+    picture = np.zeros((720, 1280, 3), np.uint8)
+    picture[:, :400] = 255  # or it would be taken for dark, and its colours changed
+    onnx_models.draw_person(picture, box, points, radius=4.0)
+    model = OnnxModel.open(onnx_models.rtmo_model(tmp_path / "rtmo.onnx", (416, 416)))
+    widths: list[int] = []
+
+    class NearSightedRTMO(RTMO):
+        """The drawn model reads pixels; this one sees as little as those trained on people."""
+
+        def detect(self, frame: Frame) -> list[Found]:
+            widths.append(frame.size[0])
+            return super().detect(frame) if frame.size[0] < 500 else []
+
+    for in_parts in (False, True):
+        tracker = PeopleTracker(OneStage("rtmo", NearSightedRTMO(model), in_parts=in_parts))
+        widths.clear()
+        rows = [tracker(Frame(i, i / 30.0, picture, 0.0)) for i in range(3)]
+        assert [len(poses) for poses in rows] == 3 * [int(in_parts)]
+        if in_parts:
+            wrist = rows[-1][0].keypoints[L_WRIST]
+            np.testing.assert_allclose(wrist, points[COCO_17.index("left_wrist")], atol=1.0)
+            assert widths[:12] == [1280, *3 * [720], *8 * [432]]
+            assert widths[12:] == [1280, pytest.approx(250, abs=9)] * 2
+        else:
+            assert widths == 3 * [1280]
+
+
+def far(image: Image, height: float, truth: np.ndarray) -> Image:
+    """The picture shrunk onto a plain one, so that the person is so many pixels high."""
+    scale = height / float(np.ptp(truth[:, 1]))
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    plain = np.full_like(image, 128)
+    y, x = 20, image.shape[1] - small.shape[1] - 30
+    plain[y : y + small.shape[0], x : x + small.shape[1]] = small
+    return np.asarray(plain, np.uint8)
+
+
+def rows_of(frames: Sequence[Frame], people: int = 1, *, live: bool = False) -> list[int]:
+    models = create_detector("blazepose", DetectorSettings(people=people, device="cpu"))
+    tracker = PeopleTracker(models, people, live=live)
+    rows = [len(tracker(frame)) for frame in frames]
+    models.close()
+    return rows
+
+
+@pytest.mark.parametrize("name", ["walk_turn", "arm_signals"])
+def test_somebody_of_60_pixels_in_360_lines_is_there_from_the_first_frame(name: str) -> None:
+    clip = ROOT / "demo_videos" / f"{name}.mp4"
+    truth = np.load(clip.with_name(f"{name}_gt.npz"))["joints_2d"]
+    with VideoFile(clip, max_frames=12) as video:
+        frames = [replace(f, image=far(f.image, 60.0, truth[f.index])) for f in video]
+    assert rows_of(frames) == 12 * [1]
+    assert sum(rows_of(frames, live=True)[8:]) == 4
+
+
+@pytest.mark.skipif(not (SHARED / "field").exists(), reason="real clips are not here")
+@pytest.mark.parametrize(
+    ("clip", "people", "least"), [("classroom", 4, 4), ("tennis_broadcast", 8, 5)]
+)
+def test_small_people_in_real_rooms(clip: str, people: int, least: int) -> None:
+    with VideoFile(SHARED / "field" / f"{clip}.mp4", max_frames=3) as video:
+        rows = rows_of(list(video), people)
+    assert min(rows) >= least
 
 
 @pytest.mark.parametrize(("change", "cut"), [("noise", False), ("scene", True), ("size", True)])
@@ -81,10 +257,10 @@ def test_cuts_are_told_from_noise(change: str, cut: bool) -> None:
 
 
 def test_a_box_that_a_seam_cuts_is_a_piece_of_whom_the_whole_picture_shows() -> None:
-    class Boxes:
+    class Boxes(NearSighted):
         """A person detector for boxes: sees the part of one body that is in the picture."""
 
-        def find(self, image: np.ndarray) -> list[Region]:
+        def find(self, image: Image) -> list[Region]:
             rows, columns = np.nonzero(image[..., 0])
             if not len(rows):
                 return []
@@ -93,7 +269,7 @@ def test_a_box_that_a_seam_cuts_is_a_piece_of_whom_the_whole_picture_shows() -> 
             middle, size = 0.5 * (low + high), high - low
             return [Region((middle[0], middle[1]), float(size[0]), float(size[1]), 0.0, 0.9)]
 
-    image = np.zeros((360, 640, 3), np.uint8)
-    image[60:310, 60:160] = 255  # higher than a part
-    found = Search(live=False)(Boxes(), image, 0.0, missing=True)
-    assert [(region.width, region.height) for region in found] == [(100.0, 250.0)]
+    image = room()
+    image[60:310, 60:160] = 255  # higher than the smaller parts
+    search = Searcher(Search(live=False), Boxes(0), places=2)
+    assert search(image) == [(110.0, 185.0)]

@@ -59,7 +59,7 @@ def command(version: bool = False, **given: Any) -> int:
     # An option that is repeated and was not given is None.
     values = {name: value for name, value in given.items() if value is not None}
     options = Options(**values, command_line=_arguments)
-    _set_up_logging(options.verbosity)
+    set_up_logging(options.verbosity, _arguments)
     options.check()
     from posemamba_live.wiring import execute
 
@@ -68,14 +68,7 @@ def command(version: bool = False, **given: Any) -> int:
 
 def _signature() -> Signature:
     """The parameters of `command` as Typer reads them: those that `Options` declares."""
-    types = get_type_hints(Options)
-    parameters = []
-    for field in fields(Options):
-        declared = field.metadata.get(DECLARED)
-        if declared is not None:
-            type_, default = _on_the_command_line(types[field.name], field.default)
-            how = _typer_declaration(field.name, declared, default)
-            parameters.append((field.name, Annotated[type_, how], default))
+    parameters = declared_parameters(Options)
     version = typer.Option(
         "--version",
         callback=_version,
@@ -91,6 +84,19 @@ def _signature() -> Signature:
         ],
         return_annotation=int,
     )
+
+
+def declared_parameters(declaring: type) -> list[tuple[str, Any, Any]]:
+    """Name, annotation for Typer and default of every option that a dataclass declares."""
+    types = get_type_hints(declaring)
+    parameters = []
+    for field in fields(declaring):
+        declared = field.metadata.get(DECLARED)
+        if declared is not None:
+            type_, default = _on_the_command_line(types[field.name], field.default)
+            how = _typer_declaration(field.name, declared, default)
+            parameters.append((field.name, Annotated[type_, how], default))
+    return parameters
 
 
 def _on_the_command_line(type_: Any, default: Any) -> tuple[Any, Any]:
@@ -164,12 +170,13 @@ def _failed(message: str, code: int) -> int:
     return code
 
 
-def _set_up_logging(verbosity: int) -> None:
+def set_up_logging(verbosity: int, words: Sequence[str]) -> None:
+    """Let loggers say so much, and nothing secret of what the user gave."""
     if os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
         verbosity = 2
     levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
     handler = logging.StreamHandler()
-    handler.setFormatter(SafeFormatter("%(levelname)s: %(message)s", _arguments))
+    handler.setFormatter(SafeFormatter("%(levelname)s: %(message)s", words))
     logging.basicConfig(handlers=[handler], force=True)
     # Other libraries' debug messages would bury our own.
     logging.getLogger("posemamba_live").setLevel(levels.get(verbosity, logging.DEBUG))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from posemamba_live.errors import EXIT_FAILURE, LiveError, SinkError, UsageError
+from posemamba_live.keypoints import marked
+from posemamba_live.options import UnseenName
 from posemamba_live.shown import printable, safe
 from posemamba_live.terminal import libraries_named
 
@@ -42,6 +44,10 @@ def export(
             help="The film that was recorded: draws it anew into outputs that end in .mp4.",
         ),
     ] = None,
+    unseen: Annotated[
+        UnseenName,
+        typer.Option(help="What a recording does with joints that have not been seen for seconds."),
+    ] = UnseenName.FAINT,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files.")] = False,
 ) -> None:
     """Write a recording in other formats. An output that fails does not keep the others."""
@@ -52,16 +58,18 @@ def export(
     except LiveError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
-    written = [_write(take, output, overwrite, video) for output in outputs]
+    written = [_write(take, output, overwrite, video, unseen) for output in outputs]
     if not all(written):
         raise typer.Exit(EXIT_FAILURE)
 
 
-def _write(take: Take, output: Path, overwrite: bool, video: str | None) -> bool:
+def _write(
+    take: Take, output: Path, overwrite: bool, video: str | None, unseen: UnseenName
+) -> bool:
     """Write one output and say so, or why not; whether it was written."""
     try:
         if video is not None and output.suffix.lower() == ".mp4":
-            written = [draw_take(take, video, output, overwrite=overwrite)]
+            written = [draw_take(take, video, output, overwrite=overwrite, unseen=unseen)]
         else:
             written = export_take(take, output, overwrite=overwrite)
         for path in written:
@@ -95,8 +103,18 @@ def export_take(take: Take, output: Path, *, overwrite: bool = False) -> list[Pa
     return list(exporter.files)
 
 
-def draw_take(take: Take, video: str, output: Path, *, overwrite: bool = False) -> Path:
+def draw_take(
+    take: Take,
+    video: str,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    unseen: UnseenName = UnseenName.FAINT,
+) -> Path:
     """Draw a take over the film that it was made of, up to its last pose; returns the recording.
+
+    Args:
+        unseen: what becomes of joints that nobody has seen for a while.
 
     Raises:
         UsageError, SourceError, SinkError: the film cannot be read, or the recording not written.
@@ -104,11 +122,12 @@ def draw_take(take: Take, video: str, output: Path, *, overwrite: bool = False) 
     from posemamba_live.sinks.recorder import Recorder
     from posemamba_live.sources import open_source, sound_of
 
+    poses = marked(take.poses)
     people: dict[int, list[Pose3D]] = {}
-    for pose in take.poses:
+    for pose in poses:
         people.setdefault(pose.frame_index, []).append(pose)
     last = max(people, default=-1)
-    with open_source(video) as source:
+    with open_source(video, **_as_it_was(take.meta)) as source:
         if source.live:
             raise UsageError(f"{video} is no film", hint="a recording is drawn from a video file")
         recorder = Recorder(
@@ -117,6 +136,8 @@ def draw_take(take: Take, video: str, output: Path, *, overwrite: bool = False) 
             image_size=source.size,
             overwrite=overwrite,
             sound=sound_of(source),
+            take=poses,
+            unseen=unseen,
         )
         with recorder:
             for frame in source:
@@ -124,6 +145,20 @@ def draw_take(take: Take, video: str, output: Path, *, overwrite: bool = False) 
                     break
                 recorder.write(frame, people.get(frame.index, []))
     return output
+
+
+def _as_it_was(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """How the run that made a take had opened its film, as far as the take says it."""
+    how: dict[str, Any] = {}
+    if meta.get("rotate") in (90, 180, 270):
+        how["rotate"] = meta["rotate"]
+    match meta.get("start"):
+        case int(start) | float(start) if start > 0:
+            how["start"] = float(start)
+    match meta.get("pictures_fps"):
+        case int(fps) | float(fps) if 0.001 <= fps <= 10_000.0:
+            how["fps"] = float(fps)
+    return how
 
 
 def _sentence(error: LiveError) -> str:

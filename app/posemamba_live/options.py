@@ -40,6 +40,13 @@ class SubjectName(str, Enum):
     CENTRE = "centre"
 
 
+class UnseenName(str, Enum):
+    """What becomes of joints that nobody has seen for some seconds, in pictures and streams."""
+
+    FAINT = "faint"
+    HIDE = "hide"
+
+
 class DeviceName(str, Enum):
     """Where the networks run; the last two are for the detector alone."""
 
@@ -63,6 +70,7 @@ class Panel(str, Enum):
     LIFTING = "Pose estimation"
     BODY = "Body, camera and view"
     EXTENT = "How much"
+    WORKERS = "Workers"
     RUNNING = "Running"
 
 
@@ -253,6 +261,12 @@ class Options:
         60.0, "Field of view across the picture's longer side, degrees.", Panel.BODY, "DEG"
     )
     smooth: float = option(1.0, "Strength of the smoothing over time; 0 is off.", Panel.BODY, "S")
+    unseen: UnseenName = option(
+        UnseenName.FAINT,
+        "Joints that have not been seen for some seconds, as legs under a desk: draw them faint, "
+        "or hide them in pictures and streams. Files keep them, with their scores.",
+        Panel.BODY,
+    )
     mirror: bool = option(False, "Show the window as a mirror.", Panel.BODY)
     start: float = option(0.0, "Begin at this second of a file.", Panel.EXTENT, "S")
     end: float | None = option(None, "End at this second of a file.", Panel.EXTENT, "S")

@@ -41,12 +41,20 @@ class Parts(NamedTuple):
     """For each person."""
 
 
-def build(options: Options, plan: RunPlan) -> Parts:
+def build(options: Options, plan: RunPlan, again: Parts | None = None) -> Parts:
     """Load what the plan asks for; takes seconds.
+
+    Args:
+        again: parts of a run before, with the same options of networks and of how many people:
+            what was loaded and is warm is used once more. Its detector must not be one that
+            follows people by itself.
 
     Raises:
         UsageError, DetectorError, LiveError: what does not fit together or cannot be loaded.
     """
+    if again is not None:
+        lifting, make = _fit(options, plan, again.checkpoint, again.runtime)
+        return again._replace(lifting=lifting, make_lifter=make)
     checkpoint, detector = _load(options, plan)
     try:
         runtime = _runtime(plan, checkpoint)
@@ -122,7 +130,6 @@ def _lifters(
 ) -> tuple[LiftingPlan, Callable[[], Lifter]]:
     """How people are lifted, and what makes a lifter for each of them, warmed up."""
     from posemamba.network import use_threads
-    from posemamba_live.lifting.factory import lifter_factory
     from posemamba_live.lifting.window import windows_at_once
     from posemamba_live.types import Pose2D
 
@@ -131,20 +138,7 @@ def _lifters(
     if checkpoint.meta.causal and options.mode is not ModeName.BALANCED:
         logger.warning("--mode is for window weights; these do the same work in each")
     on_gpu = runtime.device.type != "cpu"
-    try:
-        lifting = plan_lifting(
-            checkpoint.meta,
-            live=plan.live,
-            fps=plan.fps,
-            fov_deg=plan.fov_deg,
-            mode=options.mode.value,
-            window=options.window,
-            delay=options.delay,
-            on_gpu=on_gpu,
-        )
-    except ValueError as error:
-        raise UsageError("--window or --delay does not suit the weights", why=str(error)) from error
-    make = lifter_factory(checkpoint, lifting, runtime=runtime)
+    lifting, make = _fit(options, plan, checkpoint, runtime)
     use_threads(plan.lifter_threads)
     with _note("compiling the network's kernels for this machine: once, up to a minute", plan):
         if on_gpu:
@@ -161,6 +155,28 @@ def _lifters(
             hint="the file is damaged or was never trained; choose other --weights",
         )
     return lifting, make
+
+
+def _fit(
+    options: Options, plan: RunPlan, checkpoint: Checkpoint, runtime: LifterRuntime
+) -> tuple[LiftingPlan, Callable[[], Lifter]]:
+    """How these networks lift this source."""
+    from posemamba_live.lifting.factory import lifter_factory
+
+    try:
+        lifting = plan_lifting(
+            checkpoint.meta,
+            live=plan.live,
+            fps=plan.fps,
+            fov_deg=plan.fov_deg,
+            mode=options.mode.value,
+            window=options.window,
+            delay=options.delay,
+            on_gpu=runtime.device.type != "cpu",
+        )
+    except ValueError as error:
+        raise UsageError("--window or --delay does not suit the weights", why=str(error)) from error
+    return lifting, lifter_factory(checkpoint, lifting, runtime=runtime)
 
 
 @contextmanager

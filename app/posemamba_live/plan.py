@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from posemamba_live.options import DeviceName, ModeName, Options, SubjectName
+from posemamba_live.options import DeviceName, ModeName, Options, SubjectName, UnseenName
 
 if TYPE_CHECKING:
     from posemamba.metadata import CheckpointMeta
@@ -98,6 +98,8 @@ class RunPlan:
     """Field of view across the picture's longer side."""
     smooth: float = 1.0
     """Strength of the smoothing over time, 0 for none."""
+    unseen: UnseenName = UnseenName.FAINT
+    """What becomes of joints that nobody has seen for some seconds, in pictures and streams."""
     device: DeviceName = DeviceName.AUTO
     """What is asked for; LiftingPlan has what there is."""
     lifter_threads: int = 1
@@ -157,6 +159,7 @@ def plan_run(options: Options, source: SourceFacts) -> RunPlan:
         pitch_deg=options.pitch,
         fov_deg=options.fov,
         smooth=options.smooth,
+        unseen=options.unseen,
         device=options.device,
         lifter_threads=lifter_threads,
         detector_threads=_threads_but(lifter_threads),

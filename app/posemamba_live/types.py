@@ -7,13 +7,18 @@ camera frame x right, y down, z forward, world frame Z up, metres and seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 Image = NDArray[np.uint8]
+
+ALL_SEEN = np.zeros(17, np.bool_)
+ALL_SEEN.flags.writeable = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,50 @@ class LiftedPose:
 
 
 @dataclass(frozen=True, slots=True)
+class Ground:
+    """Pose of the camera above the floor."""
+
+    pitch: float
+    """Radians; negative looks down."""
+    roll: float
+    """Radians; positive tilts the world's up direction to the picture's right."""
+    height: float
+    """Metres above the floor."""
+
+    @property
+    def up(self) -> NDArray[np.float64]:
+        """(3,) unit vector against gravity, camera frame."""
+        cp = math.cos(self.pitch)
+        return np.array([cp * math.sin(self.roll), -cp * math.cos(self.roll), math.sin(self.pitch)])
+
+    @property
+    def rotation(self) -> NDArray[np.float64]:
+        """(3, 3) camera frame to world frame, w = R @ c + (0, 0, height)."""
+        up = self.up
+        forward = np.array([0.0, 0.0, 1.0]) - up[2] * up
+        forward /= np.linalg.norm(forward)
+        return np.stack([np.cross(forward, up), forward, up])
+
+    def to_world(self, points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """(..., 3) camera frame to (..., 3) world frame, metres."""
+        offset = np.array([0.0, 0.0, self.height])
+        return np.asarray(points @ self.rotation.T + offset, np.float64)
+
+    def to_camera(self, points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """(..., 3) world frame to (..., 3) camera frame, metres."""
+        offset = np.array([0.0, 0.0, self.height])
+        return np.asarray((points - offset) @ self.rotation, np.float64)
+
+    def towards(self, other: Ground, share: float) -> Ground:
+        """The ground `share` (0 to 1) of the way from this one to `other`."""
+        return Ground(
+            self.pitch + share * (other.pitch - self.pitch),
+            self.roll + share * (other.roll - self.roll),
+            self.height + share * (other.height - self.height),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Pose3D:
     """One person in one frame, in metres."""
 
@@ -111,6 +160,11 @@ class Pose3D:
     """(17, 3) metres, world frame, floor at z = 0."""
     look_ahead: int
     """How many frames after this one the lifter had seen."""
+    ground: Ground | None = None
+    """By which camera and world frame belong together; None where nobody knows it any more
+    (files of schema version 1)."""
+    unseen: NDArray[np.bool_] = field(default_factory=lambda: ALL_SEEN)
+    """(17,) joints that nobody has seen for some seconds: a guess, to be shown as one."""
 
     @property
     def frame_index(self) -> int:

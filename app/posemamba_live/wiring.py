@@ -25,7 +25,7 @@ from posemamba_live.errors import (
     describe,
 )
 from posemamba_live.files import free_name
-from posemamba_live.options import Options
+from posemamba_live.options import Options, UnseenName
 from posemamba_live.parts import Parts, build
 from posemamba_live.plan import DEFAULT_WEIGHTS, LiftingPlan, RunPlan, plan_run
 from posemamba_live.run.progress import reporter, summary
@@ -46,9 +46,10 @@ if TYPE_CHECKING:
     from posemamba_live.run.pipeline import Run
     from posemamba_live.run.screen import Screen
     from posemamba_live.run.stage import RunResult
-    from posemamba_live.sinks import Sink
+    from posemamba_live.sinks import Recording
     from posemamba_live.sources.video import Sound
     from posemamba_live.streams import Stream
+    from posemamba_live.types import Pose3D
     from posemamba_live.viewer.viewer import Viewer
 
 logger = logging.getLogger(__name__)
@@ -119,12 +120,14 @@ def prepare(
     screen: Screen | None = None,
 ) -> Run:
     """The run of these parts over a source, with its outputs and statistics."""
-    from posemamba_live.run.outputs import Outputs
+    from posemamba_live.run.outputs import Film, Outputs
     from posemamba_live.run.pipeline import Run
 
     weights = options.weights or DEFAULT_WEIGHTS
     stats = RunStats(parts.runtime.device.type, parts.runtime.backend)
     stats.detector = parts.detector.describe()
+    # A pipe cannot be read again: of it the running estimate is recorded.
+    film = None if plan.live or options.source == STDIN else options.source
     outputs = Outputs(
         plan.exports,
         plan.record,
@@ -133,6 +136,7 @@ def prepare(
         plan.overwrite,
         plan.live,
         {"weights": str(Path(weights).resolve()) if Path(weights).exists() else weights},
+        film=None if film is None else Film(film, partial(_open, options, realtime=False)),
     )
     return Run(
         plan,
@@ -235,7 +239,7 @@ def _open(options: Options, *, realtime: bool) -> Source:
 def _open_stream(address: StreamAddress, plan: RunPlan, stack: ExitStack) -> Stream:
     from posemamba_live.streams import StreamInfo, open_stream
 
-    info = StreamInfo(plan.source, plan.live, plan.fps)
+    info = StreamInfo(plan.source, plan.live, plan.fps, hides_unseen=plan.unseen is UnseenName.HIDE)
     stream = open_stream(address, info, people=plan.people)
     stack.callback(stream.close)
     if not plan.quiet:
@@ -246,7 +250,13 @@ def _open_stream(address: StreamAddress, plan: RunPlan, stack: ExitStack) -> Str
     return stream
 
 
-def _open_recorder(plan: RunPlan, source: Source, sound: Sound | None, path: Path) -> Sink:
+def _open_recorder(
+    plan: RunPlan,
+    source: Source,
+    sound: Sound | None,
+    path: Path,
+    take: Sequence[Pose3D] | None = None,
+) -> Recording:
     from posemamba_live.sinks.recorder import Recorder
 
     return Recorder(
@@ -256,6 +266,8 @@ def _open_recorder(plan: RunPlan, source: Source, sound: Sound | None, path: Pat
         overwrite=plan.overwrite,
         realtime=plan.live,
         sound=sound,
+        take=take,
+        unseen=plan.unseen,
     )
 
 
@@ -286,6 +298,10 @@ def _metadata(
         "pitch_deg": plan.pitch_deg,
         "camera_moves": False,
         "fov_deg": plan.fov_deg,
+        "rotate": options.rotate,
+        "start": options.start,
+        "pictures_fps": options.fps,
+        "unseen": plan.unseen.value,
         "smooth": plan.smooth,
         "people": plan.people,
         "subject": plan.subject.value,
@@ -296,4 +312,4 @@ def _metadata(
 def _open_window(options: Options) -> Viewer:
     from posemamba_live.viewer.viewer import Viewer
 
-    return Viewer("posemamba-live", mirror=options.mirror)
+    return Viewer("posemamba-live", mirror=options.mirror, unseen=options.unseen)

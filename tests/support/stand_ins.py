@@ -39,6 +39,8 @@ class StandIn:
     at: int = 15
     nobody: bool = False
     no_memory_at: int = -1
+    slow_drawing: float = 0.0
+    """Seconds that each picture of a recording takes."""
 
     name = "stand-in"
 
@@ -86,7 +88,16 @@ def hang() -> None:
 def main() -> None:
     stand_in = StandIn(**json.loads(sys.argv.pop(1)))
     from posemamba_live import detectors
+    from posemamba_live.sinks.recorder import Composer
 
+    if stand_in.slow_drawing:
+        compose = Composer.compose
+
+        def slowly(self: Composer, *args: Any) -> Any:
+            time.sleep(stand_in.slow_drawing)
+            return compose(self, *args)
+
+        Composer.compose = slowly  # type: ignore[method-assign]
     models = OneStage(stand_in.name, stand_in)
     detectors.create_detector = lambda *args, **kwargs: models
     from posemamba_live.__main__ import main as program

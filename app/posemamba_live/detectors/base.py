@@ -78,6 +78,21 @@ class Found:
     circle: Circle | None = None
     """None where the model does not know it."""
 
+    def moved(self, x: float, y: float) -> Found:
+        """The same in a picture of which this one is the part that begins at x, y."""
+        by = np.array([x, y], np.float32)
+        extra, circle = self.detection.extra, self.circle
+        return replace(
+            self,
+            detection=replace(
+                self.detection,
+                keypoints=self.detection.keypoints + by,
+                extra=None if extra is None else replace(extra, points=extra.points + by),
+            ),
+            next_region=self.next_region.moved(x, y),
+            circle=circle and Circle((circle.centre[0] + x, circle.centre[1] + y), circle.radius),
+        )
+
 
 class PersonDetector(Protocol):
     """Finds people in a picture, or in a part of one."""
@@ -173,6 +188,8 @@ class OneStage:
 
     name: str
     model: OneStageModel
+    in_parts: bool = False
+    """Whether it may be shown parts of pictures: it looks at each picture by itself."""
 
     def describe(self) -> dict[str, Any]:
         """What runs and on what, as JSON values, for statistics and exports."""

@@ -56,7 +56,7 @@ def build(name: str, settings: DetectorSettings) -> Models:
                 f"{pose.path.name} finds people by itself, in every frame",
                 hint="leave out --person-model and --detect-every; they are for RTMPose",
             )
-        return OneStage(name, RTMO(pose))
+        return OneStage(name, RTMO(pose), in_parts=True)
     if pose.kind is not Kind.POSE:
         raise UsageError(
             f"{pose.path} finds people, not keypoints ({pose.kind.value})",

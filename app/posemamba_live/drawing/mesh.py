@@ -8,7 +8,7 @@ of people, so topology is computed once per number and kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from posemamba.skeleton import BONES, HEAD, HEAD_EXTENSION, HIP, JOINT_NAMES, NOSE, THORAX
 from posemamba_live.drawing.colours import BACKGROUND, BONE_JOINT, FLOOR, GRID, PersonColors, Rgb
+from posemamba_live.types import ALL_SEEN
 
 Points = NDArray[np.float64]
 Triangles = NDArray[np.int32]
@@ -92,6 +93,10 @@ class Body:
     colors: PersonColors
     ghost: bool = False
     """True for a person who was predicted, not seen."""
+    unseen: NDArray[np.bool_] = field(default_factory=lambda: ALL_SEEN)
+    """(17,) joints that nobody has seen for a while."""
+    hides_unseen: bool = False
+    """They are not there; else they are faint."""
 
 
 def merge(meshes: Sequence[Mesh]) -> Mesh:
@@ -125,6 +130,11 @@ def body_mesh(bodies: Sequence[Body], eye: ArrayLike, forward: ArrayLike) -> Mes
     ghost = np.array([body.ghost for body in bodies], dtype=bool)
     painted = colors[:, _owner_nodes()]
     painted *= _depth_gain(vertices, joints[:, HIP], np.asarray(eye), np.asarray(forward))
+    unseen = np.array([[*body.unseen, body.unseen[HEAD]] for body in bodies])[:, _owner_nodes()]
+    hides = np.array([body.hides_unseen for body in bodies])[:, None]
+    # A limb in one point has no surface.
+    vertices = np.where((unseen & hides)[..., None], joints[:, None, THORAX], vertices)
+    ghost = ghost[:, None] | unseen
     painted[ghost] += _GHOST * (np.array(BACKGROUND) * 1.9 - painted[ghost])
     return Mesh(
         vertices.reshape(-1, 3),

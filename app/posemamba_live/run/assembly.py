@@ -10,6 +10,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from posemamba_live.keypoints import Sights
 from posemamba_live.lifting.people import Lifted
 from posemamba_live.scene.scene import SceneTracker
 from posemamba_live.types import Frame, Image, LiftedPose, Pose3D
@@ -38,6 +39,7 @@ class Assembler:
     def __init__(self, scene: SceneTracker | None, *, pictures: bool = True) -> None:
         self._scene = scene
         self._pictures = pictures and scene is not None
+        self._sights = Sights()
         self._frames: deque[Frame] = deque()
         self._poses: dict[int, list[LiftedPose]] = {}
 
@@ -52,7 +54,7 @@ class Assembler:
             people = self._poses.pop(frame.index, [])
             people.sort(key=lambda pose: pose.pose2d.person_id)
             scene = self._scene
-            placed = [] if scene is None else [scene.update(pose) for pose in people]
+            placed = [] if scene is None else [self._sights.mark(scene.update(p)) for p in people]
             if self._pictures:
                 placed = [_drawn(pose, frame) for pose in placed]
             yield Picture(frame, tuple(placed))

@@ -13,8 +13,10 @@ from typing import Any, Final
 
 from posemamba_live.errors import LiveError, SinkError
 from posemamba_live.files import free_name, other_folders
+from posemamba_live.keypoints import marked
 from posemamba_live.run.history import History
-from posemamba_live.sinks import Sink, rescuing_exporter
+from posemamba_live.sinks import Recording, rescuing_exporter
+from posemamba_live.sources import Source
 from posemamba_live.takes.journal import Journal
 from posemamba_live.types import Frame, Pose3D
 
@@ -24,35 +26,56 @@ KEPT_POSES: Final = 20_000
 """What "export now" can go back to in an endless run: about ten minutes of one person."""
 
 
+@dataclass(frozen=True, slots=True)
+class Film:
+    """A source that can be read a second time."""
+
+    name: str
+    """As somebody would give it on the command line."""
+    open: Callable[[], Source]
+    """Its frames, with the same indices and times."""
+
+
 @dataclass(slots=True)
 class Outputs:
     """The files of one run. A file that cannot be written is told once, in `errors`."""
 
     exports: Sequence[Path]
     record: Path | None
-    open_recorder: Callable[[Path], Sink]
-    """Starts a recording; only called when there is a frame for it."""
+    open_recorder: Callable[[Path, Sequence[Pose3D] | None], Recording]
+    """Starts a recording; only called when there is a frame for it. It is given all poses that
+    will come, where they are known."""
     meta: Mapping[str, Any]
     """What the exports say of the run."""
     overwrite: bool = False
     live: bool = False
     how: Mapping[str, Any] = field(default_factory=dict)
     """By which poses can be lifted later; see `takes.recovery`."""
+    film: Film | None = None
+    """By which the recording is drawn when the take is solved; None where it is drawn while the
+    run goes on."""
     errors: list[LiveError] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
     """Complete files, in the order of writing."""
     unfinished: list[Path] = field(default_factory=list)
     """Exports that are still to be written."""
+    undrawn: Path | None = None
+    """The recording, as long as it is still to be drawn from the film."""
     recording_failed: bool = False
     _failures: int = 0
     """Of the recording."""
-    _recorder: Sink | None = None
+    _recorder: Recording | None = None
     _recording_to: Path | None = None
+    _known: Sequence[Pose3D] | None = None
+    """All poses of the recording, where they are known."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     """Frames are written by one thread, recordings ended by another."""
 
     def __post_init__(self) -> None:
-        self._recording_to = self.record
+        if self.film is None:
+            self._recording_to = self.record
+        else:
+            self.undrawn = self.record
         self.unfinished = sorted(self.exports, key=lambda path: path.suffix != ".npz")
 
     def memory(self) -> Journal | History:
@@ -76,16 +99,81 @@ class Outputs:
         After an error what was recorded stays, and the recording goes on in another file.
         """
         with self._lock:
-            if self._recording_to is None:
-                return
-            try:
-                if self._recorder is None:
-                    self._recorder = self.open_recorder(self._recording_to)
-                self._recorder.write(frame, poses)
-            except Exception as error:
-                self._fail(error, f"cannot record to {self._recording_to}")
-                self.recording_failed |= self._recorder is not None
-                self._go_on_elsewhere(self._recording_to)
+            while self._recording_to is not None and not self._write(frame, poses):
+                pass
+
+    def _write(self, frame: Frame, poses: Sequence[Pose3D]) -> bool:
+        """Whether that is all for this frame; else there may be another file to be tried."""
+        path = self._recording_to
+        assert path is not None
+        try:
+            if self._recorder is None:
+                self._recorder = self.open_recorder(path, self._known)
+            self._recorder.write(frame, poses)
+        except Exception as error:
+            begun = self._recorder is not None
+            self._fail(error, f"cannot record to {path}")
+            self.recording_failed |= begun
+            self._go_on_elsewhere(path)
+            return begun
+        return True
+
+    def draw(
+        self,
+        solve: Callable[[], Sequence[Pose3D]],
+        count: int,
+        go_on: Callable[[], bool],
+        drawn: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        """Draw the recording of a film from its solved take, reading the film a second time.
+
+        Args:
+            solve: returns all poses.
+            count: frames of the film that the run has seen.
+            go_on: asked before each frame; once it says no, nothing is left of the recording.
+            drawn: told how many frames are done.
+        """
+        film, path = self.film, self.undrawn
+        if film is None or path is None or not count:
+            self.undrawn = None
+            return
+        try:
+            poses = marked(solve())
+            people: dict[int, list[Pose3D]] = {}
+            for pose in poses:
+                people.setdefault(pose.frame_index, []).append(pose)
+            target = path if self.overwrite or not path.exists() else free_name(path)
+            if target != path:
+                self.errors.append(
+                    SinkError(
+                        f"{path} was made by somebody else meanwhile",
+                        why="it is left as it is",
+                        hint=f"the recording is {target}",
+                    )
+                )
+            with self._lock:
+                self._known, self._recording_to = poses, target
+            with film.open() as source:
+                for number, frame in enumerate(source):
+                    if not go_on():
+                        self._discard()
+                        return
+                    self.write_frame(frame, people.get(frame.index, ()))
+                    drawn(number + 1)
+                    if number + 1 == count or not self.recording:
+                        break
+        except Exception as error:
+            self._fail(error, f"cannot record to {path}")
+            self.recording_failed = True
+        self.stop_recording()
+        if not self.recording_failed:
+            self.undrawn = None
+
+    def _discard(self) -> None:
+        with self._lock:
+            recorder, self._recorder, self._recording_to = self._recorder, None, None
+            if recorder is not None:
+                recorder.discard()
 
     def stop_recording(self) -> Path | None:
         """Complete the recording; returns its path if there is one."""
@@ -130,8 +218,13 @@ class Outputs:
         path = journal.path
         if path is None:
             return ""
-        names = self.unfinished or [path.with_suffix("")]
-        line = shlex.join(["posemamba-export", str(path), *map(str, names)])
+        names = list(self.unfinished)
+        words = ["posemamba-export", str(path)]
+        if self.undrawn is not None and self.film is not None:
+            words += ["--video", self.film.name]
+            names.append(self.undrawn if self.overwrite else free_name(self.undrawn))
+        names = names or [path.with_suffix("")]
+        line = shlex.join([*words, *map(str, names)])
         return f"everything captured is in {path}; this line makes the files of it:\n  {line}"
 
     def _export(
@@ -152,7 +245,7 @@ class Outputs:
             return None
         return exporter.files[0]
 
-    def _close(self, recorder: Sink, path: Path) -> Path | None:
+    def _close(self, recorder: Recording, path: Path) -> Path | None:
         """Complete a recording; returns where it is, if it is whole."""
         try:
             recorder.close()

@@ -3,6 +3,8 @@
     source -> detector, tracker -> lifter -> scene -> recorder, window, streams
      read          detect           lift      draw      record            stream
 
+A film's recording is drawn when the run is over (`run.redraw`).
+
 Each arrow between stages is a bounded channel. With a file a full channel makes the stage
 before it wait, and nothing is dropped. A live source only ever hands out its newest
 picture, so that there a wait becomes a dropped frame, not a delay.
@@ -26,7 +28,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
 from posemamba.network import use_threads
@@ -38,6 +40,7 @@ from posemamba_live.plan import RunPlan
 from posemamba_live.run.assembly import Assembler, Picture
 from posemamba_live.run.channel import Channel
 from posemamba_live.run.outputs import Outputs
+from posemamba_live.run.redraw import draw_film, watch_drawing
 from posemamba_live.run.screen import Screen
 from posemamba_live.run.stage import RunResult, Stage, hanging, wait
 from posemamba_live.run.statistics import RunStats
@@ -61,6 +64,8 @@ _IDLE_S: Final = 0.05
 _STAGES_S: Final = 2.0
 """Seconds that the stages have after an interrupt, with _CUT_S for each that is left behind."""
 _CUT_S: Final = 0.5
+_DRAWN_S: Final = 3.8
+"""Seconds after an interrupt for which a recording is still drawn."""
 _FINISH_S: Final = 4.3
 """Seconds after an interrupt by which files are written, or are left to be made later."""
 _SYNC_S: Final = 0.5
@@ -104,6 +109,8 @@ class Run:
         self.stats = stats
         self.status = ""
         """What somebody should know at the moment; empty while all is well."""
+        self.drawn: int | None = None
+        """Frames of a film's recording that are drawn; None before that begins."""
         self._live = source if isinstance(source, LiveSource) else None
         self._dropped_before = self._live.dropped if self._live else 0
         subject = Subject(plan.subject.value)
@@ -199,7 +206,7 @@ class Run:
             self._leave_source()
             self._doing = ""
             left_behind = self._join(threads)
-        self._write_files(left_behind)
+        self._write_files(left_behind, each, report)
         return RunResult(
             frames=self.stats.frames_out,
             poses=self._pose_count,
@@ -227,7 +234,12 @@ class Run:
                 wait(threads, partial(_until, time.monotonic() + _CUT_S))
         return [thread.name for thread in threads if thread.is_alive()]
 
-    def _write_files(self, left_behind: Sequence[str]) -> None:
+    def _write_files(
+        self,
+        left_behind: Sequence[str],
+        each: Callable[[Run], None],
+        report: Callable[[Run], None],
+    ) -> None:
         """Recording and exports, as far as an interrupt leaves time for them."""
         journal, lifted = self._journal, "lift" not in left_behind
         if journal is not None:
@@ -235,20 +247,30 @@ class Run:
             journal.close(seconds) if lifted else journal.sync(seconds)
         if not self.stats.frames_in:
             self.outputs.unfinished.clear()
+            self.outputs.undrawn = None
             if not (self._errors or self._interrupted):
                 self._errors.append(SourceError(f"no frame came from {self.plan.source}"))
 
+        solve = cache(self.solve)
+
         def export() -> None:
             if lifted and self.outputs.unfinished:
-                self.outputs.export(self.solve)
+                self.outputs.export(solve)
+            if lifted and self.outputs.undrawn is not None:
+                recording.join()  # what a key began while the film ran is ended first
+                draw_film(self, solve, lambda: self._left(_DRAWN_S) > 0.0)
 
-        work = [
-            threading.Thread(target=export, name="export", daemon=True),
-            threading.Thread(target=self.outputs.stop_recording, name="record", daemon=True),
-        ]
+        recording = threading.Thread(target=self.outputs.stop_recording, name="record", daemon=True)
+        work = [recording, threading.Thread(target=export, name="export", daemon=True)]
         for thread in work:
             thread.start()
         self._doing = "writing the files"
+        if self.outputs.undrawn is not None and not self._errors:
+            try:
+                watch_drawing(self, work[1], each, report, lambda: not self._interrupted)
+            except Exception as error:
+                logger.debug("watching failed", exc_info=error)
+                self._errors.append(error)
         wait(work, lambda: self._left(_FINISH_S))
         self._doing = ""
         if journal is None:
@@ -260,7 +282,8 @@ class Run:
                 )
             )
         done = lifted and not any(thread.is_alive() for thread in work)
-        if done and not self.outputs.unfinished and not self.outputs.recording_failed:
+        whole = self.outputs.undrawn is None and not self.outputs.recording_failed
+        if done and whole and not self.outputs.unfinished:
             journal.remove()
             self._journal = None
 

@@ -14,6 +14,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -82,6 +83,8 @@ class FileProgress:
         )
         self._task = self._progress.add_task(printable(name), total=frames, rate=0.0)
         self._updated = 0.0
+        self._drawing: TaskID | None = None
+        self._drawing_since = 0.0
 
     def __enter__(self) -> FileProgress:
         self._progress.start()
@@ -95,9 +98,19 @@ class FileProgress:
         if now - self._updated >= _UPDATE_S:
             self._updated = now
             self._show(run.stats)
+            if run.drawn is not None:
+                self._show_drawing(run.drawn, run.stats.frames_out, now)
 
     def _show(self, stats: RunStats) -> None:
         self._progress.update(self._task, completed=stats.frames_out, rate=stats.fps_out)
+
+    def _show_drawing(self, drawn: int, frames: int, now: float) -> None:
+        """The recording, which is drawn when all is lifted, has a bar of its own."""
+        if self._drawing is None:
+            self._drawing = self._progress.add_task("recording", total=frames, rate=0.0)
+            self._drawing_since = now
+        rate = drawn / max(now - self._drawing_since, 1e-6)
+        self._progress.update(self._drawing, completed=drawn, rate=rate)
 
 
 class LiveStatus:

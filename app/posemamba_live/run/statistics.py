@@ -130,9 +130,12 @@ class RunStats:
         try:
             yield
         finally:
-            elapsed = 1e3 * (time.perf_counter() - start)
-            with self._lock:
-                self._stages.setdefault(name, Reservoir()).add(elapsed)
+            self.stage_took(name, time.perf_counter() - start)
+
+    def stage_took(self, name: str, seconds: float) -> None:
+        """A piece of work of stage `name` took so long."""
+        with self._lock:
+            self._stages.setdefault(name, Reservoir()).add(1e3 * seconds)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: milliseconds, frames a second, mebibytes.

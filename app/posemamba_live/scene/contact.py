@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posemamba.skeleton import L_ANKLE, L_HIP, L_KNEE, R_ANKLE, R_HIP, R_KNEE
-from posemamba_live.scene.ground import ANKLE_HEIGHT, Ground
+from posemamba_live.scene.ground import ANKLE_HEIGHT
 from posemamba_live.scene.smoothing import MAX_GAP
+from posemamba_live.types import Ground
 
 Array = NDArray[np.float64]
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posemamba.skeleton import L_ANKLE, LIMB_JOINTS, NUM_JOINTS, R_ANKLE
-from posemamba_live.scene.ground import ANKLE_HEIGHT, DEPTH_ERROR, Ground
+from posemamba_live.scene.ground import ANKLE_HEIGHT, DEPTH_ERROR
+from posemamba_live.types import Ground
 
 Array = NDArray[np.float64]
 

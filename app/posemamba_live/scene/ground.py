@@ -46,6 +46,7 @@ from posemamba.skeleton import (
     R_WRIST,
     THORAX,
 )
+from posemamba_live.types import Ground
 
 Array = NDArray[np.float64]
 
@@ -99,43 +100,8 @@ _NO_FOOT_WEIGHT: Final = 0.5
 """Of a contact other than a foot: people lean on furniture too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """Pose of the camera above the floor."""
-
-    pitch: float
-    """Radians; negative looks down."""
-    roll: float
-    """Radians; positive tilts the world's up direction to the picture's right."""
-    height: float
-    """Metres above the floor."""
-
-    @property
-    def up(self) -> Array:
-        """(3,) unit vector against gravity, camera frame."""
-        cp = math.cos(self.pitch)
-        return np.array([cp * math.sin(self.roll), -cp * math.cos(self.roll), math.sin(self.pitch)])
-
-    @property
-    def rotation(self) -> Array:
-        """(3, 3) camera frame to world frame, w = R @ c + (0, 0, height)."""
-        up = self.up
-        forward = np.array([0.0, 0.0, 1.0]) - up[2] * up
-        forward /= np.linalg.norm(forward)
-        return np.stack([np.cross(forward, up), forward, up])
-
-    def to_world(self, points: Array) -> Array:
-        """(..., 3) camera frame to (..., 3) world frame, metres."""
-        offset = np.array([0.0, 0.0, self.height])
-        return np.asarray(points @ self.rotation.T + offset, np.float64)
-
-    def towards(self, other: Ground, share: float) -> Ground:
-        """The ground `share` (0 to 1) of the way from this one to `other`."""
-        return Ground(
-            self.pitch + share * (other.pitch - self.pitch),
-            self.roll + share * (other.roll - self.roll),
-            self.height + share * (other.height - self.height),
-        )
+LEVEL: Final = Ground(PITCH_PRIOR[0], ROLL_PRIOR[0], HEIGHT_PRIOR[0])
+"""The camera that is assumed before anybody was seen."""
 
 
 @dataclass(frozen=True, slots=True)

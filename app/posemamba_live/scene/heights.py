@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from posemamba_live.scene.ground import Ground, GroundEvidence, lowest_contacts
+from posemamba_live.scene.ground import GroundEvidence, lowest_contacts
+from posemamba_live.types import Ground
 
 Array = NDArray[np.float64]
 

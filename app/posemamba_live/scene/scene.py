@@ -37,7 +37,6 @@ from posemamba_live.scene.contact import ANKLES, Feet, carried, planted, seen, s
 from posemamba_live.scene.distance import CORRELATED, fuse_floor, joint_weights
 from posemamba_live.scene.ground import (
     DEPTH_ERROR,
-    Ground,
     GroundEvidence,
     Settled,
     about_x,
@@ -56,7 +55,7 @@ from posemamba_live.scene.smoothing import (
     smooth_depth,
     smooth_zero_phase,
 )
-from posemamba_live.types import LiftedPose, Pose3D
+from posemamba_live.types import Ground, LiftedPose, Pose3D
 
 Array = NDArray[np.float64]
 
@@ -418,6 +417,7 @@ def _pose3d(lifted: LiftedPose, joints: Array, root: Array, ground: Ground) -> P
         root=root.astype(np.float32),
         joints_world=ground.to_world(joints + root).astype(np.float32),
         look_ahead=lifted.look_ahead,
+        ground=ground,
     )
 
 

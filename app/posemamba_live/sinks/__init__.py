@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from posemamba_live.files import check_output, suffix_of
-from posemamba_live.sinks.base import Exporter, Sink
+from posemamba_live.sinks.base import Exporter, Recording, Sink
 from posemamba_live.sinks.bvh import write_bvh
 from posemamba_live.sinks.c3d import write_c3d
 from posemamba_live.sinks.exporter import FileExporter, Format
@@ -35,6 +35,7 @@ FORMATS: Final[dict[str, Format]] = {
 __all__ = [
     "FORMATS",
     "Exporter",
+    "Recording",
     "Sink",
     "check_export",
     "check_output",

@@ -25,6 +25,13 @@ class Sink(Protocol):
         """Finish what was begun, so that it is complete and usable. Idempotent."""
 
 
+class Recording(Sink, Protocol):
+    """A sink with a file that can be made again."""
+
+    def discard(self) -> None:
+        """Leave nothing of it. Idempotent."""
+
+
 class Exporter(Protocol):
     """Collects poses and writes them."""
 

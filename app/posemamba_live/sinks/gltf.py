@@ -5,12 +5,14 @@ and an animation of their rotations; thin solids along the bones, without a skin
 person visible in any viewer. Key frames are at the times of the poses, so that nothing is
 resampled; where a person is not seen for longer than a quarter of a second, the tree is
 scaled to nothing. Several people are in one file; names of all but the one seen most end
-in `_person` and the id.
+in `_person` and the id. The node `Camera` stands where the film was taken from and sees what
+it shows: the picture behind it fits the skeletons.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +21,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from posemamba.normalize import focal_pixels
 from posemamba_live import __version__
 from posemamba_live.drawing.colours import BONE_JOINT, PersonColors, Rgb, person_colors
 from posemamba_live.keypoints import MAX_GAP_S
 from posemamba_live.sinks.exporter import NobodySeen
 from posemamba_live.takes.armature import NODES, ArmatureSolver, bone_lengths, rest_offsets
-from posemamba_live.takes.rotations import to_y_up
+from posemamba_live.takes.rotations import from_matrix, to_y_up
 from posemamba_live.takes.take import Take, joints_and_times
 from posemamba_live.types import Pose3D
 
@@ -36,6 +39,10 @@ _BONE_WIDTH: Final = 0.09
 """Of a bone's solid, at its thickest, relative to its length."""
 _GAP_STEPS: Final = 2.5
 """Frame distances without somebody that are no gap yet."""
+_NEAREST, _FARTHEST = 0.05, 200.0
+"""Metres that the camera sees."""
+_Y_UP: Final = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+"""From the world frame to glTF's; `to_y_up` for matrices."""
 _GAMMA: Final = 2.2
 """Colours are sRGB here and linear in glTF."""
 
@@ -49,6 +56,7 @@ def write_glb(path: Path, take: Take) -> None:
     span = (min(times), max(times))
     for number, (person, poses) in enumerate(take.people.items()):
         _add_person(scene, poses, f"_person{person}" if number else "", span, 1.0 / take.rate)
+    _add_camera(scene, take)
     meta = json.loads(json.dumps(take.described()))
     path.write_bytes(scene.glb({"posemamba": meta}))
 
@@ -63,6 +71,7 @@ class _Scene:
     materials: list[dict[str, Any]] = field(default_factory=list)
     channels: list[dict[str, Any]] = field(default_factory=list)
     samplers: list[dict[str, Any]] = field(default_factory=list)
+    cameras: list[dict[str, Any]] = field(default_factory=list)
     accessors: list[dict[str, Any]] = field(default_factory=list)
     views: list[dict[str, Any]] = field(default_factory=list)
     data: bytearray = field(default_factory=bytearray)
@@ -103,7 +112,7 @@ class _Scene:
 
     def glb(self, extras: dict[str, Any]) -> bytes:
         """The binary container."""
-        document = {
+        document: dict[str, Any] = {
             "asset": {"version": "2.0", "generator": f"posemamba-live {__version__}"},
             "scene": 0,
             "scenes": [{"nodes": self.roots, "extras": extras}],
@@ -117,6 +126,8 @@ class _Scene:
             "bufferViews": self.views,
             "buffers": [{"byteLength": len(self.data)}],
         }
+        if self.cameras:
+            document["cameras"] = self.cameras
         text = json.dumps(document, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 4)
         chunks = struct.pack("<I4s", len(text), b"JSON") + text
@@ -164,6 +175,39 @@ def _add_person(
         if not node.follows:
             scene.animate(first + i, "rotation", keys, to_y_up(posture.rotations[:, i]))
     _hide_when_absent(scene, holder, times, span, step)
+
+
+def _add_camera(scene: _Scene, take: Take) -> None:
+    """The camera of the film, if it is known; one that was thought to move is animated."""
+    grounds = [pose.ground for pose in take.poses if pose.ground is not None]
+    if len(grounds) < len(take.poses) or take.fov_deg is None:
+        return
+    width, height = (int(side) for side in take.meta["image_size"])
+    focal = float(focal_pixels((width, height), take.fov_deg))
+    lens = {
+        "yfov": 2.0 * math.atan(0.5 * height / focal), "aspectRatio": width / height,
+        "znear": _NEAREST, "zfar": _FARTHEST,
+    }  # fmt: skip
+    scene.cameras.append({"name": "Camera", "type": "perspective", "perspective": lens})
+    times, first = np.unique([p.pose2d.timestamp for p in take.poses], return_index=True)
+    shown = [grounds[row] for row in first]
+    places = to_y_up(np.array([[0.0, 0.0, ground.height] for ground in shown]))
+    # glTF's cameras look along -z with y up, ours along z with y down.
+    turns = np.stack([ground.rotation * [1.0, -1.0, -1.0] for ground in shown])
+    rotations = from_matrix(_Y_UP @ turns)
+    scene.roots.append(len(scene.nodes))
+    scene.nodes.append(
+        {
+            "name": "Camera",
+            "camera": 0,
+            "translation": places[0].tolist(),
+            "rotation": rotations[0].tolist(),
+        }
+    )
+    if any(ground != shown[0] for ground in shown):
+        keys = scene.accessor(times, "SCALAR", bounds=True)
+        scene.animate(len(scene.nodes) - 1, "translation", keys, places)
+        scene.animate(len(scene.nodes) - 1, "rotation", keys, rotations)
 
 
 def _hide_when_absent(

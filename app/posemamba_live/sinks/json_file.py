@@ -14,7 +14,7 @@ from posemamba.skeleton import JOINT_NAMES, PARENTS
 from posemamba_live.takes.take import Take
 from posemamba_live.types import Pose3D
 
-_METRES, _PIXELS, _SCORE = 5, 2, 3
+_METRES, _ANGLE, _PIXELS, _SCORE = 5, 6, 2, 3
 FRAME_KEYS: Final = ("frame_index", "timestamp")
 
 
@@ -30,11 +30,13 @@ def write_json(path: Path, take: Take) -> None:
         if (people := list(group))
     ]
     meta = take.described()
+    camera = {} if take.fov_deg is None else {"camera_fov": take.fov_deg}
     head = {
         "fps": meta["fps"],
         "image_size": list(meta["image_size"]),
         "joint_names": JOINT_NAMES,
         "joint_parents": PARENTS,
+        **camera,
         "meta": meta,
     }
     with open(path, "w", encoding="utf-8") as file:
@@ -46,10 +48,20 @@ def write_json(path: Path, take: Take) -> None:
 
 
 def _person(pose: Pose3D) -> dict[str, Any]:
-    pose2d, extra = pose.pose2d, pose.pose2d.extra
-    more = {}
+    pose2d, extra, ground = pose.pose2d, pose.pose2d.extra, pose.ground
+    more: dict[str, Any] = {}
+    if ground is not None:
+        more |= {
+            "camera_pitch": round(ground.pitch, _ANGLE),
+            "camera_roll": round(ground.roll, _ANGLE),
+            "camera_height": round(ground.height, _METRES),
+        }
+    if pose2d.visibility is not None:
+        more["visibility_2d"] = _rounded(pose2d.visibility, _SCORE)
+    if pose2d.peak is not None:
+        more["peak_2d"] = _rounded(pose2d.peak, _SCORE)
     if extra is not None:
-        more = {
+        more |= {
             "extra_names": extra.names,
             "extra_2d": _rounded(extra.points, _PIXELS),
             "extra_scores": _rounded(extra.scores, _SCORE),
@@ -57,6 +69,7 @@ def _person(pose: Pose3D) -> dict[str, Any]:
     return {
         "person_id": pose.person_id,
         "predicted": pose2d.predicted,
+        "look_ahead": pose.look_ahead,
         "joints_world": _rounded(pose.joints_world, _METRES),
         "joints_3d": _rounded(pose.joints, _METRES),
         "root_3d": _rounded(pose.root, _METRES),

@@ -45,15 +45,30 @@ def take_arrays(take: Take) -> dict[str, Any]:
         "root_3d": rows([p.root for p in poses], np.float32, 3),
         "joints_world": rows([p.joints_world for p in poses], np.float32, NUM_JOINTS, 3),
         "predicted": rows([p.pose2d.predicted for p in poses], np.bool_),
+        "look_ahead": rows([p.look_ahead for p in poses], np.int32),
         "fps": np.float64(meta["fps"]),
         "image_size": np.array(meta["image_size"], np.int32),
         "joint_names": np.array(JOINT_NAMES),
         "joint_parents": np.array(PARENTS, np.int32),
         "meta": np.array(json.dumps(meta, ensure_ascii=False)),
     }
+    arrays |= _camera(take)
     arrays |= _parts("visibility_2d", [p.pose2d.visibility for p in poses])
     arrays |= _parts("peak_2d", [p.pose2d.peak for p in poses])
     return arrays | _extra([p.pose2d.extra for p in poses])
+
+
+def _camera(take: Take) -> dict[str, Any]:
+    """Where the camera stands and how wide it sees, as far as every pose knows it."""
+    grounds = [pose.ground for pose in take.poses if pose.ground is not None]
+    arrays: dict[str, Any] = {}
+    if len(grounds) == len(take.poses):
+        arrays["camera_pitch"] = np.array([ground.pitch for ground in grounds], np.float64)
+        arrays["camera_roll"] = np.array([ground.roll for ground in grounds], np.float64)
+        arrays["camera_height"] = np.array([ground.height for ground in grounds], np.float64)
+    if take.fov_deg is not None:
+        arrays["camera_fov"] = np.float64(take.fov_deg)
+    return arrays
 
 
 def _parts(name: str, values: Sequence[FloatArray | None]) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -14,9 +16,11 @@ import numpy as np
 
 from posemamba_live.drawing.colours import BACKGROUND, MUTED, TEXT, person_colors, to_bgr8
 from posemamba_live.drawing.figure import SkeletonRenderer, ViewPoint
-from posemamba_live.drawing.overlay import draw_numbers, draw_overlay, put_text, text_width
+from posemamba_live.drawing.overlay import draw_numbers, draw_overlay
+from posemamba_live.drawing.text import put_text, text_width
 from posemamba_live.errors import SinkError
 from posemamba_live.files import check_output, free_name, partial_path, real_path, settle
+from posemamba_live.options import UnseenName
 from posemamba_live.sinks.encoder import Encoder, Piece, remux
 from posemamba_live.types import Frame, Image, Pose3D
 
@@ -34,6 +38,11 @@ _LONGEST_FILL: Final = 5.0
 _LONGEST_STEPS: Final = 3
 """At low rates so many frame distances are no stall."""
 _DEFAULT_FPS: Final = 30.0
+_GAP: Final = "   "
+"""Between parts of a caption."""
+_NAME: Final = "posemamba-live"
+_LINES: Final = 34.0
+"""Lines of text that fit below each other: legible when the video is shown 360 pixels high."""
 _LONGEST_NAME: Final = 250
 """Bytes, with room for a number."""
 
@@ -55,6 +64,8 @@ class Recorder:
             of the source is there once, at its own time.
         view: where the 3D side is seen from.
         sound: of the film, to be kept.
+        take: all poses that will come, where they are known: the view is planned for them.
+        unseen: what becomes of joints that nobody has seen for a while.
 
     Raises:
         UsageError, SinkError: the path, as in `check_output`; no encoder.
@@ -70,6 +81,8 @@ class Recorder:
         realtime: bool = False,
         view: ViewPoint | None = None,
         sound: Sound | None = None,
+        take: Sequence[Pose3D] | None = None,
+        unseen: UnseenName = UnseenName.FAINT,
     ) -> None:
         check_output(path, overwrite=overwrite, suffixes=SUFFIXES)
         self.path = path
@@ -91,8 +104,11 @@ class Recorder:
         """Where that frame is in the recording, seconds."""
         self._pieces: list[Piece] = []
         self._last: Image | None = None
-        self._composer = Composer(image_size, fps, view)
+        self._composer = Composer(image_size, fps, view, take=take, unseen=unseen)
         self._encoder: Encoder | None = Encoder(self._part, self._composer.size, self._fps)
+        # A live recording has a thread of its own; a film's next picture is drawn meanwhile.
+        self._coder = None if realtime else ThreadPoolExecutor(1, thread_name_prefix="encode")
+        self._coding: Future[None] | None = None
 
     def write(self, frame: Frame, poses: Sequence[Pose3D]) -> None:
         """Draw and append one frame.
@@ -161,15 +177,21 @@ class Recorder:
         if self._encoder is None:
             return
         encoder, self._encoder = self._encoder, None
+        failure: SinkError | None = None
+        try:
+            self._wait_for_coder()
+        except SinkError as error:
+            failure = error
+        if self._coder is not None:
+            self._coder.shutdown()
         if not self._written:
             encoder.abort()
             self._part.unlink(missing_ok=True)
             return
-        failure: SinkError | None = None
         try:
             encoder.close()
         except SinkError as error:
-            failure = error
+            failure = failure or error
         self._end_piece(self._now + 1.0 / self._fps)
         whole = partial_path(self._wanted)
         try:
@@ -194,6 +216,18 @@ class Recorder:
                 hint=f"the recording is {self.path}",
             )
 
+    def discard(self) -> None:
+        """Close it and leave no file: what was recorded can be made again. Idempotent."""
+        encoder, self._encoder = self._encoder, None
+        if encoder is None:
+            return
+        with contextlib.suppress(SinkError):
+            self._wait_for_coder()
+        if self._coder is not None:
+            self._coder.shutdown()
+        encoder.abort()
+        self._part.unlink(missing_ok=True)
+
     def __enter__(self) -> Recorder:
         return self
 
@@ -207,8 +241,18 @@ class Recorder:
 
     def _append(self, image: Image, at: float) -> None:
         assert self._encoder is not None
-        self._encoder.write(image, at)
+        if self._coder is None:
+            self._encoder.write(image, at)
+        else:
+            self._wait_for_coder()
+            self._coding = self._coder.submit(self._encoder.write, image, at)
         self._written += 1
+
+    def _wait_for_coder(self) -> None:
+        """Until the picture before is encoded; raises what went wrong with it."""
+        coding, self._coding = self._coding, None
+        if coding is not None:
+            coding.result()
 
 
 def _unfinished(path: Path) -> Path:
@@ -224,10 +268,17 @@ class Composer:
         image_size: (W, H) of the source in pixels.
         fps: of the source, for the caption.
         view: where the room is seen from.
+        take, unseen: see `Recorder`.
     """
 
     def __init__(
-        self, image_size: tuple[int, int], fps: float, view: ViewPoint | None = None
+        self,
+        image_size: tuple[int, int],
+        fps: float,
+        view: ViewPoint | None = None,
+        *,
+        take: Sequence[Pose3D] | None = None,
+        unseen: UnseenName = UnseenName.FAINT,
     ) -> None:
         w, h = image_size
         # At least MIN_HEIGHT, at most MAX_HEIGHT, and never wider than fits beside the room.
@@ -237,7 +288,8 @@ class Composer:
         self.size = (self._picture_width + height, height)
         """(W, H) of the composed picture in pixels; encoders need even numbers."""
         self._fps = fps
-        self._renderer = SkeletonRenderer((height, height), view)
+        self._renderer = SkeletonRenderer((height, height), view, take=take, unseen=unseen)
+        self._hides = unseen is UnseenName.HIDE
 
     def compose(self, frame: Frame, poses: Sequence[Pose3D]) -> Image:
         """One picture of `size`: (H, W, 3) BGR."""
@@ -258,7 +310,9 @@ class Composer:
         method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
         picture = np.asarray(cv2.resize(frame.image, size, interpolation=method), np.uint8)
         seen = [pose.pose2d for pose in poses]
-        draw_numbers(draw_overlay(picture, seen, scale=scale), seen, scale=scale)
+        hidden = [pose.unseen for pose in poses] if self._hides else None
+        draw_overlay(picture, seen, scale=scale, hidden=hidden)
+        draw_numbers(picture, seen, scale=scale)
         picture = picture[: panel.shape[0], : panel.shape[1]]
         if picture.shape != panel.shape:
             panel[:] = to_bgr8(BACKGROUND)
@@ -267,20 +321,13 @@ class Composer:
 
     def _caption(self, room: Image, frame: Frame, poses: Sequence[Pose3D]) -> None:
         side = room.shape[0]
-        put_text(room, "posemamba-live", (_MARGIN, _MARGIN + 12), scale=0.5)
-        x = side - _MARGIN
-        for person in sorted({pose.person_id for pose in poses}, reverse=True) or [0]:
-            colors = person_colors(person)
-            for letter, color in (("R", colors.right), ("L", colors.left)):
-                x -= text_width(letter, scale=0.5)
-                put_text(room, letter, (x, _MARGIN + 12), color=color, scale=0.5)
-                x -= 9
-                cv2.circle(room, (x, _MARGIN + 7), 4, to_bgr8(color), cv2.FILLED, cv2.LINE_AA)
-                x -= 14
-            x -= 8
-        bottom = side - _MARGIN
-        time = f"{frame.timestamp:.2f} s   frame {frame.index}   {self._fps:.4g} fps"
-        put_text(room, time, (_MARGIN, bottom), color=MUTED, scale=0.42)
+        size, small = side / _LINES, 0.86 * side / _LINES
+        top, bottom = _MARGIN + 0.8 * size, side - _MARGIN
+        put_text(room, _NAME, (_MARGIN, top), size=size)
+        self._legend(room, sorted({pose.person_id for pose in poses}), top, size)
+        clock = _GAP.join(
+            (f"{frame.timestamp:.2f} s", f"frame {frame.index}", f"{self._fps:.4g} fps")
+        )
         if not poses:
             note, color = "nobody in view", TEXT
         elif len(poses) == 1:
@@ -289,10 +336,34 @@ class Composer:
             note, color = f"{filled}{distance:.1f} m away   grid 1 m", MUTED
         else:
             note, color = f"{len(poses)} people   grid 1 m", MUTED
-        put_text(
-            room, note, (side - _MARGIN - text_width(note, scale=0.42), bottom),
-            color=color, scale=0.42,
-        )  # fmt: skip
+        x = float(_MARGIN)
+        for part in clock.split(_GAP):  # each by itself: what does not change is kept
+            put_text(room, part, (x, bottom), size=small, color=MUTED)
+            x += text_width(part + _GAP, size=small)
+        width = text_width(note, size=small)
+        free = side - 2 * _MARGIN - text_width(clock, size=small)
+        above = 0.0 if width + size < free else 1.2 * small  # on a line of its own
+        put_text(room, note, (side - _MARGIN - width, bottom - above), size=small, color=color)
+
+    @staticmethod
+    def _legend(room: Image, people: Sequence[int], line: float, size: float) -> None:
+        """Which colours are left and right, of as many people as there is room for."""
+        x = float(room.shape[1] - _MARGIN)
+        end = 2 * _MARGIN + text_width(_NAME, size=size)
+        letters = {letter: text_width(letter, size=size) for letter in "LR"}
+        each = sum(letters.values()) + 2.4 * size
+        for person in reversed(people or [0]):
+            if x - each < end:
+                return
+            colors = person_colors(person)
+            for letter, color in (("R", colors.right), ("L", colors.left)):
+                x -= letters[letter]
+                put_text(room, letter, (x, line), color=color, size=size)
+                x -= 0.5 * size
+                at = (round(x), round(line - 0.36 * size))
+                radius = max(2, round(0.25 * size))
+                cv2.circle(room, at, radius, to_bgr8(color), cv2.FILLED, cv2.LINE_AA)
+                x -= 0.7 * size
 
 
 def _even(pixels: float) -> int:

@@ -26,7 +26,7 @@ def open_stream(address: StreamAddress, info: StreamInfo, *, people: int) -> Str
     if address.scheme == "osc":
         from posemamba_live.streams.vmc import VmcStream
 
-        return VmcStream(address, people=people)
+        return VmcStream(address, people=people, hides_unseen=info.hides_unseen)
     from posemamba_live.streams.udp import UdpStream
 
     return UdpStream(address)

@@ -22,6 +22,8 @@ class StreamInfo:
     live: bool
     fps: float
     """Nominal rate of the source."""
+    hides_unseen: bool = False
+    """Whether joints that nobody has seen for a while are not to be drawn."""
 
 
 @dataclass(slots=True)

@@ -29,7 +29,7 @@ from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message import OscMessage
 from pythonosc.osc_message_builder import OscMessageBuilder
 
-from posemamba.skeleton import HIP
+from posemamba.skeleton import HIP, L_ANKLE, L_KNEE, R_ANKLE, R_KNEE
 from posemamba_live.address import StreamAddress
 from posemamba_live.streams.base import DATAGRAM_LIMIT, StreamFigures
 from posemamba_live.streams.udp import DatagramSender
@@ -48,6 +48,13 @@ BONES: Final = {
 }  # fmt: skip
 """Unity's HumanBodyBones to nodes of the armature."""
 _NODES: Final = [NODE_INDEX[node] for node in BONES.values()]
+_LEGS: Final = {
+    "LeftUpLeg": L_KNEE, "LeftLeg": L_ANKLE, "LeftFoot": L_ANKLE,
+    "RightUpLeg": R_KNEE, "RightLeg": R_ANKLE, "RightFoot": R_ANKLE,
+}  # fmt: skip
+_SHOWS: Final = [_LEGS.get(node) for node in BONES.values()]
+"""Of legs' bones the joint that shows how they are turned."""
+_NO_TURN: Final = np.array([0.0, 0.0, 0.0, 1.0])
 _GONE_S: Final = 1.0
 """Seconds after which somebody else may have the port of a person who has left."""
 _SETTLED_S: Final = 2.0
@@ -94,12 +101,14 @@ class VmcStream:
     Args:
         address: of the first person; `place` says where the avatar stands.
         people: how many at most, and so how many ports.
+        hides_unseen: legs that nobody has seen for a while hang straight down.
 
     Raises:
         SinkError: nobody knows the host.
     """
 
-    def __init__(self, address: StreamAddress, *, people: int) -> None:
+    def __init__(self, address: StreamAddress, *, people: int, hides_unseen: bool = False) -> None:
+        self._hides_unseen = hides_unseen
         self._figures = StreamFigures(str(address))
         self._places = [
             _Place(DatagramSender(address.host, address.port + i, self._figures))
@@ -159,9 +168,10 @@ class VmcStream:
         posture = place.solver.update(joints, timestamp)
         positions = rest_offsets(bone_lengths(joints))
         positions[0] = posture.root - [*self._origin, 0.0]
-        numbers = np.concatenate(
-            [to_unity(positions[_NODES]), rotations_to_unity(posture.rotations[_NODES])], 1
-        )
+        rotations = posture.rotations[_NODES]
+        if self._hides_unseen:
+            rotations[[shows is not None and pose.unseen[shows] for shows in _SHOWS]] = _NO_TURN
+        numbers = np.concatenate([to_unity(positions[_NODES]), rotations_to_unity(rotations)], 1)
         return list(numbers.ravel().tolist())
 
 

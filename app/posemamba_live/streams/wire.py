@@ -6,15 +6,16 @@ seen (`people` is empty then). Numbers are metres, rounded to 0.1 mm.
     {"type": "header", "schema": "posemamba.pose", "version": 1, "app": "posemamba-live 0.1.0",
      "source": "walk.mp4", "live": false, "fps": 30.0, "units": "m",
      "world": "right-handed, z up, floor at z = 0, the camera looks along +y",
-     "joint_names": ["Hip", ...], "joint_parents": [-1, 0, ...]}
+     "joint_names": ["Hip", ...], "joint_parents": [-1, 0, ...], "unseen": "faint"}
 
     {"type": "poses", "version": 1, "frame_index": 12, "timestamp": 0.4, "age_ms": 21.3,
      "people": [{"person_id": 0, "predicted": false, "look_ahead": 0,
                  "root_3d": [x, y, z], "joints_world": [[x, y, z] * 17],
-                 "scores_2d": [s * 17]}]}
+                 "scores_2d": [s * 17], "unseen": [3, 6]}]}
 
 The names mean what they mean in `poses.npz`. `age_ms` is the time from capture to sending.
-`look_ahead` counts the later frames that the pose has seen.
+`look_ahead` counts the later frames that the pose has seen. `unseen` are the joints that nobody
+has seen for some seconds: to be drawn faint, or not at all where the header says "hide".
 
 Binary, little-endian, without padding; each part is a multiple of 4 bytes long:
 
@@ -74,6 +75,7 @@ def header(info: StreamInfo) -> str:
         "world": "right-handed, z up, floor at z = 0, the camera looks along +y",
         "joint_names": JOINT_NAMES,
         "joint_parents": PARENTS,
+        "unseen": "hide" if info.hides_unseen else "faint",
     }
     return _dump(values)
 
@@ -94,6 +96,7 @@ def to_json(frame: Frame, poses: Sequence[Pose3D]) -> str:
                 "root_3d": _rounded(pose.root, 4),
                 "joints_world": _rounded(pose.joints_world, 4),
                 "scores_2d": _rounded(pose.pose2d.scores, 3),
+                "unseen": np.flatnonzero(pose.unseen).tolist(),
             }
             for pose in poses
         ],

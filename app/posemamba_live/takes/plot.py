@@ -1,13 +1,15 @@
 """One page about a take: skeletons at chosen moments, joint angles, speeds.
 
 The person's left is blue and the right orange, as everywhere. Grey stands for moments in
-which keypoints were filled in or hardly seen; a line breaks where the person was not there.
+which keypoints were filled in or hardly seen; a line breaks where the person was not there, and
+where what it shows has not been seen for seconds. Such limbs are faint.
 """
 
 from __future__ import annotations
 
 import html
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,17 +23,25 @@ from posemamba.skeleton import (
     HEAD,
     HIP,
     L_ANKLE,
+    L_ELBOW,
     L_HIP,
+    L_KNEE,
+    L_SHOULDER,
     L_WRIST,
     LIMB_JOINTS,
     NOSE,
+    NUM_JOINTS,
     R_ANKLE,
+    R_ELBOW,
     R_HIP,
+    R_KNEE,
+    R_SHOULDER,
     R_WRIST,
     THORAX,
 )
 from posemamba_live.drawing.colours import BONE_JOINT, PersonColors, Rgb
 from posemamba_live.errors import UsageError
+from posemamba_live.keypoints import marked
 from posemamba_live.takes.angles import joint_angles
 from posemamba_live.takes.take import Motion, Take
 
@@ -48,6 +58,8 @@ _ON_PAPER: Final = PersonColors(
     left=(0.05, 0.40, 0.80), right=(0.90, 0.42, 0.00), centre=(0.25, 0.27, 0.30)
 )
 _GREY, _GRID_GREY = (0.45, 0.47, 0.50), (0.88, 0.89, 0.90)
+_FAINT: Final = 0.22
+"""Opacity of limbs that nobody has seen for a while."""
 _HARDLY_SEEN: Final = 0.35
 """Mean confidence of the limbs below which a moment is grey."""
 
@@ -114,6 +126,10 @@ class _Page:
     """(T,) degrees of every frame of the motion, NaN where nobody is seen."""
     unsure: NDArray[np.bool_]
     """(T,)"""
+    unseen: NDArray[np.bool_]
+    """(T, 17) joints that nobody has seen for a while."""
+    camera: str
+    """A sentence on where the film was taken from; empty where that is unknown."""
     chosen: list[int]
     """Rows at which the skeleton is drawn."""
 
@@ -134,11 +150,16 @@ class _Page:
         for name, values in found.items():
             angles[name] = np.full(len(seen), np.nan)
             angles[name][seen] = values
+        unseen = _unseen(take, motion)
+        for name, values in angles.items():
+            values[unseen[:, _joints_of(name)].any(1)] = np.nan
         return cls(
             title=_title(take, motion, len(motions)),
             motion=motion,
             angles=angles,
             unsure=_unsure(take, motion),
+            unseen=unseen,
+            camera=_camera(take),
             chosen=_chosen(motion, moments),
         )
 
@@ -148,6 +169,8 @@ class _Page:
 
         figure = Figure(figsize=(13.0, 15.0), facecolor="white", layout="constrained")
         figure.suptitle(self.title, x=0.01, ha="left", fontsize=13, color=_ON_PAPER.centre)
+        if self.camera:
+            figure.supxlabel(self.camera, x=0.01, ha="left", fontsize=9, color=_GREY)
         if self.unsure.any():
             note = "grey: keypoints filled in or hardly seen"
             figure.text(0.99, 0.997, note, ha="right", va="top", fontsize=9, color=_GREY)
@@ -176,7 +199,8 @@ class _Page:
         """Poses side by side, `spread` metres apart, all at one scale."""
         lowest = min(0.0, *(float(points[:, 1].min()) for points in poses))
         for column, (row, points) in enumerate(zip(self.chosen, poses, strict=True)):
-            _draw_figure(axes, points + np.array([spread * column, 0.0, 0.0]))
+            at = points + np.array([spread * column, 0.0, 0.0])
+            _draw_figure(axes, at, self.unseen[row])
             moment, at = f"{self.motion.times[row]:.2f} s", (spread * column, lowest - 0.1)
             axes.text(*at, moment, ha="center", va="top", color=_GREY)
         axes.axhline(lowest, color=_GRID_GREY, linewidth=1.0, zorder=1.0)
@@ -197,6 +221,7 @@ class _Page:
 
     def _speeds(self, axes: Axes, title: str, left: int, right: int) -> None:
         speeds = np.linalg.norm(_rate_of_change(self.motion), axis=-1)
+        speeds[self.unseen] = np.nan
         self._line(axes, speeds[:, left], "left", _ON_PAPER.left)
         self._line(axes, speeds[:, right], "right", _ON_PAPER.right)
         self._furnish(axes, title, "m/s", least=0.5)
@@ -297,8 +322,50 @@ def _unsure(take: Take, motion: Motion) -> NDArray[np.bool_]:
     return out
 
 
-def _draw_figure(axes: Axes, points: Array) -> None:
-    """One skeleton from (17, 3) to the right, up, away."""
+def _unseen(take: Take, motion: Motion) -> NDArray[np.bool_]:
+    """(T, 17) joints of each row that nobody has seen for a while."""
+    out = np.zeros((len(motion.joints), NUM_JOINTS), np.bool_)
+    for pose in marked(take.people[motion.person_id]):
+        row = round(pose.pose2d.timestamp * motion.rate) - motion.first
+        if 0 <= row < len(out):
+            out[row] |= pose.unseen
+    return out
+
+
+def _joints_of(angle: str) -> list[int]:
+    """The joints that have to be seen for an angle to say anything."""
+    name, _, side = angle.rpartition("_")
+    if side not in ("l", "r"):
+        return [HIP, THORAX]
+    right = side == "r"
+    hip, knee, ankle = (R_HIP, R_KNEE, R_ANKLE) if right else (L_HIP, L_KNEE, L_ANKLE)
+    arm = (R_SHOULDER, R_ELBOW, R_WRIST) if right else (L_SHOULDER, L_ELBOW, L_WRIST)
+    if name in ("knee_angle", "hip_rotation"):
+        return [hip, knee, ankle]
+    if name.startswith("hip"):
+        return [hip, knee]
+    return list(arm if name in ("elbow_flex", "arm_rot") else arm[:2])
+
+
+def _camera(take: Take) -> str:
+    """Where the film was taken from, in words."""
+    grounds = {pose.ground for pose in take.poses}
+    if len(grounds) != 1 or take.fov_deg is None:
+        return ""
+    ground = grounds.pop()
+    if ground is None:
+        return ""
+    pitch = math.degrees(ground.pitch)
+    looks = f"looks {abs(pitch):.1f}° {'down' if pitch < 0.0 else 'up'}"
+    tilt = f"rolled by {math.degrees(ground.roll):.1f}°"
+    return (
+        f"camera: {ground.height:.2f} m above the floor, {looks}, {tilt}, "
+        f"sees {take.fov_deg:.3g}° across. Angles to the vertical are as right as that."
+    )
+
+
+def _draw_figure(axes: Axes, points: Array, unseen: NDArray[np.bool_]) -> None:
+    """One skeleton from (17, 3) to the right, up, away; unseen joints (17,) faint."""
     far_first = 2.0 - 0.1 * points[:, 2]
     bones = [
         (start, end, joint)
@@ -309,6 +376,8 @@ def _draw_figure(axes: Axes, points: Array) -> None:
         x, y, _ = points[[start, end]].T
         (line,) = axes.plot(x, y, color=_ON_PAPER.joint(joint), zorder=float(far_first[end]))
         line.set(linewidth=3.0, solid_capstyle="round")
+        if unseen[start] or unseen[end]:
+            line.set_alpha(_FAINT)
     # Nose and crown as bones would look like a bent neck.
     head = 0.5 * (points[NOSE] + points[HEAD])
     order = float(far_first[THORAX])

@@ -24,13 +24,14 @@ from posemamba.skeleton import NUM_JOINTS
 from posemamba_live.errors import LiveError, UsageError
 from posemamba_live.keypoints import MAX_GAP_S
 from posemamba_live.takes.reading import read_arrays
-from posemamba_live.types import ExtraPoints, FloatArray, Pose2D, Pose3D
+from posemamba_live.types import ExtraPoints, FloatArray, Ground, Pose2D, Pose3D
 
 logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""1 had neither the camera nor each pose's look-ahead."""
 _RECORDED_PACKAGES: Final = ("posemamba-live", "torch", "numpy", "mediapipe", "onnxruntime")
 _ON_GRID: Final = 0.25
 """Of a frame: what times may be off a constant rate and still count as that frame's."""
@@ -85,12 +86,20 @@ class Take:
         """
         text = json.dumps({**self.meta}, ensure_ascii=False)
         meta = json.loads(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-        return {"schema_version": SCHEMA_VERSION, "versions": _versions(), **meta}
+        return {"versions": _versions(), **meta, "schema_version": SCHEMA_VERSION}
 
     @property
     def title(self) -> str:
         """The name as text that can be written and shown."""
         return os.fsencode(self.name).decode("utf-8", "replace")
+
+    @property
+    def fov_deg(self) -> float | None:
+        """Field of view across the picture's longer side that was used; None if unknown."""
+        match self.meta.get("fov_deg"):
+            case int(fov) | float(fov) if 0.0 < fov < 180.0 and fov is not True:
+                return float(fov)
+        return None
 
     @property
     def people(self) -> dict[int, list[Pose3D]]:
@@ -175,7 +184,10 @@ def read_take(path: Path) -> Take:
         ) from error
     width, height = (int(v) for v in data["image_size"])
     meta |= {"fps": float(data["fps"]), "image_size": [width, height]}
+    if "camera_fov" in data:
+        meta["fov_deg"] = float(data["camera_fov"])
     look_ahead = data.get("look_ahead")
+    grounds = _grounds(data)
     poses = [
         Pose3D(
             pose2d=Pose2D(
@@ -194,6 +206,7 @@ def read_take(path: Path) -> Take:
             root=data["root_3d"][i],
             joints_world=data["joints_world"][i],
             look_ahead=int(meta.get("look_ahead", 0) if look_ahead is None else look_ahead[i]),
+            ground=None if grounds is None else grounds[i],
         )
         for i in np.lexsort((data["person_id"], data["frame_index"]))
     ]
@@ -206,6 +219,16 @@ def _extra(data: Mapping[str, Any], row: int) -> ExtraPoints | None:
         return None
     names = tuple(str(name) for name in data["extra_names"])
     return ExtraPoints(names, data["extra_2d"][row], data["extra_scores"][row])
+
+
+def _grounds(data: Mapping[str, Any]) -> list[Ground] | None:
+    """The ground of each row of a `poses.npz`; None in files of schema version 1."""
+    keys = ("camera_pitch", "camera_roll", "camera_height")
+    if not all(key in data for key in keys):
+        return None
+    made: dict[tuple[float, ...], Ground] = {}  # a solved take has one, and rows share it
+    rows = zip(*(data[key].tolist() for key in keys), strict=True)
+    return [made.setdefault(row, Ground(*row)) for row in rows]
 
 
 def _part(data: Mapping[str, Any], name: str, row: int) -> FloatArray | None:

@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
+from posemamba_live.tracking.assignment import least_cost
 from posemamba_live.tracking.kalman import Motion
 from posemamba_live.tracking.sight import Sight, heads_apart, visible_box
 from posemamba_live.types import Detection
@@ -135,5 +135,4 @@ def assign(costs: NDArray[np.float64], *, unassigned: float) -> list[int | None]
     alone = np.full((rows, rows), unassigned)
     forbidden = (rows + 1) * (unassigned + 1.0)
     padded = np.hstack([np.where(np.isfinite(costs), costs, forbidden), alone])
-    _, chosen = linear_sum_assignment(padded)
-    return [int(j) if j < columns else None for j in chosen]
+    return [j if j < columns else None for j in least_cost(padded.tolist())]

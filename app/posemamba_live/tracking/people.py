@@ -16,10 +16,11 @@ from typing import Final
 import numpy as np
 
 from posemamba_live.detectors.base import Models, Region, TopDown
+from posemamba_live.detectors.levels import Levels
 from posemamba_live.tracking import association
 from posemamba_live.tracking.association import Seen, assign, inside, without_duplicates
 from posemamba_live.tracking.cuts import CutDetector
-from posemamba_live.tracking.plausibility import agree, is_newcomer, is_person, unmatched
+from posemamba_live.tracking.plausibility import agree, is_newcomer, is_person
 from posemamba_live.tracking.search import Search
 from posemamba_live.tracking.sight import Sight
 from posemamba_live.tracking.tracks import Places, Subject, Track
@@ -78,6 +79,7 @@ class PeopleTracker:
         self._places = Places(people, subject)
         self._tracks: list[Track] = []
         self._cuts = CutDetector()
+        self._levels = Levels()
         self._search = Search(live=live)
         self._step = _USUAL_STEP_S
         """Seconds from one frame to the next, of late."""
@@ -112,11 +114,16 @@ class PeopleTracker:
         self._measure_step(now)
         self._tracks = [t for t in self._tracks if t.remembered(now, self._step)]
         cut = self._cuts(frame)
+        image = self._levels(frame.image, now, afresh=cut)
+        seen = frame if image is frame.image else replace(frame, image=image)
         if isinstance(self._models, TopDown):
-            sights = self._look(self._models, frame, cut=cut)
+            sights = self._look(self._models, seen, cut=cut)
         else:
-            found = self._models.model.detect(frame)
-            sights = without_duplicates([Seen(s) for s in map(Sight.of, found) if is_person(s)])
+            followed = [t.region for t in self._places.taken if self._was_present(t)]
+            if cut:
+                self._search.restart()
+            places = self._places.people
+            sights = self._search.one_stage(self._models, seen, places=places, followed=followed)
         self._identify(sights, frame, cut=cut)
         self._places.fill(self._tracks, frame, self._step)
         self._last_time = now
@@ -171,18 +178,31 @@ class PeopleTracker:
         if not (odd or self._is_time_to_look(models, now, clear)):
             return clear
         self._looked_at, self._frames_since_look = now, 0
+        lost: list[Region] = []
         if cut:
             self._search.restart()
-        missing = len(clear) < self._places.people
-        regions = self._search(models.person, frame.image, now, missing=missing)
-        self._support(regions)
-        known = [] if cut else [s.found.next_region for s in clear]
-        lost = len(clear) < len(self._places.taken)
-        new = unmatched(regions, known, closely=lost)[: self._places.people + _BYSTANDERS]
-        if not new:
+        elif len(clear) < self._places.people:
+            if odd:
+                self._search.restart(now)
+            lost = [
+                self._region(track, now)
+                for track in followed
+                if track in self._places.taken and track.followed >= _KNOWN_S
+            ]
+            lost = [r for r in lost if not any(agree(r, s.found.next_region) for s in clear)]
+        strangers = self._search.top_down(
+            models,
+            frame.image,
+            now,
+            [] if cut else clear,
+            places=self._places.people,
+            most=self._places.people + _BYSTANDERS,
+            lost=lost,
+            closely=len(clear) < len(self._places.taken),
+        )
+        if not strangers:
             return clear
-        strangers = [Sight.of(one) for one in models.keypoints.locate(frame.image, new)]
-        return without_duplicates([*seen, *(Seen(s) for s in strangers if is_person(s))])
+        return without_duplicates([*seen, *(Seen(s) for s in strangers)])
 
     def _to_look_at(self, now: float) -> list[Track]:
         wanted = self._places.taken
@@ -242,11 +262,6 @@ class PeopleTracker:
         missing = len(wanted) < self._places.people or len(seen) < len(wanted)
         wait = _BUSY_LOOK_S if missing else _IDLE_LOOK_S
         return now - self._looked_at > wait - 1e-3
-
-    def _support(self, regions: Sequence[Region]) -> None:
-        for track in self._tracks:
-            found = any(agree(region, track.region) for region in regions)
-            track.unsupported = 0 if found else track.unsupported + 1
 
     # Who is who.
 

@@ -1,92 +1,264 @@
 """The search for people: in the whole picture, and in parts of it while somebody is missing.
 
-A person detector sees a few hundred pixels of the whole picture: somebody a quarter of its
-height may be too small for it. In overlapping parts of the picture they are not.
+A person detector sees a few hundred pixels of the whole picture: somebody a third of its
+height may be too small for it. In overlapping square parts of it, of its full height, then of
+about half and of a third of that, they are not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from posemamba_live.detectors.base import PersonDetector, Region
-from posemamba_live.tracking.plausibility import twice
-from posemamba_live.types import Image
+from posemamba_live.detectors.base import Found, OneStage, PersonDetector, Region, TopDown
+from posemamba_live.tracking.association import Seen, without_duplicates
+from posemamba_live.tracking.plausibility import agree, is_newcomer, is_person, twice, unmatched
+from posemamba_live.tracking.sight import Sight
+from posemamba_live.types import Frame, Image
 
-_PART: Final = 0.6
-"""Of the picture's width and height: two parts overlap by a fifth."""
-_PARTS_S: Final = 0.5
-"""Seconds from one search of all parts to the next."""
+
+class _Level(NamedTuple):
+    """Parts of one size."""
+
+    side: float
+    """Of the picture's shorter side."""
+    overlap: float
+    """Least overlap of two neighbours, of a part's side."""
+    every_s: float
+    """Seconds from one search of all of them to the next, in files, while nobody is there."""
+    others_s: float
+    """The same while others are followed."""
+
+
+_LEVELS: Final = (
+    _Level(1.0, 0.3, 0.5, 0.5),
+    _Level(0.6, 0.33, 0.5, 1.0),
+    _Level(0.43, 0.2, 1.0, 2.0),
+)
+"""Of a picture of 16:9 they have 3, 8 and 15 parts; BlazePose's detector finds who is a fifth
+of a part's side high, so down to a twelfth of the picture's height."""
+_AGAIN_S: Final = 0.25
+"""Seconds between two searches after losses that follow each other."""
+_LEAST_SIDE: Final = 128
+"""Pixels: who is small in a part of this size has no limbs to be seen."""
+_AROUND: Final = 2.5
+"""Side of the part around somebody, in sizes of the person."""
 _AT_SEAM: Final = 2.0
 """Pixels from the edge of a part at which a box ends that would go on beyond it."""
 _PIECE: Final = 0.85
 """Fraction of such a box within somebody's from which it is a piece of them."""
 
 
+class Part(NamedTuple):
+    """A part of a picture."""
+
+    x: int
+    y: int
+    """Pixels of the picture, where the part begins."""
+    image: Image
+
+
 class Search:
-    """Finds regions of people.
+    """Finds people who are not followed yet.
 
     Args:
-        live: one part at a time, so that no frame takes long; else all at once, but seldom.
+        live: a part or two at a time, so that no frame takes long; else all of one size at
+            once, but seldom.
     """
 
     def __init__(self, *, live: bool) -> None:
         self._live = live
-        self._searched_at = -np.inf
+        self._searched_at = [-math.inf] * len(_LEVELS)
         self._next = 0
 
-    def restart(self) -> None:
-        """Somebody may be anywhere: do not wait with the parts."""
-        self._searched_at = -np.inf
-
-    def __call__(
-        self, person: PersonDetector, image: Image, now: float, *, missing: bool
-    ) -> list[Region]:
-        """Everybody in the picture, the whole of it first; at seams nobody twice.
+    def restart(self, now: float | None = None) -> None:
+        """Somebody may be anywhere: do not wait with the parts.
 
         Args:
-            missing: more people are wanted than are followed: search in parts too, in time.
+            now: seconds; do wait if the last search has only just been.
         """
-        found = person.find(image)
-        if not missing:
-            return found
-        for x, y, part in self._parts(image, now):
-            for region in person.find(part):
-                moved = region.moved(x, y)
-                piece = _ends_at_seam(region, x, y, part, image)
-                if not any(
-                    twice(moved, other) or (piece and _holds(other, moved)) for other in found
-                ):
-                    found.append(moved)
-        return found
+        if now is None or not 0.0 <= now - max(self._searched_at) < _AGAIN_S:
+            self._searched_at = [-math.inf] * len(_LEVELS)
+            self._next = 0
 
-    def _parts(self, image: Image, now: float) -> Iterator[tuple[int, int, Image]]:
-        """Parts to search now, and where they begin."""
-        height, width = image.shape[:2]
-        h, w = round(_PART * height), round(_PART * width)
-        corners = [(x, y) for y in (0, height - h) for x in (0, width - w)]
+    def top_down(
+        self,
+        models: TopDown,
+        image: Image,
+        now: float,
+        known: Sequence[Sight],
+        *,
+        places: int,
+        most: int,
+        lost: Sequence[Region] = (),
+        closely: bool = False,
+    ) -> list[Sight]:
+        """Everybody in the picture who is not known: the whole of it first, then parts.
+
+        Args:
+            known: who was found without a search.
+            places: how many are wanted: with fewer, parts are searched, in time.
+            most: how many strangers are looked at, for each size of parts.
+            lost: where people were who have only just been lost.
+            closely: somebody may be lost close to those known (see `unmatched`).
+        """
+        regions = models.person.find(image)
+        strangers: list[Sight] = []
+        there = [sight.found.next_region for sight in known]
+        new = unmatched(regions, there, closely=closely)
+        parts = self._parts(image, now, len(known), lost)
+        while True:
+            if new:
+                new = sorted(new, key=lambda region: region.score, reverse=True)[:most]
+                sights = map(Sight.of, models.keypoints.locate(image, new))
+                strangers += [sight for sight in sights if is_person(sight)]
+            if len(known) + _believed(strangers) >= places:
+                return strangers
+            level = next(parts, None)
+            if level is None:
+                return strangers
+            found = _in_parts(models.person, level, image, regions)
+            regions = [*regions, *found]
+            there = [sight.found.next_region for sight in (*known, *strangers)]
+            new = unmatched(found, there)
+
+    def one_stage(
+        self,
+        models: OneStage,
+        frame: Frame,
+        *,
+        places: int,
+        followed: Sequence[Region] = (),
+    ) -> list[Sight]:
+        """Everybody in the picture; who is too small in the whole of it is seen in parts.
+
+        Args:
+            places: how many are wanted.
+            followed: where people were a moment ago.
+        """
+        seen = list(models.model.detect(frame))
+        if models.in_parts:
+            around = [
+                _around(frame.image, region)
+                for region in followed
+                if not any(agree(region, one.next_region) for one in seen)
+            ]
+            seen += _seen_in(models, frame, [part for part in around if part is not None])
+        sights = _people(seen)
+        if not models.in_parts:
+            return sights
+        for level in self._parts(frame.image, frame.timestamp, len(sights)):
+            if _believed(sights) >= places:
+                break
+            sights = _people([*(s.found for s in sights), *_seen_in(models, frame, level)])
+        return sights
+
+    def _parts(
+        self, image: Image, now: float, known: int, lost: Sequence[Region] = ()
+    ) -> Iterator[list[Part]]:
+        """Parts to search now, the most promising first."""
+        around = [part for region in lost if (part := _around(image, region)) is not None]
+        if around:
+            yield around
         if self._live:
-            corners = [corners[self._next % len(corners)]]
-            self._next += 1
-        elif 0.0 <= now - self._searched_at < _PARTS_S:
+            if not around:
+                everywhere = [place for level in _LEVELS for place in _places(image, level)]
+                for _ in range(1 if known else 2):
+                    place = everywhere[self._next % len(everywhere)]
+                    self._next += 1
+                    yield [_part(image, *place)]
             return
-        self._searched_at = now
-        for x, y in corners:
-            yield x, y, np.ascontiguousarray(image[y : y + h, x : x + w])
+        for i, level in enumerate(_LEVELS):
+            wait = level.others_s if known else level.every_s
+            # A hundredth: times of frames are no exact multiples of anything.
+            if not 0.0 <= now - self._searched_at[i] < wait - 0.01:
+                self._searched_at[i] = now
+                yield [_part(image, *place) for place in _places(image, level)]
 
 
-def _ends_at_seam(region: Region, x: int, y: int, part: Image, image: Image) -> bool:
+def _places(image: Image, level: _Level) -> list[tuple[int, int, int]]:
+    """x, y and side of all parts of a size; none where another size has the same."""
+    height, width = image.shape[:2]
+    side = min(max(round(level.side * min(height, width)), _LEAST_SIDE), height, width)
+    if side == max(height, width) or (level.side < 1.0 and side == min(height, width)):
+        return []  # as another size's
+    step = (1.0 - level.overlap) * side
+    across, down = (1 + math.ceil((whole - side) / step) for whole in (width, height))
+    return [
+        (round(x), round(y), side)
+        for y in np.linspace(0, height - side, down)
+        for x in np.linspace(0, width - side, across)
+    ]
+
+
+def _part(image: Image, x: int, y: int, side: int) -> Part:
+    return Part(x, y, np.ascontiguousarray(image[y : y + side, x : x + side]))
+
+
+def _around(image: Image, region: Region) -> Part | None:
+    """The part around somebody; None where it would be no smaller than the largest parts."""
+    height, width = image.shape[:2]
+    side = max(round(_AROUND * max(region.width, region.height)), _LEAST_SIDE)
+    if side >= min(height, width):
+        return None
+    x, y = (
+        int(np.clip(round(middle - 0.5 * side), 0, whole - side))
+        for middle, whole in zip(region.centre, (width, height), strict=True)
+    )
+    return _part(image, x, y, side)
+
+
+def _in_parts(
+    person: PersonDetector, parts: Sequence[Part], image: Image, regions: Sequence[Region]
+) -> list[Region]:
+    """Who is found in parts, at their seams nobody twice, beside those found before."""
+    found: list[Region] = []
+    for part in parts:
+        for region in person.find(part.image):
+            moved = region.moved(part.x, part.y)
+            piece = _ends_at_seam(region, part, image)
+            if not any(
+                twice(moved, other) or (piece and _holds(other, moved))
+                for other in (*regions, *found)
+            ):
+                found.append(moved)
+    return found
+
+
+def _seen_in(models: OneStage, frame: Frame, parts: Sequence[Part]) -> list[Found]:
+    """Who a one-stage model sees in parts, whole; a piece of somebody is left out."""
+    return [
+        one.moved(part.x, part.y)
+        for part in parts
+        for one in models.model.detect(replace(frame, image=part.image))
+        if not _ends_at_seam(one.next_region, part, frame.image)
+    ]
+
+
+def _people(found: Sequence[Found]) -> list[Sight]:
+    return without_duplicates([Seen(s) for s in map(Sight.of, found) if is_person(s)])
+
+
+def _believed(sights: Sequence[Sight]) -> int:
+    """How many of them count as people."""
+    sure = [Seen(s) for s in sights if is_newcomer(s, alone=False)]
+    return len(without_duplicates(sure))
+
+
+def _ends_at_seam(region: Region, part: Part, image: Image) -> bool:
     """Whether a box found in a part ends just where the part does and the picture does not."""
-    height, width = part.shape[:2]
+    height, width = part.image.shape[:2]
     low = (region.centre[0] - 0.5 * region.width, region.centre[1] - 0.5 * region.height)
     high = (low[0] + region.width, low[1] + region.height)
     return region.rotation == 0.0 and (
-        (x > 0 and abs(low[0]) < _AT_SEAM)
-        or (y > 0 and abs(low[1]) < _AT_SEAM)
-        or (x + width < image.shape[1] and abs(high[0] - width) < _AT_SEAM)
-        or (y + height < image.shape[0] and abs(high[1] - height) < _AT_SEAM)
+        (part.x > 0 and abs(low[0]) < _AT_SEAM)
+        or (part.y > 0 and abs(low[1]) < _AT_SEAM)
+        or (part.x + width < image.shape[1] and abs(high[0] - width) < _AT_SEAM)
+        or (part.y + height < image.shape[0] and abs(high[1] - height) < _AT_SEAM)
     )
 
 

@@ -65,8 +65,6 @@ class Track:
     """Perhaps no person of its own; not to be handed out before it has been seen for long."""
     person_id: int | None = None
     """None for who was never chosen."""
-    unsupported: int = 0
-    """Looks of the person detector in a row that did not find the person."""
 
     @classmethod
     def begin(cls, sight: Sight, now: float, *, tentative: bool = False) -> Track:
@@ -93,7 +91,7 @@ class Track:
         """Take over what is known of a newcomer who turned out to be the same person."""
         self.motion, self.sight, self.region = other.motion, other.sight, other.region
         self.followed += other.followed
-        self.seen_at, self.unsupported = other.seen_at, other.unsupported
+        self.seen_at = other.seen_at
 
     def expected(self, now: float) -> Detection:
         """The last pose where and as large as the person should be now."""

@@ -66,6 +66,8 @@ class ViewInfo:
     follow: str = "follow"
     mirror: bool = False
     help: bool = True
+    hides_unseen: bool = False
+    """Whether joints that nobody has seen for a while are left out."""
     notice: str = ""
     """Short answer to the last key."""
 
@@ -121,7 +123,7 @@ class Panel:
             paused=hud.paused,
             help=view.help,
         )
-        picture = None if frame is None else _picture(frame, poses, height, view.mirror)
+        picture = None if frame is None else _picture(frame, poses, height, view)
         below = _PICTURE_TOP + _EMPTY_HEIGHT
         if picture is not None:
             below = _PICTURE_TOP + round(picture.shape[0] * DESIGN_HEIGHT / height)
@@ -162,15 +164,16 @@ def picture_place(height: int, size: tuple[int, int]) -> tuple[int, int, int, in
     return (panel_width(height) - width) // 2, round(_PICTURE_TOP * scale), width, tall
 
 
-def _picture(frame: Frame, poses: Sequence[Pose3D], height: int, mirror: bool) -> Image:
+def _picture(frame: Frame, poses: Sequence[Pose3D], height: int, view: ViewInfo) -> Image:
     """The camera picture with its keypoints, RGB, as large as the panel lets it be."""
     _, _, *size = picture_place(height, frame.size)
     small: Image = np.asarray(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA), np.uint8)
     seen, scale = [pose.pose2d for pose in poses], size[0] / frame.size[0]
-    draw_overlay(small, seen, scale=scale)
-    if mirror:
+    hidden = [pose.unseen for pose in poses] if view.hides_unseen else None
+    draw_overlay(small, seen, scale=scale, hidden=hidden)
+    if view.mirror:
         small = np.ascontiguousarray(small[:, ::-1])
-    draw_numbers(small, seen, scale=scale, mirror=mirror)
+    draw_numbers(small, seen, scale=scale, mirror=view.mirror)
     return small[..., ::-1]
 
 

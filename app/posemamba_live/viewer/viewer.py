@@ -31,6 +31,7 @@ from posemamba_live.drawing.mesh import (
     trail_mesh,
 )
 from posemamba_live.errors import SinkError
+from posemamba_live.options import UnseenName
 from posemamba_live.types import Frame, Pose3D
 from posemamba_live.viewer.canvas import Canvas, has_room, no_window
 from posemamba_live.viewer.display import display_available
@@ -82,6 +83,7 @@ class Viewer:
         size: tuple[int, int] = (1280, 720),
         mirror: bool = False,
         visible: bool = True,
+        unseen: UnseenName = UnseenName.FAINT,
     ) -> None:
         """Open the window.
 
@@ -90,6 +92,7 @@ class Viewer:
             size: (W, H) pixels.
             mirror: show picture and room as a mirror would.
             visible: False for a window that is never put on the screen.
+            unseen: what becomes of joints that nobody has seen for a while.
 
         Raises:
             SinkError: there is no display, or it cannot show OpenGL 3.3.
@@ -101,6 +104,7 @@ class Viewer:
         self._view = _View.FRONT
         self._follow = _Follow.FOLLOW
         self._mirror = mirror
+        self._hides = unseen is UnseenName.HIDE
         self._trail_on = False
         self._grid_on = True
         self._help_on = True
@@ -243,7 +247,13 @@ class Viewer:
         self._bodies = []
         for pose in self._poses:
             joints = self._shown_joints(pose)
-            body = Body(joints, person_colors(pose.person_id), pose.pose2d.predicted)
+            body = Body(
+                joints,
+                person_colors(pose.person_id),
+                pose.pose2d.predicted,
+                pose.unseen,
+                self._hides,
+            )
             self._bodies.append(body)
             trail = self._trails.setdefault(pose.person_id, deque(maxlen=_TRAIL_LENGTH))
             now = pose.pose2d.timestamp
@@ -333,6 +343,7 @@ class Viewer:
 
     def _view_info(self) -> ViewInfo:
         return ViewInfo(
+            hides_unseen=self._hides,
             view=self._view.value[0],
             follow=self._follow.value,
             mirror=self._mirror,
