@@ -30,12 +30,13 @@ def films() -> list[tuple[list[Image], NDArray[np.float32]]]:
         truth = np.load(DEMOS / f"{name}_gt.npz")["joints_2d"].astype(np.float32)
         left = np.rint(truth[:, HIP, 0]).astype(int) - ACROSS // 2
         video = cv2.VideoCapture(str(DEMOS / f"{name}.mp4"))
-        pictures = []
+        pictures: list[Image] = []
         while (step := video.read())[0]:
             x = left[len(pictures)]
-            pictures.append(step[1][TOP : TOP + DOWN, x : x + ACROSS])
+            pictures.append(np.asarray(step[1], np.uint8)[TOP : TOP + DOWN, x : x + ACROSS])
         truth[..., 0] -= left[:, None]
-        cut.append((pictures, truth - np.float32([0, TOP])))
+        truth[..., 1] -= TOP
+        cut.append((pictures, truth))
     return cut
 
 
