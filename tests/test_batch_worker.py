@@ -139,8 +139,8 @@ def test_what_makes_a_result_count(bench: Bench, tmp_path: Path) -> None:
     assert (poses / "a/room.npz").stat().st_mtime_ns == written
 
     # Other options, cut off, begun only, damaged, the video changed.
-    other = Bench(str(poses), replace(bench.shared, height=1.9))
-    assert other.whys(clips) == {"a/room": "made with another height"}
+    other = Bench(str(poses), replace(bench.shared, heights=(1.9,)))
+    assert other.whys(clips) == {"a/room": "made with other heights"}
     other.worker.close()
     whole = (poses / "a/room.npz").read_bytes()
     (poses / "a/room.npz").write_bytes(whole[:-1])

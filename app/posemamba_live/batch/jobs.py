@@ -100,7 +100,10 @@ def options_of(video: Video, shared: Options) -> Options:
     Raises:
         UsageError: they cannot be meant.
     """
-    options = replace(shared, source=video.address, headless=True, quiet=True, **video.given)
+    own = dict(video.given)
+    if "height" in own:
+        own["heights"] = (own.pop("height"),)
+    options = replace(shared, source=video.address, headless=True, quiet=True, **own)
     try:
         options.check_numbers()
     except UsageError as error:
@@ -124,6 +127,8 @@ def settings_of(options: Options, batch: BatchOptions) -> dict[str, Any]:
             value = _weights(value or DEFAULT_WEIGHTS)
         elif name in ("detector_model", "person_model"):
             value = _file(str(value)) if value is not None else None
+        if name == "heights":
+            value = list(value)
         settings[name] = value.value if isinstance(value, Enum) else value
     return settings
 
@@ -157,8 +162,9 @@ def single_run(job: Job, results: Sequence[Path], record: Path | None) -> list[s
             continue
         declared = usual.__dataclass_fields__[name].metadata[DECLARED]
         flag = next(iter(declared.flags), f"--{name.replace('_', '-')}")
-        value = value.value if isinstance(value, Enum) else value
-        words += [flag] if value is True else [flag, str(value)]
+        for one in value if name == "heights" else [value]:
+            one = one.value if isinstance(one, Enum) else one
+            words += [flag] if one is True else [flag, str(one)]
     for path in results:
         words += ["--export", path.name]
     if record is not None:

@@ -15,7 +15,7 @@ from posemamba_live.sinks import FORMATS
 
 SHARED: Final = (
     "weights", "mode", "window", "detector", "detector_model", "person_model", "detect_every",
-    "people", "subject", "device", "height", "fov", "smooth", "rotate", "start", "end",
+    "people", "subject", "device", "heights", "pitch", "fov", "smooth", "rotate", "start", "end",
     "max_frames", "no_sound", "verbose", "quiet",
 )  # fmt: skip
 """Options of posemamba-live that hold for every video of a batch."""

@@ -97,7 +97,7 @@ def difference(
         return "begun, but not finished"
     for key in sorted({*settings, *receipt.settings}):
         if settings.get(key) != receipt.settings.get(key):
-            return f"made with another {key}"
+            return f"made with other {key}"
     if any(sizes.get(name) != size for name, size in receipt.files.items()):
         return "files are missing or cut off"
     if now is not None and now.size != receipt.input.size:

@@ -100,10 +100,6 @@ _NO_FOOT_WEIGHT: Final = 0.5
 """Of a contact other than a foot: people lean on furniture too."""
 
 
-LEVEL: Final = Ground(PITCH_PRIOR[0], ROLL_PRIOR[0], HEIGHT_PRIOR[0])
-"""The camera that is assumed before anybody was seen."""
-
-
 @dataclass(frozen=True, slots=True)
 class GroundEvidence:
     """What K poses say of the ground; rows are poses."""
