@@ -16,6 +16,7 @@ from posemamba_live.detectors.base import Circle, Found, OneStage, Region, TopDo
 from posemamba_live.tracking.association import Seen, assign, same_person, without_duplicates
 from posemamba_live.tracking.gaps import GapFiller
 from posemamba_live.tracking.people import PeopleTracker, Subject
+from posemamba_live.tracking.plausibility import unmatched
 from posemamba_live.tracking.sight import Sight, stature
 from posemamba_live.tracking.tracks import HOLD_S
 from posemamba_live.types import Detection, Frame, Image, Pose2D
@@ -236,6 +237,29 @@ def test_who_jumps_onto_somebody_else_is_not_followed_there_and_is_looked_for_at
     room.people = [person(200), person(209, size=118)]  # the model mixes them up
     assert ids(tracker(frame(17))) == [0]
     assert room.looks > looks
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_flash_is_no_cut_for_who_stays_where_they_were(cut: bool) -> None:
+    """Somebody hidden by it is the same afterwards; after a cut nobody is."""
+    tracker = Tracker(people=2)
+    for i in range(30):
+        assert ids(tracker.update(frame(i), [person(100), person(400)])) == [0, 1]
+    other = 250 if cut else 100
+    for i in range(30, 36):
+        seen = replace(frame(i), image=np.full_like(PICTURE, 255))
+        tracker.update(seen, [person(other, size=200 if cut else 100)])
+    for i in range(36, 42):
+        poses = tracker.update(frame(i), [person(100), person(400)])
+    assert (1 in ids(poses)) == (not cut)
+
+
+def test_a_region_close_to_somebody_is_not_theirs_while_another_is_lost() -> None:
+    here, beside = Region((200.0, 100.0), 100.0, 100.0), Region((225.0, 100.0), 110.0, 110.0)
+    assert unmatched([here, beside], [here]) == [beside], "each has one at most"
+    assert unmatched([beside], [here]) == []
+    assert unmatched([beside], [here], closely=True) == [beside]
+    assert unmatched([replace(here, centre=(203.0, 101.0))], [here], closely=True) == []
 
 
 def test_a_size_is_never_zero_and_a_point_is_nobody() -> None:

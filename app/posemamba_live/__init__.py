@@ -12,6 +12,7 @@ Nothing heavy is imported before it is used.
 from __future__ import annotations
 
 import importlib
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from posemamba_live.types import ExtraPoints, Frame, Pose2D, Pose3D
 
 __version__ = "0.1.0"
+
+# ONNX Runtime from 1.29 on reports to its maker, on Linux and macOS too, from the moment that
+# it is imported; its own switch comes too late. The program sends nothing to anybody.
+os.environ.update(ORT_DISABLE_TELEMETRY="1", ORT_TELEMETRY_DISABLED="1")
 
 STARTED_AT = time.monotonic()
 """When the program began, but for Python's own start."""

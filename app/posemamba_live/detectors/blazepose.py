@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from posemamba.folders import weights_folders
@@ -37,7 +36,7 @@ _CELLS: Final = 64
 """Columns and rows of a heatmap."""
 _REACH: Final = 4
 """Cells on each side of a landmark of which the mean is taken."""
-_WIDTH: Final = 2 * _REACH + 1
+_WINDOW: Final = np.arange(-_REACH, _REACH + 1)
 _MIN_PEAK: Final = 0.5
 """Highest value among those from which the mean is trusted more than the regression."""
 
@@ -151,15 +150,15 @@ def refine(points: FloatArray, heatmaps: FloatArray) -> tuple[FloatArray, FloatA
     """
     batch, count = points.shape[:2]
     cells = np.clip(np.nan_to_num(points) * (_CELLS / SIDE), -1e6, 1e6).astype(np.intp)
-    outside = ((cells < 0) | (cells >= _CELLS)).any(-1)
-    cells = np.clip(cells, 0, _CELLS - 1)
-    first = np.clip(cells - _REACH, 0, _CELLS - _WIDTH)  # at an edge the window moves inwards,
-    along = first[..., None] + np.arange(_WIDTH)
-    near = np.abs(along - cells[..., None]) <= _REACH  # and what is too far does not count
-    windows = sliding_window_view(sliding_window_view(heatmaps, _WIDTH, 1), _WIDTH, 2)
-    values = _sigmoid(
-        windows[np.arange(batch)[:, None], first[..., 1], first[..., 0], np.arange(count)]
-    )  # (B, K, 9 rows, 9 columns)
+    along = cells[..., None] + _WINDOW  # (B, K, 2, 9) columns and rows around each point
+    near = (along >= 0) & (along < _CELLS)  # what is beyond an edge does not count
+    outside = ~near[..., _REACH].all(-1)
+    along = np.clip(along, 0, _CELLS - 1)
+    # One gather from the flat heatmaps: views of all their windows take twice as long.
+    at = (along[..., 1, :, None] * _CELLS + along[..., 0, None, :]) * heatmaps.shape[3]
+    at += np.arange(count)[:, None, None]
+    at += np.arange(batch)[:, None, None, None] * heatmaps[0].size
+    values = _sigmoid(heatmaps.reshape(-1)[at])  # (B, K, 9 rows, 9 columns)
     if not near.all():
         values *= near[..., 1, :, None] & near[..., 0, None, :]
     peaks = values.max((-1, -2))

@@ -132,7 +132,8 @@ def _why_not(provider: str) -> str:
 
 
 def _open(path: Path, chosen: list[str], threads: int, hint: str) -> Any:
-    onnxruntime.disable_telemetry_events()  # builds for Windows report home otherwise
+    # Builds for Windows report home otherwise; for the rest see posemamba_live/__init__.py.
+    onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

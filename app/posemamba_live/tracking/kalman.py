@@ -44,6 +44,8 @@ class Motion:
         self._covariance[:, 1, 1] = _SPEED**2
         self.time = now
         """Seconds, of the last sight."""
+        self._expected: tuple[float, Array, Array] | None = None
+        """When, state and covariance: all of a frame's questions are about the same time."""
 
     @property
     def size(self) -> float:
@@ -83,7 +85,7 @@ class Motion:
         gain = covariance[:, :, 0] / (covariance[:, 0, 0] + self._noise(state))[:, None]
         self._state = state + gain * (self._observed(place, size) - state[:, 0])[:, None]
         self._covariance = covariance - gain[:, :, None] * covariance[:, None, 0, :]
-        self.time = now
+        self.time, self._expected = now, None
 
     def _noise(self, state: Array) -> Array:
         """(3,) variance of an observation: pixels count relative to the present size."""
@@ -94,7 +96,9 @@ class Motion:
         return np.array([*(place / self._unit), math.log(size / self._unit)])
 
     def _ahead(self, now: float) -> tuple[Array, Array]:
-        """State (3, 2) and covariance (3, 2, 2) at a later time."""
+        """State (3, 2) and covariance (3, 2, 2) at a later time; not to be written to."""
+        if self._expected is not None and self._expected[0] == now:
+            return self._expected[1:]
         elapsed = max(now - self.time, 0.0)
         decay = math.exp(-elapsed / _MEMORY_S)
         step = np.array([[1.0, _MEMORY_S * (1.0 - decay)], [0.0, decay]])
@@ -105,4 +109,5 @@ class Motion:
         added = np.array([[place, both], [both, 1.0 - decay**2]])
         speed = _SPEED * np.array([*[math.exp(self._state[2, 0])] * 2, 1.0])
         covariance = step @ self._covariance @ step.T + speed[:, None, None] ** 2 * added
-        return self._state @ step.T, covariance
+        self._expected = now, self._state @ step.T, covariance
+        return self._expected[1:]

@@ -203,6 +203,7 @@ class PeopleTracker:
             places=self._places.people,
             most=self._places.people + _BYSTANDERS,
             lost=lost,
+            closely=len(clear) < len(self._places.taken),
         )
         if not strangers:
             return clear
@@ -274,6 +275,11 @@ class PeopleTracker:
         costs = np.array([[self._cost(t, s, sights, now) for s in sights] for t in self._tracks])
         costs = costs.reshape(len(self._tracks), len(sights))
         chosen = assign(costs, unassigned=association.UNASSIGNED)
+        # Whoever is exactly where expected was not cut away: the light changed, no more.
+        cut = cut and not any(
+            j is not None and _goes_on(track, sights[j], now)
+            for track, j in zip(self._tracks, chosen, strict=True)
+        )
         for track, j in zip(self._tracks, chosen, strict=True):
             if j is not None:
                 track.see(sights[j], now)

@@ -48,13 +48,21 @@ def twice(a: Region, b: Region) -> bool:
     return near and max(one, other) < (1.0 + 2.0 * _TWICE) * min(one, other)
 
 
-def unmatched(regions: Sequence[Region], known: Sequence[Region]) -> list[Region]:
-    """Regions that are of nobody known; each of the known has one at most, the nearest."""
+def unmatched(
+    regions: Sequence[Region], known: Sequence[Region], *, closely: bool = False
+) -> list[Region]:
+    """Regions that are of nobody known; each of the known has one at most, the nearest.
+
+    Args:
+        closely: somebody may stand close to those known: only a region that says the same
+            as theirs is theirs.
+    """
+    same = twice if closely else agree
     pairs = sorted(
         (math.dist(region.centre, other.centre), i, j)
         for i, region in enumerate(regions)
         for j, other in enumerate(known)
-        if agree(region, other)
+        if same(region, other)
     )
     taken: set[int] = set()
     own: set[int] = set()

@@ -95,6 +95,7 @@ class Search:
         places: int,
         most: int,
         lost: Sequence[Region] = (),
+        closely: bool = False,
     ) -> list[Sight]:
         """Everybody in the picture who is not known: the whole of it first, then parts.
 
@@ -103,10 +104,12 @@ class Search:
             places: how many are wanted: with fewer, parts are searched, in time.
             most: how many strangers are looked at, for each size of parts.
             lost: where people were who have only just been lost.
+            closely: somebody may be lost close to those known (see `unmatched`).
         """
         regions = models.person.find(image)
         strangers: list[Sight] = []
-        new = unmatched(regions, [sight.found.next_region for sight in known])
+        there = [sight.found.next_region for sight in known]
+        new = unmatched(regions, there, closely=closely)
         parts = self._parts(image, now, len(known), lost)
         while True:
             if new:

