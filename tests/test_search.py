@@ -89,7 +89,7 @@ class Searcher:
 
     search: Search
     detector: NearSighted
-    places: int = 1
+    slots: int = 1
     now: float = 0.0
 
     def __call__(
@@ -98,7 +98,7 @@ class Searcher:
         models = TopDown("test", self.detector, Believer())
         before = len(self.detector.sizes)
         sights = self.search.top_down(
-            models, picture, self.now, known, places=self.places, most=self.places + 4, lost=lost
+            models, picture, self.now, known, slots=self.slots, most=self.slots + 4, lost=lost
         )
         self.asked = self.detector.sizes[before:]
         self.now += 1.0 / 30.0
@@ -114,10 +114,10 @@ THIRDS = 15 * [(155, 155)]
 def test_smaller_and_smaller_parts_are_searched_till_enough_people_are_there() -> None:
     picture = room((200, 180), (630, 10))
     for width, parts in ((640, []), (400, SQUARES), (300, SQUARES + HALVES)):
-        search = Searcher(Search(live=False), NearSighted(width), places=2)
+        search = Searcher(Search(live=False), NearSighted(width), slots=2)
         assert search(picture) == [(200.5, 180.5), (630.5, 10.5)], "nobody twice at a seam"
         assert search.asked == [WHOLE, *parts]
-    search = Searcher(Search(live=False), NearSighted(160), places=3)
+    search = Searcher(Search(live=False), NearSighted(160), slots=3)
     assert search(picture) == [(200.5, 180.5), (630.5, 10.5)]
     assert search.asked == [WHOLE, *SQUARES, *HALVES, *THIRDS]
 
@@ -165,7 +165,7 @@ def test_who_was_lost_is_looked_for_around_that_place_first(live: bool) -> None:
 
 
 def test_live_it_is_two_parts_a_frame_and_one_while_others_are_followed() -> None:
-    search = Searcher(Search(live=True), NearSighted(300), places=2)
+    search = Searcher(Search(live=True), NearSighted(300), slots=2)
     known = [Sight.of(one) for one in Believer().locate(room(), [Region((9.0, 9.0), 9.0, 9.0)])]
     search(room(), known)
     assert len(search.asked) == 1 + 1
@@ -271,5 +271,5 @@ def test_a_box_that_a_seam_cuts_is_a_piece_of_whom_the_whole_picture_shows() -> 
 
     image = room()
     image[60:310, 60:160] = 255  # higher than the smaller parts
-    search = Searcher(Search(live=False), Boxes(0), places=2)
+    search = Searcher(Search(live=False), Boxes(0), slots=2)
     assert search(image) == [(110.0, 185.0)]

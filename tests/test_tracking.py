@@ -331,7 +331,7 @@ def test_the_next_subject_is_the_one_to_the_right_and_then_the_first_again() -> 
     assert [round(x / 100) for x in order] == [5, 1, 3, 5]
 
 
-def test_with_all_places_taken_the_last_one_is_given_up_for_a_click() -> None:
+def test_with_all_slots_taken_the_last_one_is_given_up_for_a_click() -> None:
     tracker = Tracker(people=2)
     crowd = [person(100, size=140), person(300, size=120), person(500)]
     assert ids(tracker.update(frame(0), crowd)) == [0, 1]

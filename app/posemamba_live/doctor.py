@@ -32,7 +32,7 @@ _DISTRIBUTION: Final = "posemamba-live"
 _WINDOW_TIMEOUT_S: Final = 60.0
 _CAMERA_S: Final = 10.0
 _SLOW: Final = 0.8
-"""Share of the rate that a camera promises below which it is slow."""
+"""Fraction of the rate that a camera promises below which it is slow."""
 _DARK: Final = 35.0
 _DIM: Final = 90.0
 """Mean values of pixels: of pictures in which nobody is found, and of rooms with little light."""

@@ -138,12 +138,12 @@ class Ground:
         offset = np.array([0.0, 0.0, self.height])
         return np.asarray((points - offset) @ self.rotation, np.float64)
 
-    def towards(self, other: Ground, share: float) -> Ground:
-        """The ground `share` (0 to 1) of the way from this one to `other`."""
+    def towards(self, other: Ground, fraction: float) -> Ground:
+        """The ground `fraction` (0 to 1) of the way from this one to `other`."""
         return Ground(
-            self.pitch + share * (other.pitch - self.pitch),
-            self.roll + share * (other.roll - self.roll),
-            self.height + share * (other.height - self.height),
+            self.pitch + fraction * (other.pitch - self.pitch),
+            self.roll + fraction * (other.roll - self.roll),
+            self.height + fraction * (other.height - self.height),
         )
 
 

@@ -146,7 +146,7 @@ class Following:
         hips = everybody[:, HIP, :2]
         goal = lens.anchor(0.5 * (hips.min(0) + hips.max(0)))
         begins = elapsed > _CUT_S
-        self._anchor = self._anchor + (1.0 if begins else _share(elapsed, _FOLLOW_S)) * (
+        self._anchor = self._anchor + (1.0 if begins else _fraction(elapsed, _FOLLOW_S)) * (
             goal - self._anchor
         )
         points = lens.points(everybody).reshape(1, -1, 3)
@@ -155,8 +155,8 @@ class Following:
             self._bounds = wanted
         else:
             wider = wanted > self._bounds
-            share = np.where(wider, _share(elapsed, _WIDEN_S), _share(elapsed, _NARROW_S))
-            self._bounds = self._bounds + share * (wanted - self._bounds)
+            fraction = np.where(wider, _fraction(elapsed, _WIDEN_S), _fraction(elapsed, _NARROW_S))
+            self._bounds = self._bounds + fraction * (wanted - self._bounds)
         eye = self._anchor + lens.eye(self._bounds[None], lens.comfort)[0]
         self._eye = lens.kept(eye, lens.bounds(points, lens.limit)[0])
         return self._eye
@@ -176,11 +176,11 @@ class Planned:
         before = max(after - 1, 0)
         after = min(after, len(self.times) - 1)
         gap = self.times[after] - self.times[before]
-        share = (timestamp - self.times[before]) / gap if gap > 0.0 else 1.0
+        fraction = (timestamp - self.times[before]) / gap if gap > 0.0 else 1.0
         if gap > _CUT_S:  # nobody is there: until the middle of the gap the view stays
-            share = round(share)
-        share = min(max(share, 0.0), 1.0)
-        return np.asarray((1.0 - share) * self.eyes[before] + share * self.eyes[after])
+            fraction = round(fraction)
+        fraction = min(max(fraction, 0.0), 1.0)
+        return np.asarray((1.0 - fraction) * self.eyes[before] + fraction * self.eyes[after])
 
 
 def planned(take: Sequence[Pose3D], lens: Lens) -> Framing:
@@ -216,5 +216,5 @@ def planned(take: Sequence[Pose3D], lens: Lens) -> Framing:
     return Planned(times, anchors + lens.eye(bounds, lens.comfort))
 
 
-def _share(elapsed: float, time_constant: float) -> float:
+def _fraction(elapsed: float, time_constant: float) -> float:
     return 1.0 - math.exp(-elapsed / time_constant)

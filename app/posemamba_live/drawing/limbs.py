@@ -103,7 +103,7 @@ _NEEDS: Final = np.array(
 """(S, 3) joints that have to be seen for a solid to be."""
 
 _LAYERS: Final = (
-    # radius factor, radius in pixels added, shift to the light (share of radius), colour gain
+    # radius factor, radius in pixels added, shift to the light (fraction of radius), colour gain
     (1.00, 1.3, 0.00, 0.28),
     (1.00, 0.0, 0.00, 0.66),
     (0.86, 0.0, 0.10, 0.86),

@@ -29,11 +29,11 @@ def resample(poses: Sequence[Pose2D], times: NDArray[np.float64]) -> tuple[Float
     after = np.clip(np.searchsorted(stamps, times), 1, len(stamps) - 1) if len(stamps) > 1 else 0
     before = np.maximum(after - 1, 0)
     span = np.maximum(stamps[after] - stamps[before], 1e-9)
-    share = np.clip((times - stamps[before]) / span, 0.0, 1.0).astype(np.float32)
-    share = np.broadcast_to(share, times.shape)
+    fraction = np.clip((times - stamps[before]) / span, 0.0, 1.0).astype(np.float32)
+    fraction = np.broadcast_to(fraction, times.shape)
     return (
-        keypoints[before] + share[:, None, None] * (keypoints[after] - keypoints[before]),
-        scores[before] + share[:, None] * (scores[after] - scores[before]),
+        keypoints[before] + fraction[:, None, None] * (keypoints[after] - keypoints[before]),
+        scores[before] + fraction[:, None] * (scores[after] - scores[before]),
     )
 
 

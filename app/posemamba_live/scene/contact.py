@@ -259,9 +259,9 @@ def _held(path: Array, stand: Array, times: Array) -> Array:
                     fade = 1.0 - abs(times[i] - times[edge]) / _FADE_S
                     if fade <= 0.0 or held[i]:
                         break
-                    share = fade * fade * (3.0 - 2.0 * fade)
-                    total[i] += share * share * shift[edge - a]
-                    norm[i] += share
+                    fraction = fade * fade * (3.0 - 2.0 * fade)
+                    total[i] += fraction * fraction * shift[edge - a]
+                    norm[i] += fraction
     return np.asarray(total / np.maximum(norm, 1.0)[:, None], np.float64)
 
 

@@ -48,8 +48,8 @@ def fuse_floor(
     sigma2 = _FLOOR_CONTACT_ERROR * z1 / max(clearance, 1e-3)
     v2 = sigma2**2 / np.maximum(scores[rows, lower], 0.05) ** 2
     gap = (z2 - z1) ** 2 / (v1 + v2)
-    share = np.where((clearance > 0.2) & (drop < 0.0), 1.0 / (1.0 + (gap / 4.0) ** 2), 0.0)
-    w1, w2 = 1.0 / v1, share / v2
+    fraction = np.where((clearance > 0.2) & (drop < 0.0), 1.0 / (1.0 + (gap / 4.0) ** 2), 0.0)
+    w1, w2 = 1.0 / v1, fraction / v2
     return (w1 * z1 + w2 * z2) / (w1 + w2), CORRELATED / (w1 + w2)
 
 

@@ -65,9 +65,9 @@ _LEAN_BIAS: Final = (math.radians(2.5), math.radians(2.5))
 _FORWARD: Final = math.radians(2.0)
 """How far the axis from the ankles to the neck leans forward when people stand: their weight is
 over the middle of the foot (2.1 degrees in the median of the training motion)."""
-_TURN_SHARE: Final = 0.3
+_TURN_FRACTION: Final = 0.3
 _TURN_SPREAD: Final = math.radians(4.0)
-"""Turn that lifted poses lack, as a share of the angle by which the camera looks down, and its
+"""Turn that lifted poses lack, as a fraction of the angle by which the camera looks down, and its
 spread. (Best turns of 17 rendered clips: 0.33 without the one steep camera, 0.45 with it.)"""
 _FOOT_ERROR: Final = 0.03
 """Metres, of a lifted ankle across the view ray."""
@@ -144,10 +144,10 @@ class Settled:
     """Radians about the camera's x axis by which lifted poses have to be turned; positive brings
     the head nearer to the camera."""
 
-    def towards(self, other: Settled, share: float) -> Settled:
-        """What is `share` (0 to 1) of the way from this one to `other`."""
-        turn = self.turn + share * (other.turn - self.turn)
-        return Settled(self.ground.towards(other.ground, share), turn)
+    def towards(self, other: Settled, fraction: float) -> Settled:
+        """What is `fraction` (0 to 1) of the way from this one to `other`."""
+        turn = self.turn + fraction * (other.turn - self.turn)
+        return Settled(self.ground.towards(other.ground, fraction), turn)
 
 
 def before_evidence(pitch: float | None = None) -> Settled:
@@ -157,7 +157,7 @@ def before_evidence(pitch: float | None = None) -> Settled:
         pitch: of the camera, radians, if it is known.
     """
     known = PITCH_PRIOR[0] if pitch is None else pitch
-    return Settled(Ground(known, ROLL_PRIOR[0], HEIGHT_PRIOR[0]), -_TURN_SHARE * known)
+    return Settled(Ground(known, ROLL_PRIOR[0], HEIGHT_PRIOR[0]), -_TURN_FRACTION * known)
 
 
 def about_x(angle: float) -> Array:
@@ -178,7 +178,7 @@ def gather_evidence(joints: Array, root: Array, scores: Array, spacing: float) -
         scores: (K, 17) confidence.
         spacing: seconds between the poses.
     """
-    share = min(1.0, spacing / EVIDENCE_SPACING)
+    fraction = min(1.0, spacing / EVIDENCE_SPACING)
     knees, ankles = joints[:, [R_KNEE, L_KNEE]], joints[:, [R_ANKLE, L_ANKLE]]
     hips = joints[:, [R_HIP, L_HIP]]
     leg = np.linalg.norm(knees - hips, axis=-1) + np.linalg.norm(ankles - knees, axis=-1)
@@ -198,7 +198,7 @@ def gather_evidence(joints: Array, root: Array, scores: Array, spacing: float) -
         0.02 + scores[:, _CONTACT_JOINTS] ** 2
     )
     offsets = joints[:, _CONTACT_JOINTS]
-    return GroundEvidence(axes, share * axis_weights, offsets, root, share * contact_weights)
+    return GroundEvidence(axes, fraction * axis_weights, offsets, root, fraction * contact_weights)
 
 
 def fit_ground(
@@ -222,7 +222,7 @@ def fit_ground(
     evidence = evidence.turned(-turned) if turned else evidence
     starts = []
     for each in _START_PITCHES if pitch is None else (pitch,):
-        turn = -_TURN_SHARE * each
+        turn = -_TURN_FRACTION * each
         ground = _standing_on(evidence.turned(turn), Ground(each, 0.0, 0.0))
         starts.append(Settled(ground, turn))
     fits = [_descend(evidence, each, pitch) for each in ([start] if start else []) + starts]
@@ -248,7 +248,7 @@ def _descend(
     if pitch is not None:
         x[0] = mean[0] = pitch
         prior[0, 0] = _CERTAIN
-    fallen_back = np.array([_TURN_SHARE, 0.0, 0.0, 1.0]) / _TURN_SPREAD
+    fallen_back = np.array([_TURN_FRACTION, 0.0, 0.0, 1.0]) / _TURN_SPREAD
     vote_pitch = np.arcsin(np.clip(evidence.axes[:, 2], -1.0, 1.0))
     vote_roll = np.arctan2(evidence.axes[:, 0], -evidence.axes[:, 1])
     seen_as = np.array([[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0]])

@@ -247,7 +247,7 @@ class SceneTracker:
             self._solve_ground()
         if first:
             self._settled = self._target
-        self._settled = self._settled.towards(self._target, _share(dt, age))
+        self._settled = self._settled.towards(self._target, _fraction(dt, age))
         self._dt = dt
 
     def _keep_under(self, above: float) -> None:
@@ -262,12 +262,12 @@ class SceneTracker:
         age = self._time - self._first_time
         learnt = max(abs(self._target.ground.pitch - ground.pitch) / _LEARNT, 1.0 - age / _NEW_S)
         slow = _SINKING_S if above < 0.0 else _FLOATING_S
-        share = min(learnt, 1.0) * (1.0 - math.exp(-self._dt / slow))
+        fraction = min(learnt, 1.0) * (1.0 - math.exp(-self._dt / slow))
         if age == 0.0:
-            share = 1.0  # whoever comes first stands
+            fraction = 1.0  # whoever comes first stands
         elif not -_BELOW < above < _ABOVE:
-            share = 0.0  # on a roof, or the only one who is not
-        moved = replace(ground, height=ground.height - share * above)
+            fraction = 0.0  # on a roof, or the only one who is not
+        moved = replace(ground, height=ground.height - fraction * above)
         self._settled = Settled(moved, self._settled.turn)
 
     def _solve_ground(self) -> None:
@@ -324,11 +324,11 @@ class _Person:
             self.target = measure_body(np.array(self.segments), np.array(self.weights), height_m)
         if self.body is None:
             self.body = self.target
-        share = _share(dt, self.seen_for)
-        self.factor += share * (self.factor_target - self.factor)
+        fraction = _fraction(dt, self.seen_for)
+        self.factor += fraction * (self.factor_target - self.factor)
         self.body = Body(
-            self.body.scale + share * (self.target.scale - self.body.scale),
-            self.body.lengths + share * (self.target.lengths - self.body.lengths),
+            self.body.scale + fraction * (self.target.scale - self.body.scale),
+            self.body.lengths + fraction * (self.target.lengths - self.body.lengths),
         )
         return Body(self.factor * self.body.scale, self.factor * self.body.lengths)
 
@@ -405,7 +405,7 @@ class _Recording:
         self.joints = planted(self.joints, self.root, ground, stand, self.times)
 
 
-def _share(dt: float, age: float) -> float:
+def _fraction(dt: float, age: float) -> float:
     """How far a running estimate moves in `dt` seconds: fast when new, slowly once settled."""
     return 1.0 - math.exp(-dt / (0.4 + 0.4 * min(age, 6.0)))
 

@@ -71,9 +71,9 @@ def _filled(motion: Motion) -> tuple[Array, Array]:
     rows = np.arange(len(seen))
     after = np.searchsorted(at, rows)
     before = np.where(at[after] == rows, after, after - 1)
-    share = (rows - at[before]) / np.maximum(at[after] - at[before], 1)
+    fraction = (rows - at[before]) / np.maximum(at[after] - at[before], 1)
     rotations = slerp(
-        posture.rotations[before], posture.rotations[after], share[:, None].repeat(len(NODES), 1)
+        posture.rotations[before], posture.rotations[after], fraction[:, None].repeat(len(NODES), 1)
     )
     root = np.full((len(seen), 3), np.nan)
     root[seen] = posture.root

@@ -31,7 +31,7 @@ SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".
 _PRINTF: Final = re.compile(r"%(0?\d*)d")
 _NUMBER: Final = re.compile(r"\d+")
 _MOST_MISSING: Final = 0.5
-"""Numbers of which more than this share is missing count something else than pictures."""
+"""Numbers of which more than this fraction is missing count something else than pictures."""
 
 
 class ImageSequence(Source):

@@ -394,7 +394,7 @@ class ArmatureSolver:
 
 
 def _twisted(axes: Array, targets: Array, bones: Array, dt: float, rates: Array) -> Array:
-    """(N, 3) `axes` turned about `bones` towards `targets`, by a share of the way (`rates`, 1/s)
+    """(N, 3) `axes` turned about `bones` towards `targets`, by a fraction of the way (`rates`, 1/s)
     and never faster than _MAX_TWIST. Unit vectors, the axes perpendicular to the bones."""
     sideways = cross(bones, axes)
     angles = np.arctan2(_dot(targets, sideways), _dot(targets, axes))
@@ -413,8 +413,8 @@ def _shortest(start: Array, end: Array, axis: Array) -> tuple[Array, Array]:
         agree, 0 where they are opposite, when any half turn is as short.
     """
     cosine = _dot(start, end)
-    share = _dot(end, axis) / np.maximum(1.0 + cosine, 1e-6)
-    return _perpendicular(axis - share[..., None] * (start + end), end), 0.5 * (1.0 + cosine)
+    fraction = _dot(end, axis) / np.maximum(1.0 + cosine, 1e-6)
+    return _perpendicular(axis - fraction[..., None] * (start + end), end), 0.5 * (1.0 + cosine)
 
 
 def _within(frames: Array, vectors: Array) -> Array:

@@ -89,11 +89,11 @@ def zxy_angles(matrix: Array) -> Array:
     return np.asarray(one)
 
 
-def slerp(a: Array, b: Array, share: Array) -> Array:
+def slerp(a: Array, b: Array, fraction: Array) -> Array:
     """On the shorter way from `a` to `b`: (..., 4), (..., 4), (...) to (..., 4)."""
     b = np.where(((a * b).sum(-1) < 0.0)[..., None], -b, b)
     angle = np.arccos(np.clip((a * b).sum(-1), -1.0, 1.0))[..., None]
-    t = share[..., None]
+    t = fraction[..., None]
     with np.errstate(divide="ignore", invalid="ignore"):
         arc = (np.sin((1.0 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
     out = np.where(angle < 1e-6, (1.0 - t) * a + t * b, arc)

@@ -276,10 +276,12 @@ def _motion(
     after = np.clip(np.searchsorted(times, wanted - 1e-9), 1 if len(times) > 1 else 0, None)
     before = np.maximum(after - 1, 0)
     gap = times[after] - times[before]
-    share = np.where(gap > 0.0, (wanted - times[before]) / np.where(gap > 0.0, gap, 1.0), 1.0)
-    share = np.where(np.abs(share - share.round()) < 1e-6, share.round(), share)[:, None, None]
-    out = (1.0 - share) * joints[before] + share * joints[after]
-    lost = (gap > MAX_GAP_S + 0.5 / rate) & (share[:, 0, 0] > 0.0) & (share[:, 0, 0] < 1.0)
+    fraction = np.where(gap > 0.0, (wanted - times[before]) / np.where(gap > 0.0, gap, 1.0), 1.0)
+    fraction = np.where(np.abs(fraction - fraction.round()) < 1e-6, fraction.round(), fraction)[
+        :, None, None
+    ]
+    out = (1.0 - fraction) * joints[before] + fraction * joints[after]
+    lost = (gap > MAX_GAP_S + 0.5 / rate) & (fraction[:, 0, 0] > 0.0) & (fraction[:, 0, 0] < 1.0)
     out[lost] = np.nan
     if lost.all():  # glimpses only: one of them, in the row that is nearest to it
         glimpse, row = np.unravel_index(

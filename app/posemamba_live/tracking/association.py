@@ -23,7 +23,7 @@ GATING_DISTANCE: Final = 14.0
 UNASSIGNED: Final = 40.0
 """Cost of a track without a sight: above that of any pair within the gate."""
 _POSE_WEIGHT: Final = 6.0
-"""Of the poses' dissimilarity (0 to 1) beside the squared distance of place and size."""
+"""Of the poses' dissimilarity (0 to 1) beside the squared distance of position and size."""
 _JOINT_FALLOFF: Final = 0.08
 """Distance in person sizes at which a keypoint is 0.6 similar; limbs move about so much."""
 _FALLOFF_SPEED: Final = 0.4
@@ -49,7 +49,7 @@ def cost(motion: Motion, expected: Detection, sight: Sight, now: float) -> float
         sight: what may continue it.
         now: seconds, source time.
     """
-    distance, width = motion.surprise(sight.place, sight.size, now)
+    distance, width = motion.surprise(sight.position, sight.size, now)
     if distance > GATING_DISTANCE:
         return float("inf")
     falloff = _JOINT_FALLOFF + _FALLOFF_SPEED * (now - motion.time)
@@ -80,7 +80,7 @@ def same_person(a: Sight, b: Sight, *, known: bool = False) -> bool:
     """Whether two sights of one frame are of one person, seen twice.
 
     Args:
-        known: two people were followed to these places, each where expected.
+        known: two people were followed to these positions, each where expected.
     """
     if known:
         return pose_distance(a, b) < _SAME_KNOWN

@@ -1,4 +1,4 @@
-"""How a person's place and size in the picture move on: a Kalman filter for each track.
+"""How a person's position and size in the picture move on: a Kalman filter for each track.
 
 Velocities decay (an integrated Ornstein-Uhlenbeck process: the continuous "Singer" model of
 target tracking): whoever is hidden goes on for a moment and is then expected about there,
@@ -31,14 +31,14 @@ class Motion:
     each with its own velocity and (2, 2) covariance.
 
     Args:
-        place: (2,) pixels, of the torso's middle.
+        position: (2,) pixels, of the torso's middle.
         size: pixels.
         now: seconds, source time.
     """
 
-    def __init__(self, place: Array, size: float, now: float) -> None:
+    def __init__(self, position: Array, size: float, now: float) -> None:
         self._unit = size
-        self._state = np.stack([self._observed(place, size), np.zeros(3)], 1)  # (3, 2)
+        self._state = np.stack([self._observed(position, size), np.zeros(3)], 1)  # (3, 2)
         self._covariance = np.zeros((3, 2, 2))
         self._covariance[:, 0, 0] = _NOISE**2
         self._covariance[:, 1, 1] = _SPEED**2
@@ -65,7 +65,7 @@ class Motion:
         spread[:2] *= self._unit
         return state[:2, 0] * self._unit, change, spread
 
-    def surprise(self, place: Array, size: float, now: float) -> tuple[float, float]:
+    def surprise(self, position: Array, size: float, now: float) -> tuple[float, float]:
         """How unexpected a sight is.
 
         Returns:
@@ -76,14 +76,14 @@ class Motion:
         state, covariance = self._ahead(now)
         noise = self._noise(state)
         expected = covariance[:, 0, 0] + noise
-        miss = self._observed(place, size) - state[:, 0]
+        miss = self._observed(position, size) - state[:, 0]
         return float((miss**2 / expected).sum()), float(np.log(expected / noise).sum())
 
-    def update(self, place: Array, size: float, now: float) -> None:
+    def update(self, position: Array, size: float, now: float) -> None:
         """Take what was seen now."""
         state, covariance = self._ahead(now)
         gain = covariance[:, :, 0] / (covariance[:, 0, 0] + self._noise(state))[:, None]
-        self._state = state + gain * (self._observed(place, size) - state[:, 0])[:, None]
+        self._state = state + gain * (self._observed(position, size) - state[:, 0])[:, None]
         self._covariance = covariance - gain[:, :, None] * covariance[:, None, 0, :]
         self.time, self._expected = now, None
 
@@ -92,8 +92,8 @@ class Motion:
         larger = math.exp(state[2, 0])
         return np.asarray((_NOISE * [larger, larger, 1.0]) ** 2)
 
-    def _observed(self, place: Array, size: float) -> Array:
-        return np.array([*(place / self._unit), math.log(size / self._unit)])
+    def _observed(self, position: Array, size: float) -> Array:
+        return np.array([*(position / self._unit), math.log(size / self._unit)])
 
     def _ahead(self, now: float) -> tuple[Array, Array]:
         """State (3, 2) and covariance (3, 2, 2) at a later time; not to be written to."""
@@ -104,9 +104,9 @@ class Motion:
         step = np.array([[1.0, _MEMORY_S * (1.0 - decay)], [0.0, decay]])
         t = elapsed / _MEMORY_S
         # Variance that a stationary velocity of unit variance adds in the meantime.
-        place = _MEMORY_S**2 * (2.0 * t - 3.0 + 4.0 * decay - decay**2)
+        position = _MEMORY_S**2 * (2.0 * t - 3.0 + 4.0 * decay - decay**2)
         both = _MEMORY_S * (1.0 - decay) ** 2
-        added = np.array([[place, both], [both, 1.0 - decay**2]])
+        added = np.array([[position, both], [both, 1.0 - decay**2]])
         speed = _SPEED * np.array([*[math.exp(self._state[2, 0])] * 2, 1.0])
         covariance = step @ self._covariance @ step.T + speed[:, None, None] ** 2 * added
         self._expected = now, self._state @ step.T, covariance

@@ -2,7 +2,7 @@
 
     frame -> look where people were (one batch) -> anything odd, missing or due?
           -> look for people in the whole picture -> look at those who are new
-          -> who continues whom -> places, identities
+          -> who continues whom -> slots, identities
 
 One-stage models look everywhere anyway: with them the first steps are one.
 """
@@ -23,13 +23,13 @@ from posemamba_live.tracking.cuts import CutDetector
 from posemamba_live.tracking.plausibility import agree, is_newcomer, is_person
 from posemamba_live.tracking.search import Search
 from posemamba_live.tracking.sight import Sight
-from posemamba_live.tracking.tracks import Places, Subject, Track
+from posemamba_live.tracking.tracks import Slots, Subject, Track
 from posemamba_live.types import Frame, Pose2D
 
 __all__ = ["PeopleTracker", "Subject"]
 
 _IDLE_LOOK_S: Final = 0.5
-"""Seconds between two looks for people while all places are taken."""
+"""Seconds between two looks for people while all slots are taken."""
 _BUSY_LOOK_S: Final = 0.1
 """The same while somebody is missing."""
 _BYSTANDERS: Final = 4
@@ -55,13 +55,13 @@ _USUAL_STEP_S: Final = 1.0 / 30.0
 class PeopleTracker:
     """Follows everybody and hands out up to `people` of them; call it with frame after frame.
 
-    A place is free again when its person has not been seen for a while, which is longer
+    A slot is free again when its person has not been seen for a while, which is longer
     for who was followed longer; who comes later is a new person.
 
     Args:
         models: what looks at pictures; the caller closes them.
-        people: how many places there are.
-        subject: who gets a free place.
+        people: how many slots there are.
+        subject: who gets a free slot.
         live: whether rows have to be there at once.
     """
 
@@ -76,7 +76,7 @@ class PeopleTracker:
         if people < 1:
             raise ValueError(f"people must be at least 1, not {people}")
         self._models = models
-        self._places = Places(people, subject)
+        self._slots = Slots(people, subject)
         self._tracks: list[Track] = []
         self._cuts = CutDetector()
         self._levels = Levels()
@@ -97,17 +97,17 @@ class PeopleTracker:
     def choose(self, x: float, y: float) -> None:
         """Make the person at a point of the picture the subject. Any thread may call it.
 
-        Whoever is there within a second takes the first place; with all places taken the
+        Whoever is there within a second takes the first slot; with all slots taken the
         last one is given up.
 
         Args:
-            x, y: shares of the picture's width and height, 0 to 1.
+            x, y: fractions of the picture's width and height, 0 to 1.
         """
-        self._places.choose(x, y)
+        self._slots.choose(x, y)
 
     def choose_next(self) -> None:
         """Make the next person to the right of the subject the subject, as `choose` does."""
-        self._places.choose_next()
+        self._slots.choose_next()
 
     def __call__(self, frame: Frame) -> list[Pose2D]:
         """Look at the next frame; at most `people` poses, by identity.
@@ -124,13 +124,13 @@ class PeopleTracker:
         if isinstance(self._models, TopDown):
             sights = self._look(self._models, seen, cut=cut)
         else:
-            followed = [t.region for t in self._places.taken if self._was_present(t)]
+            followed = [t.region for t in self._slots.taken if self._was_present(t)]
             if cut:
                 self._search.restart()
-            places = self._places.people
-            sights = self._search.one_stage(self._models, seen, places=places, followed=followed)
+            slots = self._slots.people
+            sights = self._search.one_stage(self._models, seen, slots=slots, followed=followed)
         self._identify(sights, frame, cut=cut)
-        self._places.fill(self._tracks, frame, self._step)
+        self._slots.fill(self._tracks, frame, self._step)
         self._last_time = now
         return [
             Pose2D(
@@ -144,7 +144,7 @@ class PeopleTracker:
                 visibility=track.sight.detection.visibility,
                 peak=track.sight.detection.peak,
             )
-            for track in sorted(self._places.taken, key=lambda track: track.person_id or 0)
+            for track in sorted(self._slots.taken, key=lambda track: track.person_id or 0)
             if track.person_id is not None and track.seen_at == now
         ]
 
@@ -172,7 +172,7 @@ class PeopleTracker:
             sight = Sight.of(one)
             present = self._was_present(track)
             misfit = self._misfit(track, sight, now) if is_person(sight) else None
-            if present and track in self._places.taken:
+            if present and track in self._slots.taken:
                 odd = odd or misfit is None or not np.isfinite(misfit)
                 wanted.append(sight)
             if misfit is not None and (present or np.isfinite(misfit)):
@@ -186,13 +186,13 @@ class PeopleTracker:
         lost: list[Region] = []
         if cut:
             self._search.restart()
-        elif len(clear) < self._places.people:
+        elif len(clear) < self._slots.people:
             if odd:
                 self._search.restart(now)
             lost = [
                 self._region(track, now)
                 for track in followed
-                if track in self._places.taken and track.followed >= _KNOWN_S
+                if track in self._slots.taken and track.followed >= _KNOWN_S
             ]
             lost = [r for r in lost if not any(agree(r, s.found.next_region) for s in clear)]
         strangers = self._search.top_down(
@@ -200,17 +200,17 @@ class PeopleTracker:
             frame.image,
             now,
             [] if cut else clear,
-            places=self._places.people,
-            most=self._places.people + _BYSTANDERS,
+            slots=self._slots.people,
+            most=self._slots.people + _BYSTANDERS,
             lost=lost,
-            closely=len(clear) < len(self._places.taken),
+            closely=len(clear) < len(self._slots.taken),
         )
         if not strangers:
             return clear
         return without_duplicates([*seen, *(Seen(s) for s in strangers)])
 
     def _to_look_at(self, now: float) -> list[Track]:
-        wanted = self._places.taken
+        wanted = self._slots.taken
         near = [
             track
             for track in self._tracks
@@ -244,8 +244,8 @@ class PeopleTracker:
         """Where to look for somebody: where they were, or are expected if that is long ago."""
         if self._was_present(track):
             return track.region
-        place, change, _ = track.motion.predict(now)
-        moved = place - track.sight.place
+        position, change, _ = track.motion.predict(now)
+        moved = position - track.sight.position
         x, y = track.region.centre
         return replace(
             track.region,
@@ -260,11 +260,11 @@ class PeopleTracker:
 
     def _is_time_to_look(self, models: TopDown, now: float, seen: Sequence[Sight]) -> bool:
         if models.detect_every is not None:
-            return self._frames_since_look >= models.detect_every or not self._places.taken
-        if not self._places.taken or not seen:
+            return self._frames_since_look >= models.detect_every or not self._slots.taken
+        if not self._slots.taken or not seen:
             return True
-        wanted = self._places.taken
-        missing = len(wanted) < self._places.people or len(seen) < len(wanted)
+        wanted = self._slots.taken
+        missing = len(wanted) < self._slots.people or len(seen) < len(wanted)
         wait = _BUSY_LOOK_S if missing else _IDLE_LOOK_S
         return now - self._looked_at > wait - 1e-3
 
@@ -299,7 +299,7 @@ class PeopleTracker:
 
     def _inherit(self, strangers: list[Sight], now: float, *, cut: bool) -> None:
         """One person before and one after are the same, however far they jumped."""
-        lost = [t for t in self._places.taken if t.seen_at != now]
+        lost = [t for t in self._slots.taken if t.seen_at != now]
         present = [t for t in self._tracks if t.seen_at == now]
         if len(lost) == 1 and len(strangers) == 1 and not present:
             lost[0].see(strangers.pop(), now, afresh=True)
@@ -307,7 +307,7 @@ class PeopleTracker:
             self._tracks = [t for t in self._tracks if t not in lost]
 
     def _begin(self, sight: Sight, now: float) -> None:
-        if len(self._tracks) >= self._places.people + _BYSTANDERS:
+        if len(self._tracks) >= self._slots.people + _BYSTANDERS:
             return
         hidden = any(
             inside(sight, track.sight) > _OVERLAP for track in self._tracks if track.seen_at == now
@@ -343,10 +343,10 @@ def _goes_on(track: Track, sight: Sight, now: float) -> bool:
     a model that begins to take somebody else for the person shows it so."""
     if track.followed < _KNOWN_S:
         return False
-    distance, _ = track.motion.surprise(sight.place, sight.size, now)
+    distance, _ = track.motion.surprise(sight.position, sight.size, now)
     return distance < _NO_JUMP
 
 
 def _torsos_apart(a: Sight, b: Sight) -> float:
     """Distance of two torsos in sizes of the larger person."""
-    return float(np.hypot(*(a.place - b.place))) / max(a.size, b.size)
+    return float(np.hypot(*(a.position - b.position))) / max(a.size, b.size)

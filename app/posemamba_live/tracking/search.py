@@ -92,7 +92,7 @@ class Search:
         now: float,
         known: Sequence[Sight],
         *,
-        places: int,
+        slots: int,
         most: int,
         lost: Sequence[Region] = (),
         closely: bool = False,
@@ -101,7 +101,7 @@ class Search:
 
         Args:
             known: who was found without a search.
-            places: how many are wanted: with fewer, parts are searched, in time.
+            slots: how many are wanted: with fewer, parts are searched, in time.
             most: how many strangers are looked at, for each size of parts.
             lost: where people were who have only just been lost.
             closely: somebody may be lost close to those known (see `unmatched`).
@@ -116,7 +116,7 @@ class Search:
                 new = sorted(new, key=lambda region: region.score, reverse=True)[:most]
                 sights = map(Sight.of, models.keypoints.locate(image, new))
                 strangers += [sight for sight in sights if is_person(sight)]
-            if len(known) + _believed(strangers) >= places:
+            if len(known) + _believed(strangers) >= slots:
                 return strangers
             level = next(parts, None)
             if level is None:
@@ -131,13 +131,13 @@ class Search:
         models: OneStage,
         frame: Frame,
         *,
-        places: int,
+        slots: int,
         followed: Sequence[Region] = (),
     ) -> list[Sight]:
         """Everybody in the picture; who is too small in the whole of it is seen in parts.
 
         Args:
-            places: how many are wanted.
+            slots: how many are wanted.
             followed: where people were a moment ago.
         """
         seen = list(models.model.detect(frame))
@@ -152,7 +152,7 @@ class Search:
         if not models.in_parts:
             return sights
         for level in self._parts(frame.image, frame.timestamp, len(sights)):
-            if _believed(sights) >= places:
+            if _believed(sights) >= slots:
                 break
             sights = _people([*(s.found for s in sights), *_seen_in(models, frame, level)])
         return sights
@@ -166,21 +166,21 @@ class Search:
             yield around
         if self._live:
             if not around:
-                everywhere = [place for level in _LEVELS for place in _places(image, level)]
+                everywhere = [part for level in _LEVELS for part in _parts(image, level)]
                 for _ in range(1 if known else 2):
-                    place = everywhere[self._next % len(everywhere)]
+                    where = everywhere[self._next % len(everywhere)]
                     self._next += 1
-                    yield [_part(image, *place)]
+                    yield [_part(image, *where)]
             return
         for i, level in enumerate(_LEVELS):
             wait = level.others_s if known else level.every_s
             # A hundredth: times of frames are no exact multiples of anything.
             if not 0.0 <= now - self._searched_at[i] < wait - 0.01:
                 self._searched_at[i] = now
-                yield [_part(image, *place) for place in _places(image, level)]
+                yield [_part(image, *part) for part in _parts(image, level)]
 
 
-def _places(image: Image, level: _Level) -> list[tuple[int, int, int]]:
+def _parts(image: Image, level: _Level) -> list[tuple[int, int, int]]:
     """x, y and side of all parts of a size; none where another size has the same."""
     height, width = image.shape[:2]
     side = min(max(round(level.side * min(height, width)), _LEAST_SIDE), height, width)

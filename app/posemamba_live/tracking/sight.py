@@ -1,4 +1,4 @@
-"""What the tracker needs to know of one person seen in one frame: place, size, how sure.
+"""What the tracker needs to know of one person seen in one frame: position, size, how sure.
 
 Nothing here counts joints that nobody can see: a person at a desk has knees that the model
 makes up, and they jump.
@@ -58,7 +58,7 @@ class Sight:
     """Somebody seen in one frame."""
 
     found: Found
-    place: Array
+    position: Array
     """(2,) pixels: the torso's middle."""
     size: float
     """Pixels, about the height of the person standing; at least 1."""

@@ -1,4 +1,4 @@
-"""One person followed, and who of them is wanted: places, identities, choices."""
+"""One person followed, and who of them is wanted: slots, identities, choices."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REMEMBER_S: Final = 5.0
 _REMEMBERED: Final = 2.0
 """Seconds of that for each second of having been followed."""
 HOLD_S: Final = 1.0
-"""Seconds, at most, for which the place of somebody who is gone is kept from others."""
+"""Seconds, at most, for which the slot of somebody who is gone is kept from others."""
 _FEW: Final = 2.5
 """Frame distances that every such limit has at least."""
 _CONFIRM_S: Final = 0.15
@@ -39,7 +39,7 @@ _STEADY_S: Final = 0.2
 
 
 class Subject(str, Enum):
-    """Who takes a free place, of the people then in the picture; it is kept from there on."""
+    """Who takes a free slot, of the people then in the picture; it is kept from there on."""
 
     FIRST = "first"
     LARGEST = "largest"
@@ -68,19 +68,19 @@ class Track:
 
     @classmethod
     def begin(cls, sight: Sight, now: float, *, tentative: bool = False) -> Track:
-        motion = Motion(sight.place, sight.size, now)
+        motion = Motion(sight.position, sight.size, now)
         return cls(motion, sight, sight.found.next_region, now, now, tentative=tentative)
 
     def see(self, sight: Sight, now: float, *, afresh: bool = False) -> None:
         """Take what was seen of the person now.
 
         Args:
-            afresh: after a cut: place and size have nothing to do with those before.
+            afresh: after a cut: position and size have nothing to do with those before.
         """
         if afresh:
-            self.motion = Motion(sight.place, sight.size, now)
+            self.motion = Motion(sight.position, sight.size, now)
         else:
-            self.motion.update(sight.place, sight.size, now)
+            self.motion.update(sight.position, sight.size, now)
         self.followed += min(now - self.seen_at, HOLD_S)
         if afresh or now - self.seen_at > _STEADY_S:
             self.steady = SteadyRegion()
@@ -95,9 +95,9 @@ class Track:
 
     def expected(self, now: float) -> Detection:
         """The last pose where and as large as the person should be now."""
-        place, change, _ = self.motion.predict(now)
+        position, change, _ = self.motion.predict(now)
         keypoints = self.sight.detection.keypoints
-        moved = place + change * (keypoints - torso(keypoints))
+        moved = position + change * (keypoints - torso(keypoints))
         return Detection(moved.astype(np.float32), self.sight.detection.scores)
 
     def remembered(self, now: float, step: float) -> bool:
@@ -106,7 +106,7 @@ class Track:
         return 0.0 <= now - self.seen_at <= max(limit, _FEW * step)
 
     def held(self, now: float, step: float) -> bool:
-        """Whether nobody else may take the person's place yet."""
+        """Whether nobody else may take the person's slot yet."""
         limit = min(_REMEMBERED * self.followed, HOLD_S)
         return 0.0 <= now - self.seen_at <= max(limit, _FEW * step)
 
@@ -122,12 +122,12 @@ class _Wish:
     """Source time, from the first frame that could fulfil it."""
 
 
-class Places:
+class Slots:
     """Who is wanted, of everybody followed.
 
     Args:
-        people: how many places there are.
-        subject: who gets a free place.
+        people: how many slots there are.
+        subject: who gets a free slot.
     """
 
     def __init__(self, people: int, subject: Subject) -> None:
@@ -145,7 +145,7 @@ class Places:
         self._wish = _Wish(None)
 
     def fill(self, tracks: Sequence[Track], frame: Frame, step: float) -> None:
-        """Fill the free places, and do what was wished."""
+        """Fill the free slots, and do what was wished."""
         now = frame.timestamp
         self.taken = [t for t in self.taken if t in tracks and t.held(now, step)]
         waiting = [
@@ -181,7 +181,7 @@ class Places:
         if self._subject is Subject.LARGEST:
             return -size, 0.0
         if self._subject is Subject.CENTRE:
-            away = track.sight.place - np.array(frame.size) / 2.0
+            away = track.sight.position - np.array(frame.size) / 2.0
             return float(np.hypot(*away)), -size
         known = track.began if track.person_id is None else -float("inf")
         return known, -size

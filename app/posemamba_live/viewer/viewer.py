@@ -52,7 +52,7 @@ _FOLLOW_SECONDS: Final = 0.35
 _FLOOR_STEP: Final = 0.25
 """Metres the view moves before the floor is laid anew around it."""
 _MAX_DUTY: Final = 1 / 3
-"""Largest share of time spent in drawing; a slow driver costs frames on screen, not poses.
+"""Largest fraction of time spent in drawing; a slow driver costs frames on screen, not poses.
 At half of it, software OpenGL (27 ms a frame) doubled the age of the poses on two cores."""
 _NOTICE_SECONDS: Final = 2.0
 
@@ -421,7 +421,7 @@ class Viewer:
         self._orbit.target[2] = start.target[2]
 
     def _in_picture(self, point: tuple[float, float]) -> tuple[float, float] | None:
-        """A place in the window as shares of the camera picture; None beside it."""
+        """A place in the window as fractions of the camera picture; None beside it."""
         if self._frame is None:
             return None
         left, top, width, tall = picture_place(self._drawn_size[1], self._frame.size)
