@@ -24,7 +24,7 @@ DEMO_VIDEOS: Final = Path(__file__).parent.parent / "demo_videos"
 WINDOW: Final = 9
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def restored_logging() -> Iterator[None]:
     """Commands set how much is logged; the tests that follow shall not notice."""
     loggers = [logging.getLogger(name) for name in (None, "posemamba", "posemamba_live")]

@@ -151,8 +151,9 @@ def test_twelve_films_whatever_happens(
     rows = report(poses)
     assert len(rows) == 12
     assert {name for name, row in rows.items() if row["status"] == "failed"} == BAD
-    assert {name for name, row in rows.items() if row["status"] == "kept"} == set(before)
-    assert sum(row["status"] == "done" for row in rows.values()) == 10 - len(before)
+    kept = {name for name, row in rows.items() if row["status"] == "kept"}
+    assert kept >= set(before)  # and what a worker ended while it was being told to go
+    assert sum(row["status"] == "done" for row in rows.values()) == 10 - len(kept)
     assert all(rows[name]["error"] for name in BAD)
     assert all(name in text for name in ("bad.mp4", "worse.mov"))
     for name, when in written.items():

@@ -280,7 +280,7 @@ def test_mot(walk_exports: Path, world: Array) -> None:
     middle = table[["pelvis_tx", "pelvis_ty", "pelvis_tz"]] - pelvis.apply([0.0563, 0.0785, 0.0])
     assert np.linalg.norm(middle - y_up(world[:, 0]), axis=-1).max() < CENTIMETRE
     jumps = np.abs(np.diff(table.drop(columns="time"), axis=0))
-    assert jumps.max() < 15.0, "no angle jumps by a turn"
+    assert jumps.max() < 30.0, "no angle jumps by a turn"
 
 
 # -- C3D -------------------------------------------------------------------------------------
@@ -752,8 +752,12 @@ def test_the_longest_suffix_counts(tmp_path: Path) -> None:
         ("my.angles.csv", ".angles.csv"), ("long.csv", ".csv"),
     ):  # fmt: skip
         assert check_export(tmp_path / name, overwrite=False) is FORMATS[suffix]
-    for name in (".csv", "poses.bvhx", "bvh"):
-        with pytest.raises(UsageError, match=r"\.angles\.csv, \.bvh, \.c3d"):
+    for name, meant in (
+        (".csv", r"end the name in one of: \.angles\.csv"),
+        ("poses.bvhx", r"did you mean \S*\.bvh"),
+        ("bvh", r"did you mean poses\.bvh"), ("poses.zzzzzz", r"\.angles\.csv, \.bvh, \.c3d"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=meant):
             check_export(tmp_path / name, overwrite=False)
 
 

@@ -725,7 +725,7 @@ def test_reservoir_is_bounded_and_even() -> None:
 def test_results_that_come_all_at_once_took_as_long_as_their_frames(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    times = iter([100.0, 100.5, 101.0, 101.5, *[102.0] * 4])
+    times = iter([100.0, 100.5, 101.0, 101.5, *[102.0] * 5])
     monkeypatch.setattr("posemamba_live.run.statistics.time.monotonic", lambda: next(times))
     stats = RunStats()
     assert stats.fps_out == 0.0

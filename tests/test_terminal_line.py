@@ -19,7 +19,7 @@ from posemamba_live.terminal import say
 from functools import partial
 logging.basicConfig(format="%(levelname)s: %(message)s")
 stats = SimpleNamespace(frames_out=7, latency_ms=41.0, frames_dropped=2, fps_out=3.0)
-run = SimpleNamespace(stats=stats, status="")
+run = SimpleNamespace(stats=stats, status="", drawn=None)
 make = LiveStatus if sys.argv[1] == "live" else partial(FileProgress, "walk.mp4", 10)
 with Alone(make) as report:
     report(run)

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from posemamba_live.errors import SinkError
-from posemamba_live.run.assembly import Picture
 from posemamba_live.run.channel import Channel
-from posemamba_live.streams import Stream
+
+if TYPE_CHECKING:
+    from posemamba_live.run.assembly import Picture
+    from posemamba_live.streams import Stream
 
 logger = logging.getLogger(__name__)
 

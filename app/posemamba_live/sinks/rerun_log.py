@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -82,6 +81,8 @@ class RerunLog:
         to.set_time("frame", sequence=index)
         to.set_time("time", duration=timestamp)
         if image is not None:
+            import cv2  # --help looks at the formats, and needs none of it
+
             self._lens((image.shape[1], image.shape[0]))
             ok, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
             if ok:
