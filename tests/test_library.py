@@ -17,6 +17,7 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "cv2": "opencv-python",
     "pythonosc": "python-osc",
+    "rerun": "rerun-sdk",
     "open3d": "open3d-cpu",
 }
 """Of modules that are not called like what brings them."""
