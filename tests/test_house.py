@@ -23,8 +23,11 @@ def test_tools_are_content(tool: tuple[str, ...]) -> None:
 
 def test_the_programs_in_the_readme_run(tmp_path: Path) -> None:
     """One after the other, in a folder where the demo clips are."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    pages = (ROOT / "README.md", ROOT / "docs" / "python.md")
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    blocks = list(dict.fromkeys(re.findall(r"```python\n(.*?)```", text, re.DOTALL)))
+    assert len(blocks) == 3  # a take, of the README and of the page, and the network alone
+    del blocks[0]
     shutil.copytree(ROOT / "demo_videos", tmp_path / "demo_videos")
     program = "".join(f"{block}assert joints.shape == (167, 17, 3)\n" for block in blocks)
     command = [sys.executable, "-c", program]
