@@ -30,7 +30,7 @@ import torch
 from websockets.sync.client import connect
 
 from posemamba.skeleton import JOINT_NAMES, PARENTS
-from posemamba_live import __version__, cli
+from posemamba_live import __version__, cli, command_line
 
 PROGRAM = [sys.executable, "-m", "posemamba_live"]
 
@@ -593,6 +593,6 @@ def test_a_bug_is_told_in_one_message_and_shown_on_request(
     code, err = refuse(capsys, arguments)
     assert code == 1
     assert "ZeroDivisionError: a bug" in err
-    monkeypatch.setenv(cli.DEBUG_VARIABLE, "1")
+    monkeypatch.setenv(command_line.DEBUG_VARIABLE, "1")
     assert cli.run(arguments) == 1
     assert "Traceback" in capsys.readouterr().err

@@ -22,7 +22,7 @@ ROOMS: Final = (
     ("types", "errors", "terminal", "shown", "nearest"),
     ("keypoints", "address", "files"),
     ("options",),
-    ("plan",),
+    ("plan", "command_line"),
     ("sources",),
     ("detectors",),
     ("tracking",),

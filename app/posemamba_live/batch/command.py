@@ -4,44 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from inspect import Parameter, Signature
-from typing import Annotated, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
-import typer
-
-from posemamba_live import __version__
 from posemamba_live.batch.options import SHARED, BatchOptions, shown
-from posemamba_live.cli import declared_parameters, set_up_logging
+from posemamba_live.command_line import Program, declared_parameters, set_up_logging, start
 from posemamba_live.errors import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
     EXIT_OK,
-    EXIT_USAGE,
-    LiveError,
     describe,
 )
-from posemamba_live.options import Options, Panel
+from posemamba_live.options import Options
 from posemamba_live.run.signals import Interrupts
-from posemamba_live.shown import printable, safe
-from posemamba_live.terminal import finish, leave, prepare, put, say
+from posemamba_live.shown import printable
+from posemamba_live.terminal import put, say
 
-PROGRAM: Final = "posemamba-batch"
 _MOST_NAMED: Final = 10
 """Failed videos that are told one by one."""
 
-app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"{PROGRAM} {__version__}")
-        raise typer.Exit()
+_program: Final = Program(
+    "posemamba-batch",
+    lambda error, words: f"{error.format_message()}\n  try:   posemamba-batch --help",
+)
+app: Final = _program.app
 
 
 def command(version: bool = False, **given: Any) -> int:
@@ -53,42 +42,19 @@ def command(version: bool = False, **given: Any) -> int:
     own = {name: value for name, value in values.items() if name not in SHARED}
     batch = BatchOptions(**own)
     shared = Options(**{name: value for name, value in values.items() if name in SHARED})
-    set_up_logging(shared.verbosity, ())
+    set_up_logging(shared.verbosity, _program.words)
     batch.check(shared)
     return execute(batch, shared)
 
 
-def _signature() -> Signature:
-    """The batch's own options, and those that it shares with posemamba-live."""
-    of_runs = [one for one in declared_parameters(Options) if one[0] in SHARED]
-    version = typer.Option(
-        "--version",
-        callback=_version,
-        is_eager=True,
-        help="Show the version and exit.",
-        rich_help_panel=Panel.RUNNING.value,
-    )
-    parameters = [
+# The batch's own options, and those that it shares with posemamba-live.
+_program.declare(
+    command,
+    [
         *declared_parameters(BatchOptions),
-        *of_runs,
-        ("version", Annotated[bool, version], False),
-    ]
-    return Signature(
-        [
-            Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
-            for name, annotation, default in parameters
-        ],
-        return_annotation=int,
-    )
-
-
-def _declare(signature: Signature) -> None:
-    command.__signature__ = signature  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
-    app.command()(command)
-
-
-_declare(_signature())
+        *(option for option in declared_parameters(Options) if option[0] in SHARED),
+    ],
+)
 
 
 def execute(batch: BatchOptions, shared: Options) -> int:
@@ -185,31 +151,9 @@ def _tell(
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command; every failure becomes one message on stderr and an exit code."""
-    try:
-        code: Any = typer.main.get_command(app).main(
-            list(arguments), prog_name=PROGRAM, standalone_mode=False
-        )
-        return code if isinstance(code, int) else EXIT_OK
-    except (KeyboardInterrupt, typer.Abort):
-        say("error: interrupted before anything was done")
-        return EXIT_INTERRUPTED
-    except Exception as error:
-        if isinstance(error, LiveError):
-            code, message = error.exit_code, describe(error)
-        elif hasattr(error, "format_message"):  # of Click, or of Typer's own copy of it
-            code, message = EXIT_USAGE, f"{error.format_message()}\n  try:   {PROGRAM} --help"
-        else:
-            code, message = EXIT_FAILURE, describe(error)
-        say(f"error: {safe(message, arguments)}")
-        return int(code)
+    return _program.run(arguments)
 
 
 def main() -> NoReturn:
     """Entry point."""
-    prepare()
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")  # libraries' notes to their developers
-    code = run(sys.argv[1:])
-    if code == EXIT_INTERRUPTED:
-        leave(code)
-    finish(code)
+    start(run)
