@@ -13,6 +13,7 @@ from scipy.optimize import least_squares
 
 from posemamba import gravity
 from posemamba.skeleton import BONES, L_ANKLE, L_KNEE, MIRROR, R_ANKLE, R_KNEE
+from posemamba_live.scene import contact
 from posemamba_live.scene.body import (
     CHAIN_SHARE,
     measure_body,
@@ -659,3 +660,14 @@ def test_impossible_settings_are_refused(height: float, fov: float, smooth: floa
         SceneTracker(height, fov, smooth=smooth)
     with pytest.raises(ValueError, match="must be"):
         solve_scene([], height, fov, smooth=smooth)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_small_inverses_are_those_of_lapack(size: int) -> None:
+    random = np.random.default_rng(5)
+    for _ in range(50):
+        root = random.normal(size=(size, size))
+        # as uneven as a hip that is seen to millimetres across the ray and decimetres along it
+        uneven = np.diag(10.0 ** random.uniform(-3.0, 0.0, size))
+        matrix = uneven @ (root @ root.T + 0.1 * np.eye(size)) @ uneven
+        np.testing.assert_allclose(contact._inverse(matrix) @ matrix, np.eye(size), atol=1e-7)

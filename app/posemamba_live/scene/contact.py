@@ -173,8 +173,25 @@ def _process(dt: float) -> Array:
 
 
 def _corrected(x: Array, p: Array, h: Array, measured: Array, noise: Array) -> tuple[Array, Array]:
-    gain = np.linalg.solve(h @ p @ h.T + noise, h @ p).T
+    """State and covariance after a measurement of one or three numbers."""
+    gain = p @ h.T @ _inverse(h @ p @ h.T + noise)
     return x + gain @ (measured - h @ x), p - gain @ h @ p
+
+
+def _inverse(matrix: Array) -> Array:
+    """Of a symmetric matrix of one or three rows, by its cofactors.
+
+    Live, LAPACK's threads cost milliseconds a pose where the window and the networks fill the
+    cores.
+    """
+    if len(matrix) == 1:
+        return np.asarray(1.0 / matrix, np.float64)
+    (a, b, c), (_, d, e), (_, _, f) = matrix.tolist()
+    aa, bb, cc = d * f - e * e, c * e - b * f, b * e - c * d
+    inverse = np.array(
+        [[aa, bb, cc], [bb, a * f - c * c, b * c - a * e], [cc, b * c - a * e, a * d - b * b]]
+    )
+    return np.asarray(inverse / (a * aa + b * bb + c * cc), np.float64)
 
 
 def _uncertainty(root: Array, dt: float) -> Array:
