@@ -249,7 +249,7 @@ def _bone(scene: _Scene, offset: Array, material: int) -> dict[str, Any]:
     length = float(np.linalg.norm(offset))
     along = offset / max(length, 1e-9)
     side = np.cross(along, np.eye(3)[np.abs(along).argmin()])
-    side /= np.linalg.norm(side)
+    side /= max(float(np.linalg.norm(side)), 1e-9)  # a bone may have no length
     other = np.cross(along, side)
     ring = [0.15 * offset + _BONE_WIDTH * length * v for v in (side, other, -side, -other)]
     corners = np.array([np.zeros(3), *ring, offset])
