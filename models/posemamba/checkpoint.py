@@ -1,6 +1,6 @@
 """Weight files: safetensors with a JSON header; official checkpoints read safely.
 
-Our files hold the state dict of `PoseMamba` and one metadata entry, ``posemamba``, a JSON
+Our files hold the state dict of a network and one metadata entry, ``posemamba``, a JSON
 object (`CheckpointMeta`). Everything in a file counts as untrusted: nothing in it is
 executed, and sizes are checked before memory is taken for them.
 """
@@ -22,8 +22,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from posemamba.folders import weights_folders
+from posemamba.hybrid import build
 from posemamba.metadata import CheckpointError, CheckpointMeta, least_values
-from posemamba.model import PoseMamba
+from posemamba.model import LifterNetwork
 from posemamba.official import read_official
 from posemamba.text import printable
 
@@ -51,7 +52,7 @@ _log = logging.getLogger(__name__)
 class Checkpoint:
     """A network ready to run, and what its file says."""
 
-    model: PoseMamba
+    model: LifterNetwork
     meta: CheckpointMeta
 
 
@@ -99,7 +100,7 @@ def load_checkpoint(name_or_path: str | Path, device: str | torch.device = "cpu"
         )
     if sum(v.numel() for v in state.values()) < least_values(meta.config):
         raise CheckpointError(f"{path} holds fewer numbers than the architecture that it names")
-    model = PoseMamba(meta.config)
+    model = build(meta.config)
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Literal, get_args
 
+from posemamba.hybrid import LAYERS
 from posemamba.model import PoseMambaConfig
 from posemamba.normalize import ASSUMED_FOV_DEG, RAY_CHANNELS, RAY_INPUTS
 
@@ -126,6 +127,10 @@ def check_config(config: PoseMambaConfig) -> None:
     """
     for name in (f.name for f in fields(config)):
         value = getattr(config, name)
+        if name == "architecture":
+            if value not in ("posemamba", *LAYERS):
+                raise CheckpointError(f"its architecture {str(value)[:20]!r} is not known here")
+            continue
         if name not in CONFIG_LIMITS:
             if not isinstance(value, bool):
                 raise CheckpointError(f"its {name} is neither true nor false")
@@ -146,6 +151,8 @@ def least_values(config: PoseMambaConfig) -> int:
     A file with fewer is refused before a network is built that it could not fill.
     """
     inner = config.dim * config.expand
+    if config.architecture != "posemamba":  # at least a Mamba in time and an MLP
+        return config.depth * (3 * inner * config.dim + 2 * config.mlp_ratio * config.dim**2)
     block = 3 * inner * config.dim + 2 * config.mlp_ratio * config.dim**2
     positions = 0 if config.causal else config.frames * config.dim
     return 2 * config.depth * (block + 4 * inner * config.d_state) + positions

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from posemamba.linear import linear
+from posemamba.pooling import NeighbourPooling
 from posemamba.scan import ScanParameters, get_backend
 from posemamba.scan.interface import DIRECTIONS
 from posemamba.skeleton import HIP, NUM_JOINTS
@@ -47,6 +48,12 @@ class PoseMambaConfig:
     """No frame sees a later one: the network can run frame by frame (`PoseMamba.step`)."""
     integer_decay: bool = False
     """Keeps the state matrix at its initial value -1 ... -N: the scan is cheaper."""
+    architecture: str = "posemamba"
+    """Or one of `posemamba.hybrid.LAYERS`."""
+    pooling: bool = False
+    """Pools over each joint's neighbours in the skeleton before what mixes joints (Mamba3D)."""
+    exchange: bool = False
+    """Hybrids: the second scan in time runs forward with value and gate exchanged (Mamba3D)."""
     gravity: bool = False
     """Adds a row to the 17 joints: the pitch and roll of the pose's axes (`posemamba.gravity`)."""
 
@@ -57,14 +64,18 @@ class PoseMambaConfig:
 TYPICAL_SKIP: Final = 0.25
 """Body heights per unit of normalised 2D: where the learned skip starts."""
 
-PRESETS: Final = {
+PRESETS: Final[dict[str, dict[str, Any]]] = {
     "XS": {"dim": 32, "depth": 3},
     "M3": {"dim": 64, "depth": 3},
     "S": {"dim": 64, "depth": 10},
     "B": {"dim": 128, "depth": 10},
     "L": {"dim": 128, "depth": 20},
+    "pooling-M3": {"dim": 64, "depth": 3, "pooling": True},
+    "magic-M3": {"dim": 64, "depth": 3, "architecture": "pose-magic"},
+    "attention-M5": {"dim": 64, "depth": 5, "architecture": "attention-mamba"},
 }
-"""S, B, L are the paper's; XS and M3 are ours, for weak CPUs and for training on CPUs."""
+"""S, B, L are the paper's; XS and M3 are ours, for weak CPUs and for training on CPUs, and so
+are the last three, which have about as many parameters as M3."""
 
 
 @dataclass(slots=True)
@@ -185,8 +196,8 @@ class Block(nn.Module):
         return y
 
 
-class PoseMamba(nn.Module):
-    """Lifts windows of 2D poses to 3D.
+class LifterNetwork(nn.Module):
+    """What all networks share: their two ends, and how they are called.
 
     Input (B, T, 17, in_channels) with T <= config.frames, output (B, T, 17, 3), or with
     `config.gravity` (B, T, 18, 3); units and axes are those of the checkpoint's normalisation
@@ -196,17 +207,16 @@ class PoseMamba(nn.Module):
     def __init__(self, config: PoseMambaConfig) -> None:
         super().__init__()
         self.config = config
-        dim = config.dim
-        self.Spatial_patch_to_embedding = nn.Linear(config.in_channels, dim)
-        self.Spatial_pos_embed = nn.Parameter(torch.zeros(1, NUM_JOINTS, dim))
-        if not config.causal:  # a stream has no first frame to count from
-            self.Temporal_pos_embed = nn.Parameter(torch.zeros(1, config.frames, dim))
-        self.STEblocks = nn.ModuleList(Block(config) for _ in range(config.depth))
-        self.TTEblocks = nn.ModuleList(Block(config) for _ in range(config.depth))
-        # One norm of each kind, shared by all depths.
-        self.Spatial_norm = nn.LayerNorm(dim, eps=1e-6)
-        self.Temporal_norm = nn.LayerNorm(dim, eps=1e-6)
-        self.head = nn.Sequential(nn.LayerNorm(dim, eps=1e-5), nn.Linear(dim, 3))
+
+    def _add_input(self) -> None:
+        config = self.config
+        self.Spatial_patch_to_embedding = nn.Linear(config.in_channels, config.dim)
+        self.Spatial_pos_embed = nn.Parameter(torch.zeros(1, NUM_JOINTS, config.dim))
+
+    def _add_output(self, head: Sequence[nn.Module]) -> None:
+        """`head` follows the last norm: tokens to coordinates."""
+        config, dim = self.config, self.config.dim
+        self.head = nn.Sequential(nn.LayerNorm(dim, eps=1e-5), *head)
         if config.frame_embedding:
             self.frame_embedding = nn.Linear(NUM_JOINTS * config.in_channels, dim)
         if config.input_skip:
@@ -220,12 +230,18 @@ class PoseMamba(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self.check_frames(x.shape[1])
         h = self.embed(x) + self.Spatial_pos_embed[:, None]
-        for i, (spatial, temporal) in enumerate(zip(self.STEblocks, self.TTEblocks, strict=True)):
-            h = self.Spatial_norm(spatial(h))
-            if i == 0 and not self.config.causal:
-                h = h + self.Temporal_pos_embed[:, : h.shape[1], None]
-            h = self.Temporal_norm(temporal(h))
-        return self.output(h, x)
+        return self.output(self.mix(h), x)
+
+    def mix(self, h: Tensor) -> Tensor:
+        """All layers, on tokens (B, T, 17, C)."""
+        raise NotImplementedError
+
+    def step_mix(self, h: Tensor, state: list[OperatorState]) -> Tensor:
+        """The same for the next frame (B, 17, C) of a stream; the state is updated in place."""
+        raise NotImplementedError
+
+    def first_state(self, batch: int) -> list[OperatorState]:
+        raise NotImplementedError
 
     def check_frames(self, count: int) -> None:
         """Whether a window of so many frames can be lifted.
@@ -240,7 +256,7 @@ class PoseMamba(nn.Module):
         """State of a causal network before the first frame, for `step`."""
         if not self.config.causal:
             raise ValueError("only a causal network runs frame by frame")
-        return [block.op.init_state(batch) for block in self._blocks()]
+        return self.first_state(batch)
 
     @torch.no_grad()
     def step(self, x: Tensor, state: list[OperatorState]) -> tuple[Tensor, list[OperatorState]]:
@@ -256,16 +272,7 @@ class PoseMamba(nn.Module):
         """
         x = x[:, None]
         h = (self.embed(x) + self.Spatial_pos_embed[:, None])[:, 0]
-        for i, (block, memory) in enumerate(zip(self._blocks(), state, strict=True)):
-            norm = self.Temporal_norm if i % 2 else self.Spatial_norm
-            h = norm(block.step(h, memory))
-        return self.output(h[:, None], x)[:, 0], state
-
-    def _blocks(self) -> Iterator[Block]:
-        """All blocks in the order in which they run."""
-        for spatial, temporal in zip(self.STEblocks, self.TTEblocks, strict=True):
-            yield cast(Block, spatial)
-            yield cast(Block, temporal)
+        return self.output(self.step_mix(h, state)[:, None], x)[:, 0], state
 
     def embed(self, x: Tensor) -> Tensor:
         """Tokens (B, T, 17, C) of an input, without positions."""
@@ -286,6 +293,53 @@ class PoseMamba(nn.Module):
             up: Tensor = self.gravity(self.head[0](h).mean(2, keepdim=True))
             y = torch.cat([y, up], 2)
         return y
+
+
+class PoseMamba(LifterNetwork):
+    """The paper's network, with our options: blocks over joints and over frames in turn."""
+
+    def __init__(self, config: PoseMambaConfig) -> None:
+        super().__init__(config)
+        dim = config.dim
+        self._add_input()
+        if not config.causal:  # a stream has no first frame to count from
+            self.Temporal_pos_embed = nn.Parameter(torch.zeros(1, config.frames, dim))
+        self.STEblocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.TTEblocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        # One norm of each kind, shared by all depths.
+        self.Spatial_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.Temporal_norm = nn.LayerNorm(dim, eps=1e-6)
+        if config.pooling:
+            self.pools = nn.ModuleList(NeighbourPooling(dim) for _ in range(config.depth))
+        self._add_output([nn.Linear(dim, 3)])
+
+    def mix(self, h: Tensor) -> Tensor:
+        for i, (spatial, temporal) in enumerate(zip(self.STEblocks, self.TTEblocks, strict=True)):
+            h = self.Spatial_norm(spatial(self._pooled(h, i)))
+            if i == 0 and not self.config.causal:
+                h = h + self.Temporal_pos_embed[:, : h.shape[1], None]
+            h = self.Temporal_norm(temporal(h))
+        return h
+
+    def step_mix(self, h: Tensor, state: list[OperatorState]) -> Tensor:
+        for i, (block, memory) in enumerate(zip(self._blocks(), state, strict=True)):
+            if i % 2:
+                h = self.Temporal_norm(block.step(h, memory))
+            else:
+                h = self.Spatial_norm(block.step(self._pooled(h, i // 2), memory))
+        return h
+
+    def first_state(self, batch: int) -> list[OperatorState]:
+        return [block.op.init_state(batch) for block in self._blocks()]
+
+    def _pooled(self, h: Tensor, depth: int) -> Tensor:
+        return cast(Tensor, self.pools[depth](h)) if self.config.pooling else h
+
+    def _blocks(self) -> Iterator[Block]:
+        """All blocks in the order in which they run."""
+        for spatial, temporal in zip(self.STEblocks, self.TTEblocks, strict=True):
+            yield cast(Block, spatial)
+            yield cast(Block, temporal)
 
 
 def stack_states(states: Sequence[list[OperatorState]]) -> list[OperatorState]:

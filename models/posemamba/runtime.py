@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posemamba.model import PoseMamba
+from posemamba.model import LifterNetwork, PoseMamba
 from posemamba.scan import available_backends, get_backend
 
 _log = logging.getLogger(__name__)
@@ -97,12 +97,12 @@ class LifterRuntime:
 
     def __init__(
         self,
-        model: PoseMamba,
+        model: LifterNetwork,
         device: str | torch.device = "auto",
         precision: Precision = "tf32",
         *,
         graphs: bool = True,
-        make_forward: Callable[[PoseMamba, torch.device], Forward] | None = None,
+        make_forward: Callable[[LifterNetwork, torch.device], Forward] | None = None,
     ) -> None:
         self.model = model.eval()
         self.device = pick_device(str(device))
@@ -156,7 +156,7 @@ class CudaForward:
 
     def __init__(
         self,
-        model: PoseMamba,
+        model: LifterNetwork,
         device: torch.device,
         *,
         precision: Precision = "tf32",
@@ -164,13 +164,14 @@ class CudaForward:
     ) -> None:
         self._device, self._precision = device, precision
         backend = get_backend(device).name
-        if backend == "triton":
+        fused = backend == "triton" and isinstance(model, PoseMamba) and not model.config.pooling
+        if fused:
             from posemamba.fused import FusedForward
 
             self._eager: Forward = FusedForward(model, _HALF.get(precision, torch.float32))
         else:
             self._eager = model
-        self._autocast = None if backend == "triton" else _HALF.get(precision)
+        self._autocast = None if fused else _HALF.get(precision)
         # The reference is a loop over tokens: hundreds of thousands of kernels per pass.
         self._graphs: OrderedDict[tuple[int, ...], _Graph] | None = None
         if graphs and backend != "reference":

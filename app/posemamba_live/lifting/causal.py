@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from posemamba.checkpoint import Checkpoint
-from posemamba.model import OperatorState, PoseMamba, split_states, stack_states
+from posemamba.model import LifterNetwork, OperatorState, split_states, stack_states
 from posemamba.normalize import RayStream, root_relative
 from posemamba.skeleton import NUM_JOINTS
 from posemamba_live.keypoints import breaks_track, interpolate
@@ -85,7 +85,7 @@ class CausalLifter(Lifter):
 class _Step:
     """The next frame of one stream."""
 
-    model: PoseMamba
+    model: LifterNetwork
     inputs: FloatArray
     """(1, 17, C)"""
     state: list[OperatorState]

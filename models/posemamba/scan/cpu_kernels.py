@@ -342,8 +342,11 @@ def _forward_sample(
     flat_y, flat_kept = y.reshape(-1), kept.reshape(-1)
     states = np.empty((to_block - from_block) * BLOCK, np.float32)
     ready = np.empty(CHUNK * READY, np.float32)
-    for k in range(4):
-        mix = np.float32(1.0 - k % 2)
+    directions = order.shape[0]
+    limbs = directions == 4
+    for k in range(directions):
+        mix = np.float32(1.0 - k % 2) if limbs else np.float32(0.0)
+        slot = SLOTS[k] if limbs else k
         per_segment = (segment[k] + CHUNK - 1) // CHUNK
         for chunk in range(length // segment[k] * per_segment):
             within = chunk % per_segment
@@ -356,13 +359,13 @@ def _forward_sample(
                 prm_at = (k * blocks + block) * rows
                 h_at = (block - from_block) * BLOCK
                 if keep:
-                    at = (((sample * 4 + k) * chunks + chunk) * blocks + block) * BLOCK
+                    at = (((sample * directions + k) * chunks + chunk) * blocks + block) * BLOCK
                     flat_kept[at : at + BLOCK] = states[h_at : h_at + BLOCK]
                 for s in range(count):
                     token = order[k, first + s]
                     u_at = base + token * channels
                     w_at = base + partner[token] * channels
-                    p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
+                    p_at = ((sample * length + token) * directions + slot) * width
                     _prepare(
                         flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
                         ready, s * READY,
@@ -370,7 +373,7 @@ def _forward_sample(
                 for s in range(count):
                     token = order[k, first + s]
                     y_at = base + token * channels
-                    p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
+                    p_at = ((sample * length + token) * directions + slot) * width
                     if integer:
                         _forward_token_integer(
                             flat_p, p_at, flat_prm, prm_at, rank, ready, s * READY,
@@ -392,7 +395,8 @@ def scan_forward(
 
     Args:
         u: (B, L, D) values. p: (B, L, 4, R + 2N), directions in SLOTS order.
-        prm: `pack_parameters`. order: (4, L) token of each step.
+        prm: `pack_parameters`. order: (4, L) token of each step. (Fewer rows: scans in those
+            orders, of plain values, and as many directions elsewhere.)
         segment: (4,) steps after which a direction's state starts from zero again.
         partner: (L,) limb partner's token.
         y: (B, L, D) zeros; receives the result.
@@ -439,8 +443,11 @@ def _backward_sample(
     states = np.empty((CHUNK + 1) * BLOCK, np.float32)
     ready = np.empty(CHUNK * READY, np.float32)
     grads = np.empty(blocks * BLOCK, np.float32)
-    for k in range(4):
-        mix = np.float32(1.0 - k % 2)
+    directions = order.shape[0]
+    limbs = directions == 4
+    for k in range(directions):
+        mix = np.float32(1.0 - k % 2) if limbs else np.float32(0.0)
+        slot = SLOTS[k] if limbs else k
         per_segment = (segment[k] + CHUNK - 1) // CHUNK
         for chunk in range(length // segment[k] * per_segment - 1, -1, -1):
             within = chunk % per_segment
@@ -451,15 +458,15 @@ def _backward_sample(
             for block in range(blocks):
                 base = sample * length * channels + block * LANES
                 prm_at = (k * blocks + block) * rows
-                dprm_at = ((sample * 4 + k) * blocks + block) * rows
+                dprm_at = ((sample * directions + k) * blocks + block) * rows
                 g_at = block * BLOCK
-                at = (((sample * 4 + k) * chunks + chunk) * blocks + block) * BLOCK
+                at = (((sample * directions + k) * chunks + chunk) * blocks + block) * BLOCK
                 states[:BLOCK] = flat_kept[at : at + BLOCK]
                 for s in range(count):
                     token = order[k, first + s]
                     u_at = base + token * channels
                     w_at = base + partner[token] * channels
-                    p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
+                    p_at = ((sample * length + token) * directions + slot) * width
                     _prepare(
                         flat_u, u_at, w_at, mix, flat_p, p_at, flat_prm, prm_at, rank,
                         ready, s * READY,
@@ -467,7 +474,7 @@ def _backward_sample(
                 for s in range(count):
                     token = order[k, first + s]
                     dy_at = base + token * channels
-                    p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
+                    p_at = ((sample * length + token) * directions + slot) * width
                     if integer:
                         _replay_token_integer(
                             flat_p, p_at, flat_prm, prm_at, rank, ready, s * READY,
@@ -482,7 +489,7 @@ def _backward_sample(
                     token = order[k, first + s]
                     u_at = base + token * channels
                     w_at = base + partner[token] * channels
-                    p_at = ((sample * length + token) * 4 + SLOTS[k]) * width
+                    p_at = ((sample * length + token) * directions + slot) * width
                     if integer:
                         _backward_token_integer(
                             flat_p, p_at, flat_prm, prm_at, rank, states, s * BLOCK,

@@ -25,7 +25,8 @@ from torch.multiprocessing.spawn import spawn
 
 from posemamba import gravity
 from posemamba.checkpoint import CheckpointMeta, load_checkpoint, save_checkpoint
-from posemamba.model import PoseMamba
+from posemamba.hybrid import build
+from posemamba.model import LifterNetwork
 from posemamba.normalize import RAY_INPUTS, RayStream, ray_window, root_relative
 from posemamba.skeleton import NUM_JOINTS
 from posemamba.training.config import TrainConfig, load_config
@@ -68,7 +69,7 @@ class Trainer:
         self.device = torch.device(device)
         torch.manual_seed(config.seed)
         torch.set_float32_matmul_precision(config.matmul_precision)
-        self.model = PoseMamba(config.model_config()).to(self.device)
+        self.model = build(config.model_config()).to(self.device)
         self.average = [p.detach().clone() for p in self.model.parameters()]
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, config.weight_decay),
@@ -140,7 +141,7 @@ class Trainer:
             average_gradients(self.model, self.world)
         nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         for group in self.optimizer.param_groups:
-            group["lr"] = config.rate_at(p.windows, p.step)
+            group["lr"] = self.rate()
         self.optimizer.step()
         with torch.no_grad():
             # A young average would remember the initialisation: decay grows with the steps.
@@ -149,6 +150,10 @@ class Trainer:
         p.step += 1
         p.windows += size * self.world
         return parts
+
+    def rate(self) -> float:
+        """Learning rate of the step that comes now."""
+        return self.config.rate_at(self.progress.windows, self.progress.step)
 
     def _next_batch(self) -> Arrays:
         """Of the step that comes now."""
@@ -174,7 +179,7 @@ class Trainer:
             self._ahead = None
 
     @contextlib.contextmanager
-    def averaged(self) -> Iterator[PoseMamba]:
+    def averaged(self) -> Iterator[LifterNetwork]:
         """The model with its averaged weights."""
         parameters: list[Tensor] = list(self.model.parameters())
         current = [p.detach().clone() for p in parameters]
@@ -269,7 +274,7 @@ class Trainer:
         row = {
             "windows": p.windows,
             "step": p.step,
-            "rate": self.config.rate_at(p.windows, p.step),
+            "rate": self.rate(),
             "windows_per_s": rate,
             **means,
         }
@@ -377,7 +382,7 @@ def fit(source: Tensor, own: Tensor) -> Tensor | None:
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay for matrices only: not for A, D, biases, norms, positions, skips."""
-    plain = ("A_logs", "Ds", "bias", "norm", "pos_embed", "input_skip", "head.0")
+    plain = ("A_logs", "Ds", "bias", "norm", "pos_embed", "input_skip", "head.0", "scale", "shift")
     groups: dict[bool, list[Tensor]] = {True: [], False: []}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
