@@ -25,6 +25,7 @@ _NOISE: Final = re.compile(
     rb"|\d{4}-\d\d-\d\d [\d:.]+ \[[VIWEF]:onnxruntime"
     rb"|\[[\d-]+T[\d:.]+Z (INFO|WARN)"  # Rerun
     rb"|OMP: (Info|Warning)"
+    rb"|error: XDG_RUNTIME_DIR is "  # Wayland's library, where there is none
     rb"|    Last message repeated \d+ times"
 )
 _CLEAR: Final = b"\r\x1b[2K"

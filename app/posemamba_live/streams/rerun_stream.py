@@ -6,8 +6,8 @@ which the run counts as dropped, and neither memory nor time of the run.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
+import os
 import socket
 import subprocess
 import sys
@@ -22,6 +22,8 @@ from posemamba_live.streams.base import StreamFigures, StreamInfo
 from posemamba_live.types import Frame, Pose3D
 
 _CONNECT_S: Final = 5.0
+_OPENS_S: Final = 30.0
+"""For the viewer that is opened here; a cold start takes seconds."""
 _HANDED_OVER_S: Final = 2.0
 """For one picture; a viewer that takes longer loses it."""
 _MEMORY: Final = "25%"
@@ -49,7 +51,6 @@ class RerunStream:
                 why="rerun-sdk is not installed",
                 hint="pip install 'posemamba-live[rerun]'",
             )
-        _send_no_statistics()
         import rerun
 
         self._figures = StreamFigures(str(address), receivers=1)
@@ -59,12 +60,12 @@ class RerunStream:
         self._closed = False
         try:
             if address.spawn:
-                self._recording.spawn(port=address.port, memory_limit=_MEMORY)
+                open_viewer(address)
             else:
                 with socket.create_connection((address.host, address.port), _CONNECT_S):
                     pass
-                host = f"[{address.host}]" if ":" in address.host else address.host
-                self._recording.connect_grpc(f"rerun+http://{host}:{address.port}/proxy")
+            host = f"[{address.host}]" if ":" in address.host else address.host
+            self._recording.connect_grpc(f"rerun+http://{host}:{address.port}/proxy")
         except Exception as error:
             why = str(getattr(error, "strerror", None) or error)
             raise SinkError(
@@ -80,7 +81,7 @@ class RerunStream:
     def write(self, frame: Frame, poses: Sequence[Pose3D]) -> None:
         """Send one picture with the people in it."""
         if self._log is None:
-            self._log = RerunLog(self._recording, frame.size, self._fov)
+            self._log = RerunLog(self._recording, frame.size, self._fov, live=self._live)
         age = 1e3 * (time.monotonic() - frame.captured_at) if self._live else None
         image = frame.image if min(frame.size) > 1 else None
         self._log.write(frame.index, frame.timestamp, poses, image=image, latency_ms=age)
@@ -99,14 +100,47 @@ class RerunStream:
             self._recording.disconnect()
 
 
-def _send_no_statistics() -> None:
-    """Switch off what Rerun's viewer tells its makers of its use: its own setting, for good.
+def open_viewer(address: StreamAddress) -> None:
+    """Start Rerun's viewer, which stays when this program ends, and wait until it listens.
 
-    There is no other way to it than the command: no option, and no variable.
+    Where one listens already, that one is used.
+
+    Raises:
+        OSError: it cannot be started, or does not listen.
     """
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        subprocess.run(
-            [sys.executable, "-m", "rerun", "analytics", "disable"],
-            capture_output=True,
-            timeout=_CONNECT_S,
-        )
+    if _listens(address):
+        return
+    viewer = subprocess.Popen(
+        [sys.executable, "-m", "rerun", "--port", str(address.port), "--memory-limit", _MEMORY],
+        env=quiet_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the run
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    )
+    until = time.monotonic() + _OPENS_S
+    while not _listens(address):
+        if viewer.poll() is not None:
+            raise OSError(f"it ended with code {viewer.returncode}; is there a display?")
+        if time.monotonic() > until:
+            raise OSError(f"it did not open within {_OPENS_S:.0f} s")
+        time.sleep(0.05)
+
+
+def quiet_environment() -> dict[str, str]:
+    """The environment for a viewer that tells its makers nothing of its use.
+
+    Rerun's viewer sends statistics but where `CI` is set: a variable of that one process, while
+    its own command, `rerun analytics disable`, changes a setting of the user's for good.
+    """
+    own = {name: text for name, text in os.environ.items() if name != "FORCE_RERUN_ANALYTICS"}
+    return {**own, "CI": "true"}
+
+
+def _listens(address: StreamAddress) -> bool:
+    try:
+        with socket.create_connection((address.host, address.port), _CONNECT_S):
+            return True
+    except OSError:
+        return False
