@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,7 +25,7 @@ from posemamba_live.errors import SinkError, UsageError
 from posemamba_live.scene.pinhole import Pinhole
 from posemamba_live.sinks import create_exporter
 from posemamba_live.sinks.rerun_log import SEEN, RerunLog, camera_in_world, joint_colors
-from posemamba_live.streams import StreamInfo, open_stream
+from posemamba_live.streams import Stream, StreamInfo, open_stream
 from posemamba_live.streams.rerun_stream import quiet_environment
 from posemamba_live.types import Frame
 from tests.support.stream_poses import picture
@@ -230,36 +232,81 @@ def test_who_has_gone_is_cleared_and_pictures_are_compressed(tmp_path: Path) -> 
     assert found["/latency_ms"]["Scalars:scalars"][0][2] == [41.5]
 
 
-def test_a_stream_reaches_who_listens(tmp_path: Path) -> None:
-    rerun = pytest.importorskip("rerun", reason="rerun-sdk, which wants NumPy 2, is not installed")
-    port = 19876
+@contextmanager
+def receiver() -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """A port on which Rerun's own receiver listens, and its process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = (
+        "import rerun as rr, sys\n"
+        "rec = rr.RecordingStream('server')\n"
+        f"print(rec.serve_grpc(grpc_port={port}), flush=True)\n"
+        "sys.stdin.read()"
+    )
     server = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import rerun as rr, sys\n"
-            "rec = rr.RecordingStream('server')\n"
-            f"print(rec.serve_grpc(grpc_port={port}), flush=True)\n"
-            "sys.stdin.read()",
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
         assert server.stdout is not None
         assert str(port) in server.stdout.readline()
-        info = StreamInfo("film.mp4", False, 30.0)
-        stream = open_stream(parse_address(f"rerun://127.0.0.1:{port}"), info, people=1)
-        image = np.zeros((360, 640, 3), np.uint8)
-        for index in range(10):
-            stream.write(Frame(index, index / 30, image, time.monotonic()), picture(index)[1])
-        stream.close()
-        assert (stream.figures.sent, stream.figures.dropped) == (10, 0)
+        yield port, server
     finally:
         server.kill()
         server.wait()
-    assert rerun is not None
+
+
+def send(stream: Stream, count: int) -> None:
+    # Noise, which JPEG makes large: what waits shall not all fit into the sockets' buffers.
+    image = np.random.default_rng(0).integers(0, 256, (360, 640, 3), np.uint8)
+    for index in range(count):
+        stream.write(Frame(index, index / 30, image, time.monotonic()), picture(index)[1])
+
+
+def test_a_stream_reaches_who_listens() -> None:
+    pytest.importorskip("rerun", reason="rerun-sdk, which wants NumPy 2, is not installed")
+    with receiver() as (port, _):
+        info = StreamInfo("film.mp4", False, 30.0)
+        stream = open_stream(parse_address(f"rerun://127.0.0.1:{port}"), info, people=1)
+        send(stream, 10)
+        stream.close()
+        assert (stream.figures.sent, stream.figures.dropped) == (10, 0)
+
+
+def test_who_listens_and_then_stops_holds_nobody_up() -> None:
+    """Once it hung until the viewer was killed: writing, closing, and the end of the program."""
+    pytest.importorskip("rerun", reason="rerun-sdk, which wants NumPy 2, is not installed")
+    with receiver() as (port, server):
+        code = (
+            "import sys, time\n"
+            "from posemamba_live import terminal\n"
+            "from posemamba_live.address import parse_address\n"
+            "from posemamba_live.streams import StreamInfo, open_stream\n"
+            "from tests.test_rerun import send\n"
+            f"address = parse_address('rerun://127.0.0.1:{port}')\n"
+            "stream = open_stream(address, StreamInfo('film.mp4', True, 30.0), people=1)\n"
+            "send(stream, 1)\n"
+            "print('one', flush=True)\n"
+            "sys.stdin.readline()\n"
+            "while stream.figures.dropped < 2:\n"
+            "    send(stream, 1)\n"
+            "stream.close()\n"
+            "print('two', flush=True)\n"
+            "terminal.finish(0)\n"
+        )
+        sender = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent,
+        )  # fmt: skip
+        try:
+            assert sender.stdout is not None
+            assert sender.stdout.readline() == "one\n"
+            server.send_signal(signal.SIGSTOP)
+            out, err = sender.communicate("go on\n", timeout=120.0)
+        finally:
+            sender.kill()
+            sender.wait()
+    assert (out, err, sender.returncode) == ("two\n", "", 0)
 
 
 def test_nobody_there_is_told() -> None:

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from posemamba_live.errors import SinkError
-from posemamba_live.sinks.rerun_log import APPLICATION, RerunLog
+from posemamba_live.sinks.rerun_log import APPLICATION, RerunLog, import_rerun
 from posemamba_live.takes.take import Take
 from posemamba_live.types import Image, Pose3D
 
@@ -25,10 +25,8 @@ def write_rrd(path: Path, take: Take) -> None:
     Raises:
         SinkError: the film is not the one that the take was made of.
     """
-    import rerun
-
     meta = take.described()
-    recording = rerun.RecordingStream(APPLICATION)
+    recording = import_rerun().RecordingStream(APPLICATION)
     recording.save(path)
     try:
         size = (int(meta["image_size"][0]), int(meta["image_size"][1]))

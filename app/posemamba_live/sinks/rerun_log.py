@@ -13,6 +13,7 @@ Timelines: `frame` is the source's own index, `time` are seconds from its first 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -40,6 +41,14 @@ _QUALITY: Final = 80
 Colors = NDArray[np.uint8]
 
 
+def import_rerun() -> Any:
+    """The library, which is not to print its own log: what fails is told by who calls it."""
+    os.environ.setdefault("RUST_LOG", "off")
+    import rerun
+
+    return rerun
+
+
 class RerunLog:
     """Writes frames to a recording; call it in the order of time.
 
@@ -53,9 +62,7 @@ class RerunLog:
     def __init__(
         self, recording: Any, image_size: tuple[int, int], fov_deg: float, *, live: bool = False
     ) -> None:
-        import rerun
-
-        self._rr: Any = rerun
+        rerun = self._rr = import_rerun()
         self._to = recording
         self._size, self._fov = image_size, fov_deg
         self._present: set[int] = set()

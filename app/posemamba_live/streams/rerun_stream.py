@@ -11,13 +11,14 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any, Final
 
 from posemamba_live.address import StreamAddress
 from posemamba_live.errors import SinkError
-from posemamba_live.sinks.rerun_log import APPLICATION, RerunLog
+from posemamba_live.sinks.rerun_log import APPLICATION, RerunLog, import_rerun
 from posemamba_live.streams.base import StreamFigures, StreamInfo
 from posemamba_live.types import Frame, Pose3D
 
@@ -51,13 +52,15 @@ class RerunStream:
                 why="rerun-sdk is not installed",
                 hint="pip install 'posemamba-live[rerun]'",
             )
-        import rerun
-
+        rerun = import_rerun()
+        rerun.unregister_shutdown()  # it waits for a viewer that reads nothing, without end
         self._figures = StreamFigures(str(address), receivers=1)
         self._fov, self._live = info.fov_deg, info.live
         self._recording: Any = rerun.RecordingStream(APPLICATION)
         self._log: RerunLog | None = None
         self._closed = False
+        self._held_up = False
+        """Whether the viewer has not taken the last picture yet."""
         try:
             if address.spawn:
                 open_viewer(address)
@@ -80,24 +83,36 @@ class RerunStream:
 
     def write(self, frame: Frame, poses: Sequence[Pose3D]) -> None:
         """Send one picture with the people in it."""
+        if self._held_up and not self._handed_over():
+            return  # nothing is added to what waits
         if self._log is None:
             self._log = RerunLog(self._recording, frame.size, self._fov, live=self._live)
         age = 1e3 * (time.monotonic() - frame.captured_at) if self._live else None
         image = frame.image if min(frame.size) > 1 else None
         self._log.write(frame.index, frame.timestamp, poses, image=image, latency_ms=age)
+        if self._handed_over():
+            self._figures.sent += 1
+
+    def _handed_over(self) -> bool:
+        """Whether the viewer has taken what was logged; else a picture counts as dropped."""
         try:
             self._recording.flush(timeout_sec=_HANDED_OVER_S)
         except Exception as error:  # Rerun has several kinds, which versions rename
+            self._held_up = True
             self._figures.dropped += 1
             self._figures.trouble = f"{type(error).__name__}: {error}"
-        else:
-            self._figures.sent += 1
+            return False
+        self._held_up = False
+        return True
 
     def close(self) -> None:
         """Send what is left, within a few seconds. Idempotent."""
         if not self._closed:
             self._closed = True
-            self._recording.disconnect()
+            # Of itself it waits for a viewer that reads nothing as long as that lives.
+            end = threading.Thread(target=self._recording.disconnect, daemon=True)
+            end.start()
+            end.join(_HANDED_OVER_S)
 
 
 def open_viewer(address: StreamAddress) -> None:
