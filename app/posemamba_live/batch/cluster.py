@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import math
 import os
@@ -76,6 +77,8 @@ class Cluster:
             }
         else:
             said["address"] = needs.address
+            if needs.address.startswith("ray://"):
+                _show_token()
         try:
             with _signals_as_they_were():
                 ray.init(**said)
@@ -207,6 +210,19 @@ def import_ray() -> Any:
             hint="pip install 'posemamba-live[batch]'",
         ) from error
     return ray
+
+
+def _show_token() -> None:
+    """Have Ray's client show the cluster's token, where there is one, as all else of Ray does.
+
+    The client of Ray 2.60 alone looks for none unless the mode is said; the cluster turns it
+    away without a word, and it waits for its time-out.
+    """
+    name = "ray._private.authentication.authentication_token_setup"
+    with contextlib.suppress(ImportError, AttributeError):  # before Ray had tokens
+        setup = importlib.import_module(name)
+        logging.getLogger(name).setLevel(logging.ERROR)
+        setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 @contextlib.contextmanager
