@@ -22,6 +22,8 @@ _STORE_BYTES: Final = 80 * 2**20
 """Of the object store, about the least that Ray takes: nothing goes through it but results."""
 _LOOPBACK: Final = "127.0.0.1"
 _GOODBYE_S: Final = 3.0
+_TRIES: Final = 3
+"""To get in through Ray's client: its server forks while gRPC's threads run, and may hang."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Cluster:
                 _show_token()
         try:
             with _signals_as_they_were():
-                ray.init(**said)
+                self._join(said)
         except Exception as error:
             where = f"the cluster at {needs.address}" if needs.address else "Ray"
             raise LiveError(
@@ -93,6 +95,19 @@ class Cluster:
                 else "-v shows what Ray says",
             ) from error
         return self
+
+    def _join(self, said: dict[str, Any]) -> None:
+        """Start Ray, or join. The door for clients fails now and then, and then opens."""
+        tries = _TRIES if str(said["address"]).startswith("ray://") else 1
+        for left in reversed(range(tries)):
+            try:
+                self._ray.init(**said)
+                return
+            except ConnectionAbortedError:
+                if not left:
+                    raise
+                logger.info("the cluster's server of clients did not start; once more")
+                self._ray.shutdown()
 
     def __exit__(
         self,
