@@ -96,18 +96,16 @@ class Cluster:
             ) from error
         return self
 
-    def _join(self, said: dict[str, Any]) -> None:
-        """Start Ray, or join. The door for clients fails now and then, and then opens."""
-        tries = _TRIES if str(said["address"]).startswith("ray://") else 1
-        for left in reversed(range(tries)):
-            try:
-                self._ray.init(**said)
-                return
-            except ConnectionAbortedError:
-                if not left:
-                    raise
-                logger.info("the cluster's server of clients did not start; once more")
-                self._ray.shutdown()
+    def _join(self, said: dict[str, Any], tries: int = _TRIES) -> None:
+        """Start Ray, or join. The door for clients fails now and then, and opens the next time."""
+        try:
+            self._ray.init(**said)
+        except ConnectionAbortedError:
+            if tries == 1:
+                raise
+            logger.info("the cluster's server of clients did not start; once more")
+            self._ray.shutdown()
+            self._join(said, tries - 1)
 
     def __exit__(
         self,
