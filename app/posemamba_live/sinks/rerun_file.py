@@ -5,6 +5,7 @@ The film's pictures are in it where the film can be read again, compressed.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -24,6 +25,7 @@ def write_rrd(path: Path, take: Take) -> None:
 
     Raises:
         SinkError: the film is not the one that the take was made of.
+        OSError: it could not be written.
     """
     meta = take.described()
     recording = import_rerun().RecordingStream(APPLICATION)
@@ -36,6 +38,8 @@ def write_rrd(path: Path, take: Take) -> None:
         for index, timestamp, people, image in moments:
             log.write(index, timestamp, people, image=image)
         recording.flush()
+    except RuntimeError as error:  # its writing thread, which keeps the reason to itself
+        raise OSError(errno.EIO, str(error)) from error
     finally:
         recording.disconnect()
 
