@@ -6,9 +6,11 @@ The film's pictures are in it where the film can be read again, compressed.
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from posemamba_live.errors import SinkError
 from posemamba_live.sinks.rerun_log import APPLICATION, RerunLog, import_rerun
@@ -21,6 +23,19 @@ Moment = tuple[int, float, list[Pose3D], Image | None]
 
 
 def write_rrd(path: Path, take: Take) -> None:
+    """Write the file, under any name; see `_write`."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:  # Rerun takes no other names
+        with TemporaryDirectory(prefix="posemamba-") as folder:
+            plain = Path(folder) / "take.rrd"
+            _write(plain, take)
+            shutil.move(plain, path)
+    else:
+        _write(path, take)
+
+
+def _write(path: Path, take: Take) -> None:
     """Write the file; it is complete when this returns.
 
     Raises:
