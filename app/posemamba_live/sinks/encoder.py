@@ -39,7 +39,7 @@ _CODECS: Final = ("libx264", "libopenh264", "mpeg4")
 """Best first. Wheels from PyPI have the first one; others may be built without it."""
 _OPTIONS: Final[dict[str, dict[str, str]]] = {
     # 3 ms of one core for 1500x540 and 3 Mbit/s. `veryfast` makes a third of that out of 8 ms,
-    # which two cores do not have beside a detector. `zerolatency` and one thread hold no frame back.
+    # which two cores do not have beside a detector. With one thread no frame is held back.
     "libx264": {"preset": "ultrafast", "tune": "zerolatency", "crf": "22", "forced-idr": "1"},
     "libopenh264": {"b": "4M"},
     "mpeg4": {"q": "4", "b": "8M"},
