@@ -36,7 +36,7 @@ from posemamba_live.shown import public, safe
 from posemamba_live.sinks import check_export, check_output
 from posemamba_live.sources import STDIN, CameraMode, Source, open_source, sound_of
 from posemamba_live.sources.camera_list import described, list_cameras
-from posemamba_live.takes.journal import leftovers
+from posemamba_live.takes.journal import how_to_lift, leftovers
 from posemamba_live.takes.journal_file import in_use
 from posemamba_live.terminal import leave, put, say
 from posemamba_live.viewer.display import display_available
@@ -136,7 +136,7 @@ def prepare(
         _metadata(options, plan, parts.lifting, parts.checkpoint, stats.detector),
         plan.overwrite,
         plan.live,
-        {"weights": str(Path(weights).resolve()) if Path(weights).exists() else weights},
+        _how(options, weights, film),
         film=None if film is None else Film(film, partial(_open, options, realtime=False)),
     )
     return Run(
@@ -216,9 +216,23 @@ def _name_leftovers(options: Options) -> None:
         if in_use(path):
             say(f"note: another run is writing {path}")
             continue
-        name = free_name(output if options.exports else output.with_suffix(".npz"))
-        line = shlex.join(["posemamba-export", str(path), str(name)])
+        words, names = ["posemamba-export", str(path)], list(map(Path, options.exports[:1]))
+        how = how_to_lift(path)
+        film, record = how.get("film"), how.get("record")
+        if isinstance(film, str) and isinstance(record, str):
+            words += ["--video", film]
+            names.append(Path(record))
+        names = names or [output.with_suffix(".npz")]
+        line = shlex.join([*words, *(str(free_name(name)) for name in names)])
         say(f"note: {path} holds poses of a run that did not end; this line gets them:\n  {line}")
+
+
+def _how(options: Options, weights: str | Path, film: str | None) -> dict[str, str]:
+    """What a journal says of how its files are made later."""
+    how = {"weights": str(Path(weights).resolve() if Path(weights).exists() else weights)}
+    if options.record is not None and film is not None and Path(film).exists():
+        how |= {"film": str(Path(film).resolve()), "record": str(options.record)}
+    return how
 
 
 def _open(options: Options, *, realtime: bool) -> Source:

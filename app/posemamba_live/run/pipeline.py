@@ -57,7 +57,9 @@ logger = logging.getLogger(__name__)
 _FILE_CAPACITY: Final = 8
 """Frames between two stages of a file run: evens out stages whose work comes in bursts."""
 _RECORD_CAPACITY: Final = 15
-"""Frames that a live recording may be behind, and a crash may lose; the next one is left out."""
+_BEHIND_S: Final = 0.3
+"""Seconds that a live recording may be behind, and a crash may lose. Frames that have waited
+longer are left out where there is a newer one: a loaded machine draws fewer, not later ones."""
 _STREAM_CAPACITY: Final = 64
 """Pictures of a file, which come in bursts, that a stream may be behind; live there is one."""
 _IDLE_S: Final = 0.05
@@ -140,7 +142,7 @@ class Run:
         self._frames: Channel[Frame] = Channel(capacity)
         self._detected: Channel[tuple[Frame, list[Pose2D]]] = Channel(capacity)
         self._results: Channel[Lifted] = Channel(capacity)
-        self._recorded: Channel[Picture] = Channel(_RECORD_CAPACITY)
+        self._recorded: Channel[tuple[float, Picture]] = Channel(_RECORD_CAPACITY)
         pending = 1 if plan.live else _STREAM_CAPACITY
         self._streamed: list[Channel[Picture]] = [Channel(pending) for _ in streams]
 
@@ -410,15 +412,16 @@ class Run:
         for channel in self._streamed:
             channel.push(picture)
         if self._live is not None:
-            self._recorded.offer(picture)
+            self._recorded.push((time.monotonic(), picture))
         else:
             self._write(picture)
         if self._screen is not None:
             self._screen.put(picture)
 
     def _record(self) -> None:
-        for picture in self._recorded:
-            self._write(picture)
+        for given, picture in self._recorded:
+            if time.monotonic() - given < _BEHIND_S or not len(self._recorded):
+                self._write(picture)
 
     def _write(self, picture: Picture) -> None:
         if self.outputs.recording:
