@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -18,9 +17,6 @@ ROOT = Path(__file__).parent.parent
     "tool", [("ruff", "check"), ("ruff", "format", "--check"), ("mypy",)], ids=" ".join
 )
 def test_tools_are_content(tool: tuple[str, ...]) -> None:
-    if tool == ("mypy",) and np.lib.NumpyVersion(np.__version__) >= "2.0.0":
-        # NumPy 2 infers other types for the same lines: one of both can be held.
-        pytest.skip("types are checked with NumPy 1, in the environment of make test")
     done = subprocess.run([sys.executable, "-m", *tool], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
