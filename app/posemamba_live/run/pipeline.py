@@ -49,6 +49,7 @@ from posemamba_live.scene.settings import SceneSettings
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.streams import Stream
 from posemamba_live.takes.journal import Journal
+from posemamba_live.tracking.ahead import with_next
 from posemamba_live.tracking.people import PeopleTracker, Subject
 from posemamba_live.types import Frame, LiftedPose, Pose2D, Pose3D
 
@@ -134,7 +135,6 @@ class Run:
         self._stages: list[Stage] = []
         self._doing = ""
         """What the calling thread is in."""
-        """Looks at a crowd so far."""
         self._pose_count = 0
         self._person_ids: set[int] = set()
 
@@ -358,8 +358,8 @@ class Run:
             self._frames.put(frame)
 
     def _detect(self) -> None:
-        for frame in self._frames:
-            self._detect_one(frame)
+        for frame, after in with_next(self._frames):
+            self._detect_one(frame, after)
 
     def _detect_live(self) -> None:
         for frame in self.source:
@@ -370,9 +370,9 @@ class Run:
                 self._deadline = time.monotonic() + self.plan.duration
             self._detect_one(frame)
 
-    def _detect_one(self, frame: Frame) -> None:
+    def _detect_one(self, frame: Frame, after: Frame | None = None) -> None:
         with self.stats.stage("detect"):
-            poses = self._tracker(frame)
+            poses = self._tracker(frame, after)
             self._notices.look(frame, poses, self._tracker.in_view)
         if self._journal is not None:
             self._journal.track(poses)
