@@ -36,6 +36,9 @@ class LookAhead:
     def __init__(self) -> None:
         self._seen: dict[Track, _Glimpse] = {}
         self._pool: ThreadPoolExecutor | None = None
+        self.at_once = True
+        """Else one frame after the other, in the caller's thread: the rest of the machine is busy.
+        Results are the same."""
 
     def take(self) -> dict[Track, _Glimpse]:
         """What was seen in the frame whose turn it is now; it is given once."""
@@ -57,13 +60,17 @@ class LookAhead:
             after: the next frame.
             expected: where people will be in it.
         """
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, "ahead")
-        work = self._pool.submit(keypoints.locate, after.image, list(expected.values()))
-        try:
+        there = list(expected.values())
+        if self.at_once:
+            self._pool = self._pool or ThreadPoolExecutor(1, "ahead")
+            work = self._pool.submit(keypoints.locate, after.image, there)
+            try:
+                found = keypoints.locate(image, regions)
+            finally:
+                seen = work.result()
+        else:
             found = keypoints.locate(image, regions)
-        finally:
-            seen = work.result()
+            seen = keypoints.locate(after.image, there)
         self._seen = {
             track: _Glimpse(region, one)
             for (track, region), one in zip(expected.items(), seen, strict=True)

@@ -92,7 +92,7 @@ class PeopleTracker:
         self._cuts = CutDetector()
         self._levels = Levels()
         self._search = Search(live=live)
-        self._ahead = LookAhead()
+        self.ahead = LookAhead()
         self._next: _Shown | None = None
         """The frame after the last one, where somebody looked at it already."""
         self._step = _USUAL_STEP_S
@@ -247,7 +247,7 @@ class PeopleTracker:
         """What is seen where people were, in the order of tracks."""
         now, after = frame.timestamp, self._next
         regions = [self._region(track, now) for track in tracks]
-        glimpses = self._ahead.take()
+        glimpses = self.ahead.take()
         found = {
             track: glimpses[track].found
             for track, region in zip(tracks, regions, strict=True)
@@ -267,7 +267,7 @@ class PeopleTracker:
                     if self._was_present(t) and self._is_clear(t, now)
                 }
             if after is not None and expected:
-                located = self._ahead.locate(
+                located = self.ahead.locate(
                     models.keypoints, frame.image, wanted, after.seen, expected
                 )
             else:
