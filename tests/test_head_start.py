@@ -69,7 +69,7 @@ def test_pictures_that_wait_are_bounded(
     start = started(Film(frames))
     found = list(start.found())
     assert len(found) == 4
-    assert [f.index for f in start.rest()[1]] == list(range(4, FRAMES))
+    assert [f.index for f in start.rest()] == list(range(4, FRAMES))
     start.stop()
 
 
@@ -78,7 +78,7 @@ def test_a_duration_ends_it(frames: list[Frame]) -> None:
     start = started(Film(late), duration=0.1)
     found = list(start.found())
     start.stop()
-    rest = list(start.rest()[1])
+    rest = list(start.rest())
     assert len(found) + len(rest) == sum(f.timestamp < 7.1 for f in late) == 3
 
 
@@ -86,11 +86,21 @@ def test_what_fails_is_told_after_what_was_found(frames: list[Frame]) -> None:
     start = started(Film(frames[:3], SourceError("the film is damaged")))
     found: list[Found] = list(start.found())
     start.stop()
-    rest = start.rest()[1]
+    rest = start.rest()
     for index in range(len(found), 3):
         assert next(rest).index == index
     with pytest.raises(SourceError, match="damaged"):
         next(rest)
+
+
+def test_a_detector_that_fails_leaves_what_was_found(frames: list[Frame]) -> None:
+    stats = RunStats()
+    start = started(Film([*frames[:3], replace(frames[3], image=None)]))  # type: ignore[arg-type]
+    assert len(list(start.found())) >= 2
+    start.stop()
+    with pytest.raises(Exception, match="NoneType"):
+        unseen(Film([]), start, None, stats)  # type: ignore[arg-type]
+    assert stats.frames_in >= 2, "so that they are written"
 
 
 def test_the_interpreter_switches_as_before(frames: list[Frame]) -> None:

@@ -73,8 +73,13 @@ class HeadStart:
         while self._found:
             yield self._found.popleft()
 
-    def rest(self) -> tuple[list[float], Iterator[Frame]]:
-        """When the frames came that it looked at, and those that it did not. Waits likewise.
+    def moments(self) -> list[float]:
+        """When the frames came that it looked at (time.monotonic()). Waits likewise."""
+        self._thread.join()
+        return self._moments
+
+    def rest(self) -> Iterator[Frame]:
+        """The frames that it did not look at. Waits likewise.
 
         Iterating raises what kept the source from going on.
 
@@ -84,7 +89,7 @@ class HeadStart:
         self._thread.join()
         if self._error is not None:
             raise self._error
-        return self._moments, self._rest()
+        return self._rest()
 
     def _rest(self) -> Iterator[Frame]:
         if self._after is not None:
@@ -133,10 +138,9 @@ def unseen(
     """The frames of a film that nobody has looked at; those of the head start count as read."""
     if start is None:
         return within(source, duration)
-    moments, frames = start.rest()
-    for moment in moments:
+    for moment in start.moments():
         stats.frame_in(moment)
-    return frames
+    return start.rest()
 
 
 def make_tracker(plan: RunPlan, detector: Models) -> PeopleTracker:
