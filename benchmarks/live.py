@@ -37,14 +37,12 @@ class Figures(NamedTuple):
     start_s: float
 
 
-def run(checkout: Path, url: str, seconds: float, record: bool, folder: Path) -> Figures:
+def run(checkout: Path, url: str, options: list[str], folder: Path) -> Figures:
     """Run the command of a checkout once."""
     stats = folder / "stats.json"
     command = [
-        sys.executable, "-m", "posemamba_live", url, "--headless", "-q", "--overwrite",
-        "--duration", str(seconds), "--stats", str(stats),
-        "--export", str(folder / "poses.npz"),
-        *(["--record", str(folder / "video.mp4")] if record else []),
+        sys.executable, "-m", "posemamba_live", url, "-q", "--overwrite",
+        "--stats", str(stats), "--export", str(folder / "poses.npz"), *options,
     ]  # fmt: skip
     path = os.pathsep.join(str(checkout / part) for part in ("app", "models"))
     subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, check=True)
@@ -58,18 +56,21 @@ def main() -> None:
     parser.add_argument("clip", type=Path)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=12.0)
+    parser.add_argument("--window", action="store_true", help="with the window, on DISPLAY")
     parser.add_argument("--against", type=Path, help="another checkout")
     given = parser.parse_args()
     checkouts = {"this": _HERE}
     if given.against is not None:
         checkouts["other"] = given.against.resolve()
+    common = ["--duration", str(given.seconds), *([] if given.window else ["--headless"])]
     found: dict[tuple[str, str], list[Figures]] = {}
     with tempfile.TemporaryDirectory() as name, MjpegServer(given.clip, (1280, 720)) as server:
         for _ in range(given.rounds):
-            for record in (False, True):
+            for way in ("export", "record"):
+                more = ["--record", str(Path(name) / "video.mp4")] if way == "record" else []
                 for who, checkout in checkouts.items():
-                    figures = run(checkout, server.url, given.seconds, record, Path(name))
-                    found.setdefault(("record" if record else "export", who), []).append(figures)
+                    figures = run(checkout, server.url, [*common, *more], Path(name))
+                    found.setdefault((way, who), []).append(figures)
     for (way, who), runs in found.items():
         rate, age, late, start = (statistics.median(values) for values in zip(*runs, strict=True))
         print(
