@@ -43,6 +43,8 @@ from posemamba_live.viewer.display import display_available
 
 if TYPE_CHECKING:
     from posemamba.checkpoint import Checkpoint
+    from posemamba_live.detectors import Models
+    from posemamba_live.run.head_start import HeadStart
     from posemamba_live.run.pipeline import Run
     from posemamba_live.run.screen import Screen
     from posemamba_live.run.stage import RunResult
@@ -80,7 +82,8 @@ def execute(options: Options) -> int:
             say(f"{source.name}: {note}")
         plan = plan_run(options, source)
         streams = [_open_stream(address, plan, stack) for address in options.addresses]
-        parts = build(options, plan)
+        starts: list[HeadStart] = []
+        parts = build(options, plan, detector_ready=partial(_start, starts, plan, source))
         stack.callback(parts.detector.close)
         window = None
         if plan.watched:
@@ -97,7 +100,8 @@ def execute(options: Options) -> int:
         stays = not (options.outputs or options.streams)
         watch = Watch(window, plan, title, stays=stays) if window is not None else None
         screen = watch.screen if watch is not None else None
-        run = prepare(options, plan, source, parts, streams=streams, screen=screen)
+        start = starts[0] if starts else None
+        run = prepare(options, plan, source, parts, streams=streams, screen=screen, start=start)
         interrupts.run_begins(run.interrupt, lambda: say(_interrupted(run.last_words())))
         with reporter(plan) as report:
             result = run.run(watch or idle, report)
@@ -111,6 +115,14 @@ def execute(options: Options) -> int:
     return code
 
 
+def _start(starts: list[HeadStart], plan: RunPlan, source: Source, detector: Models) -> None:
+    """Let a film begin while the lifter is loading."""
+    from posemamba_live.run.head_start import HeadStart, make_tracker
+
+    if not plan.live:
+        starts.append(HeadStart(source, make_tracker(plan, detector), plan.duration))
+
+
 def prepare(
     options: Options,
     plan: RunPlan,
@@ -119,8 +131,13 @@ def prepare(
     *,
     streams: Sequence[Stream] = (),
     screen: Screen | None = None,
+    start: HeadStart | None = None,
 ) -> Run:
-    """The run of these parts over a source, with its outputs and statistics."""
+    """The run of these parts over a source, with its outputs and statistics.
+
+    Args:
+        start: what is known of the source's first frames.
+    """
     from posemamba_live.run.outputs import Film, Outputs
     from posemamba_live.run.pipeline import Run
 
@@ -148,6 +165,7 @@ def prepare(
         stats,
         streams=streams,
         screen=screen,
+        start=start,
     )
 
 
@@ -196,12 +214,12 @@ def _with_window_if_possible(options: Options) -> Options:
 
 
 def _check_outputs(options: Options) -> None:
-    from posemamba_live.sinks.recorder import SUFFIXES
-
     for path in options.exports:
         check_export(path, overwrite=options.overwrite)
     _name_leftovers(options)
     if options.record is not None:
+        from posemamba_live.sinks.recorder import SUFFIXES
+
         check_output(options.record, overwrite=options.overwrite, suffixes=SUFFIXES)
     if options.stats is not None:
         check_output(options.stats, overwrite=options.overwrite, suffixes=(".json",))
