@@ -277,8 +277,9 @@ def _lift(video: Path, weights: str, live: bool) -> list[LiftedPose]:
         detector = create_detector("blazepose", DetectorSettings(people=people, threads=1))
         tracker = PeopleTracker(detector, people)
         found: list[LiftedPose] = []
-        for frame in source:
-            found += lifters.push(frame, tracker(frame)).poses
+        looked = ((f, tracker(f)) for f in source) if live else tracker.follow(source)
+        for frame, poses in looked:
+            found += lifters.push(frame, poses).poses
         detector.close()
     return [*found, *lifters.flush().poses]
 

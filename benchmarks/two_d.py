@@ -34,6 +34,7 @@ from scipy.optimize import linear_sum_assignment
 
 from posemamba.skeleton import HIP, L_SHOULDER, LIMB_JOINTS, MIRROR, R_SHOULDER
 from posemamba_live.sources import open_source
+from posemamba_live.tracking.ahead import with_next
 from posemamba_live.types import Frame, Image
 
 Array = NDArray[np.float64]
@@ -186,32 +187,40 @@ class Found:
     """Processor time of each frame."""
 
 
-def ours(people: int, detector: str, *, live: bool) -> Callable[[Frame], list[Row]]:
+Way = Callable[[Frame, Frame | None], list[Row]]
+"""Takes a frame and, of a film, the one after it."""
+
+
+def ours(people: int, detector: str, *, live: bool) -> Way:
     from posemamba_live.detectors import DetectorSettings, create_detector
     from posemamba_live.tracking.people import PeopleTracker
 
     settings = DetectorSettings(people=people, device="cpu", threads=1)
     tracker = PeopleTracker(create_detector(detector, settings), people, live=live)
-    return lambda frame: [(p.person_id, p.keypoints.astype(np.float64)) for p in tracker(frame)]
+    return lambda frame, after: [
+        (p.person_id, p.keypoints.astype(np.float64))
+        for p in tracker(frame, None if live else after)
+    ]
 
 
-def mediapipe(people: int) -> Callable[[Frame], list[Row]]:
+def mediapipe(people: int) -> Way:
     from posemamba_live.detectors.mediapipe import MediaPipeDetector
 
     detector = MediaPipeDetector(people=people)
-    return lambda frame: [
+    return lambda frame, _: [
         (i, one.detection.keypoints.astype(np.float64))
         for i, one in enumerate(detector.detect(frame))
     ]
 
 
-def look(clip: Clip, ways: dict[str, Callable[[Frame], list[Row]]]) -> dict[str, Found]:
+def look(clip: Clip, ways: dict[str, Way]) -> dict[str, Found]:
     """Show each frame to each way in turn."""
     found = {name: Found() for name in ways}
-    for frame, _ in clip.frames():
+    frames = (frame for frame, _ in clip.frames())
+    for frame, after in with_next(frames):
         for name, way in ways.items():
             began = time.process_time()
-            rows = way(frame)
+            rows = way(frame, after)
             found[name].ms.append(1e3 * (time.process_time() - began))
             found[name].rows.append(rows)
     return found

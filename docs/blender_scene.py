@@ -1,7 +1,7 @@
 """Blender: skeleton, the camera that filmed it, and the film behind it.
 
-    posemamba-live walk.mp4 --headless --export walk.bvh --export walk.npz
-    blender --python docs/blender_scene.py -- walk.bvh walk.npz walk.mp4
+    posemamba-live clip.mp4 --headless --export walk.bvh --export walk.npz
+    blender --python docs/blender_scene.py -- walk.bvh walk.npz clip.mp4
 
 In Blender's Scripting workspace it works as well: fill in the three names below and run it. Only
 Blender's own Python is needed, with the NumPy that comes with it.
@@ -18,7 +18,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-BVH, NPZ, FILM = "walk.bvh", "walk.npz", "walk.mp4"
+BVH, NPZ, FILM = "walk.bvh", "walk.npz", "clip.mp4"
 
 
 def build(bvh: str, npz: str, film: str) -> Any:

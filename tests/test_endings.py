@@ -184,6 +184,20 @@ def test_a_live_recording_plays_to_where_it_was_killed(
     assert recover(run.folder / "a.mp4.journal").take.poses
 
 
+def test_pictures_that_are_drawn_slowly_are_left_out_not_late(
+    walk_clip: Path, start: Start
+) -> None:
+    """A machine that draws six pictures a second of thirty: what is on the disk is of now."""
+    with MjpegServer(walk_clip, (640, 360), max_frames=60) as camera:
+        run = start("--record", "a.mp4", source=camera.url, slow_drawing=0.16)
+        run.wait_for(5)
+        time.sleep(5.0)
+        run.process.kill()
+    killed = time.time()
+    run.end()
+    assert playable_s(run.folder / "a.partial.mp4") >= killed - run.frames[0][1] - 2.0
+
+
 def test_a_strangers_video_is_left_alone(start: Start) -> None:
     run = start("--export", "a.npz", "--record", "a.mp4", "--max-frames", 40, create=["a.mp4"],
                 slow=0.02)  # fmt: skip
@@ -207,6 +221,23 @@ def test_the_next_run_names_the_journal_and_leaves_it(start: Start) -> None:
     assert "posemamba-export a.npz.journal a.npz" in run.err
     assert journal.read_bytes() == old
     assert names(run.folder) == ["a.npz", "a.npz.journal"]
+
+
+def test_the_next_run_names_the_line_that_draws_the_recording(
+    walk_clip: Path, start: Start
+) -> None:
+    outputs = ("--export", "a.npz", "--record", "a.mp4")
+    run = start(*outputs, slow=0.05)
+    run.wait_for(30)
+    time.sleep(1.5)
+    run.process.kill()
+    run.end()
+    run = start(*outputs, "--max-frames", 5)
+    assert run.end() == 0
+    line = next(row for row in run.err.splitlines() if "posemamba-export" in row)
+    film = str(walk_clip.resolve())
+    words = ["posemamba-export", "a.npz.journal", "--video", film, "a.npz", "a.mp4"]
+    assert shlex.split(line) == words
 
 
 # -- disks and folders -----------------------------------------------------------------------

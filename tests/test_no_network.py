@@ -16,6 +16,7 @@ import pytest
 SOCKET: Final = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
 """Of a machine: its name for the kernel's filters, and the number of `socket`."""
 INET, INET6 = 2, 10
+BLAZEPOSE: Final = Path(__file__).parent.parent / "weights" / "blazepose-full.onnx"
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() not in SOCKET,
@@ -80,10 +81,18 @@ def test_the_filter_works(tmp_path: Path) -> None:
         assert run("-c", code, cwd=tmp_path).returncode < 0
 
 
-def test_onnx_runtime_is_quiet(tmp_path: Path) -> None:
-    """By itself it looks its maker's host up in the first seconds."""
-    code = "import posemamba_live, onnxruntime, time; time.sleep(3.0)"
+def test_onnx_runtime_is_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself it looks its maker's host up in the first seconds, and numbers the machine."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
+    code = (
+        "import posemamba_live, onnxruntime, time; from pathlib import Path;"
+        f"onnxruntime.InferenceSession({str(BLAZEPOSE)!r}, providers=['CPUExecutionProvider']);"
+        "time.sleep(3.0)"
+    )
     assert run("-c", code, cwd=tmp_path).returncode == 0
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_file_is_lifted_exported_and_recorded_without_the_network(

@@ -490,10 +490,10 @@ def test_a_click_and_a_key_choose_another_subject(
     if how == "click":
         window.clicks[5] = (232 / SIZE[0], 126 / SIZE[1])
     out = Outputs([], None, lambda path, take: Tape(), {"fps": FPS, "image_size": SIZE})
-    result, _ = run(Film(150, fps=120.0), pair, file_lifter, out, window=window)
-    assert (result.errors, result.people, result.poses) == ((), 2, 150)
+    result, _ = run(Film(250, fps=120.0), pair, file_lifter, out, window=window)
+    assert (result.errors, result.people, result.poses) == ((), 2, 250)
     assert window.subjects[0] < 125.0 < window.subjects[-1], "the larger one, on the left, first"
-    assert len(window.shown) == 150
+    assert len(window.shown) == 250
 
 
 def test_the_window_shows_a_file_in_order_and_its_keys_work(

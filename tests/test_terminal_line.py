@@ -27,6 +27,8 @@ with Alone(make) as report:
     os.write(2, b"[h264 @ 0x55d5c0] error while decoding MB 3 5\\n")
     os.write(2, b"[ WARN:0@0.12] global cap.cpp:440 open VIDEOIO\\n")
     os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\\n")
+    os.write(2, b"\\x1b[2m2026-11-29T05:56:35.6Z\\x1b[0m \\x1b[33m WARN\\x1b[0m re_grpc: it\\n")
+    os.write(2, b"error: XDG_RUNTIME_DIR is invalid or not set in the environment.\\n")
     os.write(2, b"a library's last words\\n")
     say("a note of ours")
     logging.warning("a warning")
@@ -54,7 +56,7 @@ def test_nobody_writes_into_the_status_line(kind: str) -> None:
     os.close(master)
     assert process.wait(timeout=60) == 0
     text = output.decode()
-    for noise in ("face.cc", "h264", "VIDEOIO", "TensorFlow"):
+    for noise in ("face.cc", "h264", "VIDEOIO", "TensorFlow", "re_grpc", "XDG"):
         assert noise not in text
     for line in ("a library's last words", "a note of ours", "WARNING: a warning"):
         # begins on a line of its own that was cleared before, and ends it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,7 +42,8 @@ def export(
         str | None,
         typer.Option(
             metavar="FILM",
-            help="The film that was recorded: draws it anew into outputs that end in .mp4.",
+            help="The film that was recorded: draws it anew into outputs that end in .mp4, "
+            "and gives .rrd its pictures.",
         ),
     ] = None,
     unseen: Annotated[
@@ -71,7 +73,7 @@ def _write(
         if video is not None and output.suffix.lower() == ".mp4":
             written = [draw_take(take, video, output, overwrite=overwrite, unseen=unseen)]
         else:
-            written = export_take(take, output, overwrite=overwrite)
+            written = export_take(take, output, overwrite=overwrite, video=video)
         for path in written:
             typer.echo(printable(path))
     except LiveError as error:
@@ -80,18 +82,25 @@ def _write(
     return True
 
 
-def export_take(take: Take, output: Path, *, overwrite: bool = False) -> list[Path]:
+def export_take(
+    take: Take, output: Path, *, overwrite: bool = False, video: str | None = None
+) -> list[Path]:
     """Write a take to a file of the kind that its suffix says; returns the files written.
 
     Formats that hold one person write a file for each.
 
+    Args:
+        video: the film that it was made of, for formats with pictures.
+
     Raises:
         UsageError: unknown suffix, or the file exists and `overwrite` is false.
-        SinkError: it cannot be written.
+        SinkError, SourceError: it cannot be written, or the film not be read.
     """
     from posemamba_live.sinks import create_exporter
+    from posemamba_live.sources import open_source
 
-    exporter = create_exporter(output, overwrite=overwrite, meta=take.meta)
+    film = None if video is None else partial(open_source, video, **_as_it_was(take.meta))
+    exporter = create_exporter(output, overwrite=overwrite, meta=take.meta, film=film)
     for pose in take.poses:
         exporter.add(pose)
     try:

@@ -43,10 +43,17 @@ class Parts(NamedTuple):
     """For each person."""
 
 
-def build(options: Options, plan: RunPlan, again: Parts | None = None) -> Parts:
+def build(
+    options: Options,
+    plan: RunPlan,
+    again: Parts | None = None,
+    *,
+    detector_ready: Callable[[Models], None] = lambda detector: None,
+) -> Parts:
     """Load what the plan asks for; takes seconds.
 
     Args:
+        detector_ready: called with the detector as soon as it is there; the rest takes longer.
         again: parts of a run before, with the same options of networks and of how many people:
             what was loaded and is warm is used once more. Its detector must not be one that
             follows people by itself.
@@ -57,7 +64,7 @@ def build(options: Options, plan: RunPlan, again: Parts | None = None) -> Parts:
     if again is not None:
         lifting, make = _fit(options, plan, again.checkpoint, again.runtime)
         return again._replace(lifting=lifting, make_lifter=make)
-    checkpoint, detector = _load(options, plan)
+    checkpoint, detector = _load(options, plan, detector_ready)
     try:
         runtime = _runtime(plan, checkpoint)
         lifting, make_lifter = _lifters(options, plan, checkpoint, runtime)
@@ -67,7 +74,9 @@ def build(options: Options, plan: RunPlan, again: Parts | None = None) -> Parts:
     return Parts(checkpoint, detector, runtime, lifting, make_lifter)
 
 
-def _load(options: Options, plan: RunPlan) -> tuple[Checkpoint, Models]:
+def _load(
+    options: Options, plan: RunPlan, detector_ready: Callable[[Models], None]
+) -> tuple[Checkpoint, Models]:
     """Load network and detector at the same time; each takes seconds, mostly of importing."""
     from posemamba_live.detectors import create_detector
 
@@ -75,6 +84,7 @@ def _load(options: Options, plan: RunPlan) -> tuple[Checkpoint, Models]:
         loading = pool.submit(_load_weights, options)
         detector = create_detector(options.detector, _detector_settings(options, plan))
         try:
+            detector_ready(detector)
             return loading.result(), detector
         except BaseException:
             detector.close()

@@ -36,13 +36,15 @@ from posemamba_live.shown import public, safe
 from posemamba_live.sinks import check_export, check_output
 from posemamba_live.sources import STDIN, CameraMode, Source, open_source, sound_of
 from posemamba_live.sources.camera_list import described, list_cameras
-from posemamba_live.takes.journal import leftovers
+from posemamba_live.takes.journal import how_to_lift, leftovers
 from posemamba_live.takes.journal_file import in_use
 from posemamba_live.terminal import leave, put, say
 from posemamba_live.viewer.display import display_available
 
 if TYPE_CHECKING:
     from posemamba.checkpoint import Checkpoint
+    from posemamba_live.detectors import Models
+    from posemamba_live.run.head_start import HeadStart
     from posemamba_live.run.pipeline import Run
     from posemamba_live.run.screen import Screen
     from posemamba_live.run.stage import RunResult
@@ -80,7 +82,8 @@ def execute(options: Options) -> int:
             say(f"{source.name}: {note}")
         plan = plan_run(options, source)
         streams = [_open_stream(address, plan, stack) for address in options.addresses]
-        parts = build(options, plan)
+        starts: list[HeadStart] = []
+        parts = build(options, plan, detector_ready=partial(_start, starts, plan, source))
         stack.callback(parts.detector.close)
         window = None
         if plan.watched:
@@ -97,7 +100,8 @@ def execute(options: Options) -> int:
         stays = not (options.outputs or options.streams)
         watch = Watch(window, plan, title, stays=stays) if window is not None else None
         screen = watch.screen if watch is not None else None
-        run = prepare(options, plan, source, parts, streams=streams, screen=screen)
+        start = starts[0] if starts else None
+        run = prepare(options, plan, source, parts, streams=streams, screen=screen, start=start)
         interrupts.run_begins(run.interrupt, lambda: say(_interrupted(run.last_words())))
         with reporter(plan) as report:
             result = run.run(watch or idle, report)
@@ -111,6 +115,14 @@ def execute(options: Options) -> int:
     return code
 
 
+def _start(starts: list[HeadStart], plan: RunPlan, source: Source, detector: Models) -> None:
+    """Let a film begin while the lifter is loading."""
+    from posemamba_live.run.head_start import HeadStart, make_tracker
+
+    if not plan.live:
+        starts.append(HeadStart(source, make_tracker(plan, detector), plan.duration))
+
+
 def prepare(
     options: Options,
     plan: RunPlan,
@@ -119,8 +131,13 @@ def prepare(
     *,
     streams: Sequence[Stream] = (),
     screen: Screen | None = None,
+    start: HeadStart | None = None,
 ) -> Run:
-    """The run of these parts over a source, with its outputs and statistics."""
+    """The run of these parts over a source, with its outputs and statistics.
+
+    Args:
+        start: what is known of the source's first frames.
+    """
     from posemamba_live.run.outputs import Film, Outputs
     from posemamba_live.run.pipeline import Run
 
@@ -136,7 +153,7 @@ def prepare(
         _metadata(options, plan, parts.lifting, parts.checkpoint, stats.detector),
         plan.overwrite,
         plan.live,
-        {"weights": str(Path(weights).resolve()) if Path(weights).exists() else weights},
+        _how(options, weights, film),
         film=None if film is None else Film(film, partial(_open, options, realtime=False)),
     )
     return Run(
@@ -148,6 +165,7 @@ def prepare(
         stats,
         streams=streams,
         screen=screen,
+        start=start,
     )
 
 
@@ -196,12 +214,12 @@ def _with_window_if_possible(options: Options) -> Options:
 
 
 def _check_outputs(options: Options) -> None:
-    from posemamba_live.sinks.recorder import SUFFIXES
-
     for path in options.exports:
         check_export(path, overwrite=options.overwrite)
     _name_leftovers(options)
     if options.record is not None:
+        from posemamba_live.sinks.recorder import SUFFIXES
+
         check_output(options.record, overwrite=options.overwrite, suffixes=SUFFIXES)
     if options.stats is not None:
         check_output(options.stats, overwrite=options.overwrite, suffixes=(".json",))
@@ -216,9 +234,23 @@ def _name_leftovers(options: Options) -> None:
         if in_use(path):
             say(f"note: another run is writing {path}")
             continue
-        name = free_name(output if options.exports else output.with_suffix(".npz"))
-        line = shlex.join(["posemamba-export", str(path), str(name)])
+        words, names = ["posemamba-export", str(path)], list(map(Path, options.exports[:1]))
+        how = how_to_lift(path)
+        film, record = how.get("film"), how.get("record")
+        if isinstance(film, str) and isinstance(record, str):
+            words += ["--video", film]
+            names.append(Path(record))
+        names = names or [output.with_suffix(".npz")]
+        line = shlex.join([*words, *(str(free_name(name)) for name in names)])
         say(f"note: {path} holds poses of a run that did not end; this line gets them:\n  {line}")
+
+
+def _how(options: Options, weights: str | Path, film: str | None) -> dict[str, str]:
+    """What a journal says of how its files are made later."""
+    how = {"weights": str(Path(weights).resolve() if Path(weights).exists() else weights)}
+    if options.record is not None and film is not None and Path(film).exists():
+        how |= {"film": str(Path(film).resolve()), "record": str(options.record)}
+    return how
 
 
 def _open(options: Options, *, realtime: bool) -> Source:

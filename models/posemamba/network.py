@@ -364,7 +364,9 @@ class Network:
         joints = root_relative(self._run(image_window(keypoints, image_size)))
         focal = float(focal_pixels(image_size, self._fov_deg))
         centre = 0.5 * np.array(image_size, np.float32)
-        return from_image_units(joints, (keypoints[:, :, HIP] - centre) / focal)
+        return from_image_units(
+            joints, np.asarray((keypoints[:, :, HIP] - centre) / focal, np.float32)
+        )
 
     def _run(self, inputs: Float) -> Float:
         if self._runtime is not None:

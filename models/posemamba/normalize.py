@@ -155,7 +155,7 @@ def _shoulders(rays: Float, scores: Float) -> tuple[Float, Float]:
     """Direction to the middle of the shoulders (B, T, 3) and its weight (B, T, 1)."""
     middle = 0.5 * (rays[:, :, L_SHOULDER] + rays[:, :, R_SHOULDER])
     middle /= np.linalg.norm(middle, axis=-1, keepdims=True)
-    weight = np.minimum(scores[:, :, L_SHOULDER], scores[:, :, R_SHOULDER]) + 1e-3
+    weight = np.minimum(scores[:, :, L_SHOULDER], scores[:, :, R_SHOULDER]) + np.float32(1e-3)
     return middle, weight[..., None]
 
 

@@ -37,13 +37,16 @@ class Take(takes.Take):
         read = takes.read_take(Path(path))
         return cls(read.poses, read.meta, read.name)
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> list[Path]:
+    def save(
+        self, path: str | Path, *, overwrite: bool = False, film: str | Path | None = None
+    ) -> list[Path]:
         """Write a file of the kind that its suffix says, whole or not at all.
 
         Args:
             path: ends in .npz, .csv, .long.csv, .angles.csv, .parquet, .json, .trc, .mot,
-                .c3d, .bvh or .glb.
+                .c3d, .bvh, .glb or .rrd.
             overwrite: replace an existing file.
+            film: what the take was made of: a .rrd then has its pictures.
 
         Returns:
             The files written: one, or one for each person where a format holds only one.
@@ -51,11 +54,13 @@ class Take(takes.Take):
         Raises:
             UsageError: another suffix, or the file exists and `overwrite` is false.
             SinkError: it cannot be written, or nobody was seen and the format cannot say so.
+            SourceError: the film cannot be read.
         """
         from posemamba_live.export import export_take
 
+        video = None if film is None else str(film)
         with in_python():
-            return export_take(self, Path(path), overwrite=overwrite)
+            return export_take(self, Path(path), overwrite=overwrite, video=video)
 
     def plot(
         self,

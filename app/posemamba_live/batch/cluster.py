@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import math
 import os
@@ -21,6 +22,8 @@ _STORE_BYTES: Final = 80 * 2**20
 """Of the object store, about the least that Ray takes: nothing goes through it but results."""
 _LOOPBACK: Final = "127.0.0.1"
 _GOODBYE_S: Final = 3.0
+_TRIES: Final = 3
+"""To get in through Ray's client: its server forks while gRPC's threads run, and may hang."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +79,11 @@ class Cluster:
             }
         else:
             said["address"] = needs.address
+            if needs.address.startswith("ray://"):
+                _show_token()
         try:
             with _signals_as_they_were():
-                ray.init(**said)
+                self._join(said)
         except Exception as error:
             where = f"the cluster at {needs.address}" if needs.address else "Ray"
             raise LiveError(
@@ -90,6 +95,17 @@ class Cluster:
                 else "-v shows what Ray says",
             ) from error
         return self
+
+    def _join(self, said: dict[str, Any], tries: int = _TRIES) -> None:
+        """Start Ray, or join. The door for clients fails now and then, and opens the next time."""
+        try:
+            self._ray.init(**said)
+        except ConnectionAbortedError:
+            if tries == 1:
+                raise
+            logger.info("the cluster's server of clients did not start; once more")
+            self._ray.shutdown()
+            self._join(said, tries - 1)
 
     def __exit__(
         self,
@@ -207,6 +223,19 @@ def import_ray() -> Any:
             hint="pip install 'posemamba-live[batch]'",
         ) from error
     return ray
+
+
+def _show_token() -> None:
+    """Have Ray's client show the cluster's token, where there is one, as all else of Ray does.
+
+    The client of Ray 2.60 alone looks for none unless the mode is said; the cluster turns it
+    away without a word, and it waits for its time-out.
+    """
+    name = "ray._private.authentication.authentication_token_setup"
+    with contextlib.suppress(ImportError, AttributeError):  # before Ray had tokens
+        setup = importlib.import_module(name)
+        logging.getLogger(name).setLevel(logging.ERROR)
+        setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 @contextlib.contextmanager

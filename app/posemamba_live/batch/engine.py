@@ -253,7 +253,11 @@ class Engine(Generic[J]):
                     member.tickets[member.actor.work.remote(ticket.job)] = ticket
 
     def _wait(self) -> None:
-        """Wait a moment for answers, and take all that are there."""
+        """Wait a moment for answers, and take all that are there.
+
+        Through a client (ray://) the answers that are there are other objects, equal to those
+        that were waited for.
+        """
         owners: dict[Any, Member[J]] = {}
         for member in self._members:
             if member.starting is not None:
@@ -273,7 +277,7 @@ class Engine(Generic[J]):
         try:
             value = self._cluster.value(answer)
         except self._cluster.Lost as error:
-            if answer is member.looking:
+            if answer == member.looking:
                 member.looking = None  # who has gone is told of by its jobs
             else:
                 self._lose(member, str(error))
@@ -283,9 +287,9 @@ class Engine(Generic[J]):
             value, failure = None, f"{type(error).__name__}: {error}".strip().splitlines()[-1]
         else:
             failure = ""
-        if answer is member.looking:
+        if answer == member.looking:
             member.looking, member.frames = None, value or 0
-        elif answer is member.starting:
+        elif answer == member.starting:
             started = value or Started("", 0, "", failure)
             member.starting = None
             if started.error:

@@ -139,7 +139,8 @@ def hidden_solids(unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     The trunk is there as long as one of its ends is.
     """
     lacking = unseen[_NEEDS]
-    return np.where(_PARTS == _Part.TRUNK, lacking[:, :2].all(1), lacking.any(1))
+    hidden = np.where(_PARTS == _Part.TRUNK, lacking[:, :2].all(1), lacking.any(1))
+    return np.asarray(hidden, np.bool_)
 
 
 @dataclass(frozen=True, slots=True)

@@ -281,16 +281,18 @@ def _body_triangles(people: int) -> Triangles:
     tube = _band(0, SEGMENTS, SEGMENTS)
     ball_vertices, ball = _sphere(*_BALL)
     head_vertices, head = _sphere(*_HEAD)
-    parts, used = [], 0
+    parts: list[Triangles] = []
+    used = 0
     for triangles, vertices, count in (
         (tube, 2 * SEGMENTS, len(_LIMBS)),
         (ball, len(ball_vertices), len(_BALLS)),
         (head, len(head_vertices), 1),
     ):
-        parts += [triangles + used + i * vertices for i in range(count)]
+        own = (triangles + np.int32(used + i * vertices) for i in range(count))
+        parts += [np.asarray(one, np.int32) for one in own]
         used += count * vertices
     one = np.concatenate(parts)
-    everybody = np.arange(people)[:, None, None] * used + one
+    everybody = np.arange(people, dtype=np.int32)[:, None, None] * used + one
     return np.asarray(everybody.reshape(-1, 3), dtype=np.int32)
 
 

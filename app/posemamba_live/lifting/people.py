@@ -1,4 +1,4 @@
-"""From identified 2D poses to poses in body heights: gaps, and a lifter for each person."""
+"""From identified 2D poses to poses in body heights: sides, gaps, a lifter for each person."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from posemamba_live.keypoints import bridged
 from posemamba_live.lifting.batching import Lifting, together
 from posemamba_live.lifting.window import Lifter
 from posemamba_live.tracking.gaps import GapFiller
+from posemamba_live.tracking.sides import LOOK_AHEAD_S, Sides
 from posemamba_live.types import Frame, LiftedPose, Pose2D
 
 
@@ -28,16 +29,20 @@ class Lifted:
 
 
 class People:
-    """Fills gaps and lifts.
+    """Puts left and right in order, fills gaps and lifts.
 
     Args:
         make_lifter: for each person.
-        fill_gaps: bridge short gaps, which makes results wait for their end (files).
+        fill_gaps: look at later frames: bridge short gaps, and let what comes after decide which
+            side is left. Results wait for it (files).
     """
 
     def __init__(self, make_lifter: Callable[[], Lifter], *, fill_gaps: bool) -> None:
+        self._sides = Sides(LOOK_AHEAD_S if fill_gaps else 0.0)
         self._filler = GapFiller() if fill_gaps else None
         self._lifter = PeopleLifter(make_lifter)
+        self._undecided: int | None = None
+        """First frame that may still get poses that are filled in."""
         self._spoilt = 0
 
     @property
@@ -55,17 +60,24 @@ class People:
 
     def push(self, frame: Frame, poses: Sequence[Pose2D]) -> Lifted:
         """Take the next frame and everybody in it."""
-        undecided = None
-        if self._filler is not None:
-            poses = self._filler.push(frame.index, frame.timestamp, poses)
-            undecided = self._filler.first_undecided(frame.index, frame.timestamp)
-        lifted = self._finite(self._lifter.push(poses, frame.timestamp))
-        waiting = [i for i in (undecided, self._lifter.first_waiting) if i is not None]
+        lifted = self._lift(self._sides.push(frame.index, frame.timestamp, poses))
+        unsettled = (self._sides.first_waiting, self._undecided, self._lifter.first_waiting)
+        waiting = [i for i in unsettled if i is not None]
         return Lifted(frame, lifted, min(waiting) - 1 if waiting else frame.index)
 
     def flush(self) -> Lifted:
         """After the last frame: everything that was still waiting."""
-        return Lifted(None, self._finite(self._lifter.flush()), float("inf"))
+        lifted = self._lift(self._sides.flush())
+        return Lifted(None, lifted + self._finite(self._lifter.flush()), float("inf"))
+
+    def _lift(self, frames: Sequence[tuple[int, float, list[Pose2D]]]) -> list[LiftedPose]:
+        lifted: list[LiftedPose] = []
+        for index, timestamp, poses in frames:
+            if self._filler is not None:
+                poses = self._filler.push(index, timestamp, poses)
+                self._undecided = self._filler.first_undecided(index, timestamp)
+            lifted += self._finite(self._lifter.push(poses, timestamp))
+        return lifted
 
     def _finite(self, poses: list[LiftedPose]) -> list[LiftedPose]:
         """Those that can be drawn, sent and written."""

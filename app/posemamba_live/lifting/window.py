@@ -75,7 +75,9 @@ class FileLifter(Lifter):
         if self._poses and breaks_track(self._poses[-1], pose):
             done = yield from self.flushing()
         self._poses.append(pose)
-        starts = [self._next + i * self._hop for i in range(self._batch)]
+        # The first window goes alone: somebody waits for it.
+        count = self._batch if self._next else 1
+        starts = [self._next + i * self._hop for i in range(count)]
         if self._first + len(self._poses) < starts[-1] + self._length:
             return done
         yield from self._lift(starts)
@@ -86,6 +88,7 @@ class FileLifter(Lifter):
     def flushing(self) -> Lifting:
         count = self._first + len(self._poses)
         starts = window_starts(count, self._length, self._hop, self._next)
+        starts = [start for start in starts if start > self._next - self._hop]  # not once more
         for i in range(0, len(starts), self._batch):
             yield from self._lift(starts[i : i + self._batch])
         done = self._take(count)

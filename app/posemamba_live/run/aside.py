@@ -23,8 +23,9 @@ _NOISE: Final = re.compile(
     rb"|\[[\w,.:/ -]+ @ 0x[0-9a-f]+\]"  # FFmpeg
     rb"|\[ *(WARN|INFO|ERROR):\d+@"  # OpenCV
     rb"|\d{4}-\d\d-\d\d [\d:.]+ \[[VIWEF]:onnxruntime"
-    rb"|\[[\d-]+T[\d:.]+Z (INFO|WARN)"  # Rerun
+    rb"|(\x1b\[\d+m)*\[?[\d-]+T[\d:.]+Z(\x1b\[\d+m| )*(INFO|WARN|ERROR)"  # Rerun
     rb"|OMP: (Info|Warning)"
+    rb"|error: XDG_RUNTIME_DIR is "  # Wayland's library, where there is none
     rb"|    Last message repeated \d+ times"
 )
 _CLEAR: Final = b"\r\x1b[2K"

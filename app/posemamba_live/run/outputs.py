@@ -53,7 +53,7 @@ class Outputs:
     """By which poses can be lifted later; see `takes.recovery`."""
     film: Film | None = None
     """By which the recording is drawn when the take is solved; None where it is drawn while the
-    run goes on."""
+    run goes on. Exports with pictures have them from there."""
     errors: list[LiveError] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
     """Complete files, in the order of writing."""
@@ -220,8 +220,9 @@ class Outputs:
             return ""
         names = list(self.unfinished)
         words = ["posemamba-export", str(path)]
-        if self.undrawn is not None and self.film is not None:
+        if self.film is not None and (self.undrawn is not None or _shows_film(names)):
             words += ["--video", self.film.name]
+        if self.film is not None and self.undrawn is not None:
             names.append(self.undrawn if self.overwrite else free_name(self.undrawn))
         names = names or [path.with_suffix("")]
         line = shlex.join([*words, *map(str, names)])
@@ -232,7 +233,8 @@ class Outputs:
     ) -> Path | None:
         """Returns the first file that was written."""
         try:
-            exporter = rescuing_exporter(path, overwrite=overwrite, meta=self.meta)
+            film = None if self.film is None else self.film.open
+            exporter = rescuing_exporter(path, overwrite=overwrite, meta=self.meta, film=film)
             for pose in solve():
                 exporter.add(pose)
             try:
@@ -275,6 +277,10 @@ class Outputs:
         if not isinstance(error, LiveError):
             error = SinkError(what, why=f"{type(error).__name__}: {error}")
         self.errors.append(error)
+
+
+def _shows_film(exports: Sequence[Path]) -> bool:
+    return any(path.suffix.lower() == ".rrd" for path in exports)
 
 
 def fresh_name(stem: str, suffix: str) -> Path:

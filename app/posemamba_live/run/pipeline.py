@@ -39,6 +39,7 @@ from posemamba_live.lifting.window import Lifter
 from posemamba_live.plan import RunPlan
 from posemamba_live.run.assembly import Assembler, Picture
 from posemamba_live.run.channel import Channel
+from posemamba_live.run.head_start import HeadStart, make_tracker, unseen
 from posemamba_live.run.notices import Notices
 from posemamba_live.run.outputs import Outputs
 from posemamba_live.run.redraw import draw_film, watch_drawing
@@ -49,7 +50,7 @@ from posemamba_live.scene.settings import SceneSettings
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.streams import Stream
 from posemamba_live.takes.journal import Journal
-from posemamba_live.tracking.people import PeopleTracker, Subject
+from posemamba_live.tracking.ahead import with_next
 from posemamba_live.types import Frame, LiftedPose, Pose2D, Pose3D
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,9 @@ logger = logging.getLogger(__name__)
 _FILE_CAPACITY: Final = 8
 """Frames between two stages of a file run: evens out stages whose work comes in bursts."""
 _RECORD_CAPACITY: Final = 15
-"""Frames that a live recording may be behind, and a crash may lose; the next one is left out."""
+_BEHIND_S: Final = 0.3
+"""Seconds that a live recording may be behind, and a crash may lose. Frames that have waited
+longer are left out where there is a newer one: a loaded machine draws fewer, not later ones."""
 _STREAM_CAPACITY: Final = 64
 """Pictures of a file, which come in bursts, that a stream may be behind; live there is one."""
 _IDLE_S: Final = 0.05
@@ -89,6 +92,7 @@ class Run:
         stats: filled in as it goes.
         streams: take every picture as soon as its poses are there. They are closed at the end.
         screen: where pictures are handed over to be shown; None where nobody watches.
+        start: what is known of the source's first frames; it goes on from there.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class Run:
         *,
         streams: Sequence[Stream] = (),
         screen: Screen | None = None,
+        start: HeadStart | None = None,
     ) -> None:
         self.plan = plan
         self.source = source
@@ -113,8 +118,8 @@ class Run:
         """Frames of a film's recording that are drawn; None before that begins."""
         self._live = source if isinstance(source, LiveSource) else None
         self._dropped_before = self._live.dropped if self._live else 0
-        subject = Subject(plan.subject.value)
-        self._tracker = PeopleTracker(detector, plan.people, subject, live=plan.live)
+        self._start = start
+        self._tracker = start.tracker if start is not None else make_tracker(plan, detector)
         self._people = People(make_lifter, fill_gaps=not plan.live)
         self._notices = Notices(plan, outputs)
         self._scene = SceneSettings(plan.heights_m, plan.fov_deg, plan.smooth, plan.pitch_deg)
@@ -132,7 +137,6 @@ class Run:
         self._stages: list[Stage] = []
         self._doing = ""
         """What the calling thread is in."""
-        """Looks at a crowd so far."""
         self._pose_count = 0
         self._person_ids: set[int] = set()
 
@@ -140,7 +144,7 @@ class Run:
         self._frames: Channel[Frame] = Channel(capacity)
         self._detected: Channel[tuple[Frame, list[Pose2D]]] = Channel(capacity)
         self._results: Channel[Lifted] = Channel(capacity)
-        self._recorded: Channel[Picture] = Channel(_RECORD_CAPACITY)
+        self._recorded: Channel[tuple[float, Picture]] = Channel(_RECORD_CAPACITY)
         pending = 1 if plan.live else _STREAM_CAPACITY
         self._streamed: list[Channel[Picture]] = [Channel(pending) for _ in streams]
 
@@ -195,6 +199,8 @@ class Run:
             report: called after it with this object, and once more at the end.
         """
         threads = self._make_threads()
+        if self._start is not None:
+            self._start.stop()
         for thread in threads:
             thread.start()
         try:
@@ -341,23 +347,20 @@ class Run:
         return stage
 
     def _read(self) -> None:
-        frames = iter(self.source)
-        end: float | None = None
+        frames = unseen(self.source, self._start, self.plan.duration, self.stats)
         while not self._stopping.is_set():
             with self.stats.stage("read"):
                 frame = next(frames, None)
             if frame is None:
                 return
-            if end is None:
-                end = frame.timestamp + (self.plan.duration or float("inf"))
-            if frame.timestamp >= end:
-                return
             self.stats.frame_in()
             self._frames.put(frame)
 
     def _detect(self) -> None:
-        for frame in self._frames:
-            self._detect_one(frame)
+        for found in self._start.found() if self._start is not None else ():
+            self._hand_on(*found)
+        for frame, after in with_next(self._frames):
+            self._detect_one(frame, after)
 
     def _detect_live(self) -> None:
         for frame in self.source:
@@ -368,10 +371,13 @@ class Run:
                 self._deadline = time.monotonic() + self.plan.duration
             self._detect_one(frame)
 
-    def _detect_one(self, frame: Frame) -> None:
+    def _detect_one(self, frame: Frame, after: Frame | None = None) -> None:
         with self.stats.stage("detect"):
-            poses = self._tracker(frame)
-            self._notices.look(frame, poses, self._tracker.in_view)
+            poses = self._tracker(frame, after)
+        self._hand_on(frame, poses, self._tracker.in_view)
+
+    def _hand_on(self, frame: Frame, poses: list[Pose2D], in_view: int) -> None:
+        self._notices.look(frame, poses, in_view)
         if self._journal is not None:
             self._journal.track(poses)
         self._detected.put((frame, poses))
@@ -410,15 +416,16 @@ class Run:
         for channel in self._streamed:
             channel.push(picture)
         if self._live is not None:
-            self._recorded.offer(picture)
+            self._recorded.push((time.monotonic(), picture))
         else:
             self._write(picture)
         if self._screen is not None:
             self._screen.put(picture)
 
     def _record(self) -> None:
-        for picture in self._recorded:
-            self._write(picture)
+        for given, picture in self._recorded:
+            if time.monotonic() - given < _BEHIND_S or not len(self._recorded):
+                self._write(picture)
 
     def _write(self, picture: Picture) -> None:
         if self.outputs.recording:

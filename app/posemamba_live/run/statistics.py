@@ -111,10 +111,10 @@ class RunStats:
         with self._lock:
             return self._latency.percentile(50)
 
-    def frame_in(self) -> None:
-        """A frame has come from the source."""
+    def frame_in(self, at: float | None = None) -> None:
+        """A frame has come from the source: now, or at `at` (time.monotonic())."""
         with self._lock:
-            self._in.tick(time.monotonic())
+            self._in.tick(time.monotonic() if at is None else at)
 
     def frame_out(self, captured_at: float) -> None:
         """The result for a frame captured at `captured_at` (time.monotonic()) is there."""

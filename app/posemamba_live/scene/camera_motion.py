@@ -80,8 +80,8 @@ def _reduced(image: Image) -> tuple[Image, float]:
     green = np.ascontiguousarray(image[..., 1])
     if scale < 1.0:
         h, w = (max(1, round(length * scale)) for length in green.shape)
-        green = cv2.resize(green, (w, h), interpolation=cv2.INTER_AREA)
-    return np.asarray(green, np.uint8), scale
+        green = np.asarray(cv2.resize(green, (w, h), interpolation=cv2.INTER_AREA), np.uint8)
+    return green, scale
 
 
 def _background(people: Sequence[Pose2D], scale: float, shape: tuple[int, ...]) -> Image:

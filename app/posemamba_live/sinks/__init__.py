@@ -17,6 +17,7 @@ from posemamba_live.sinks.npz import write_npz
 from posemamba_live.sinks.opensim import write_mot, write_trc
 from posemamba_live.sinks.rerun_file import write_rrd
 from posemamba_live.sinks.tables import write_angles, write_csv, write_long_csv, write_parquet
+from posemamba_live.takes.take import Film
 
 FORMATS: Final[dict[str, Format]] = {
     ".npz": Format(write_npz, "everything, for NumPy"),
@@ -29,7 +30,7 @@ FORMATS: Final[dict[str, Format]] = {
     ".mot": Format(write_mot, "joint angles for OpenSim", per_person=True),
     ".c3d": Format(write_c3d, "markers for biomechanics"),
     ".bvh": Format(write_bvh, "animation for Blender and MotionBuilder", per_person=True),
-    ".rrd": Format(write_rrd, "for the Rerun viewer, without pictures", needs=("rerun", "rerun")),
+    ".rrd": Format(write_rrd, "for the Rerun viewer", needs=("rerun", "rerun")),
     ".glb": Format(write_glb, "animation for three.js and engines"),
 }
 """What each suffix means. The longest one that a name ends in counts."""
@@ -59,7 +60,9 @@ def check_export(path: Path, *, overwrite: bool) -> Format:
     return format_
 
 
-def create_exporter(path: Path, *, overwrite: bool, meta: Mapping[str, Any]) -> Exporter:
+def create_exporter(
+    path: Path, *, overwrite: bool, meta: Mapping[str, Any], film: Film | None = None
+) -> Exporter:
     """Exporter for the suffix of `path`; problems with the path show here, not on close.
 
     Args:
@@ -67,21 +70,23 @@ def create_exporter(path: Path, *, overwrite: bool, meta: Mapping[str, Any]) -> 
         overwrite: replace an existing file.
         meta: JSON values about the run, with `fps` and `image_size` (W, H). It is read on
             close, so that the caller may complete it until then.
+        film: opens the film that the poses are of, for formats with pictures.
 
     Raises:
         UsageError, SinkError: see `check_export`; also when closing fails.
     """
     path = Path(path)
-    return FileExporter(
-        path, check_export(path, overwrite=overwrite), overwrite=overwrite, meta=meta
-    )
+    format_ = check_export(path, overwrite=overwrite)
+    return FileExporter(path, format_, overwrite=overwrite, meta=meta, film=film)
 
 
-def rescuing_exporter(path: Path, *, overwrite: bool, meta: Mapping[str, Any]) -> Exporter:
+def rescuing_exporter(
+    path: Path, *, overwrite: bool, meta: Mapping[str, Any], film: Film | None = None
+) -> Exporter:
     """The same at the end of a run, when there is something to lose: nothing is refused.
 
     What was checked at the beginning may have changed since. Where the name is taken or the
     folder has gone, the file goes to another place, and the exporter's `notes` say so.
     """
     format_ = FORMATS[suffix_of(path, FORMATS) or ""]
-    return FileExporter(path, format_, overwrite=overwrite, meta=meta, elsewhere=True)
+    return FileExporter(path, format_, overwrite=overwrite, meta=meta, elsewhere=True, film=film)

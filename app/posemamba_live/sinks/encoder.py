@@ -39,14 +39,14 @@ _CODECS: Final = ("libx264", "libopenh264", "mpeg4")
 """Best first. Wheels from PyPI have the first one; others may be built without it."""
 _OPTIONS: Final[dict[str, dict[str, str]]] = {
     # 3 ms of one core for 1500x540 and 3 Mbit/s. `veryfast` makes a third of that out of 8 ms,
-    # which two cores do not have beside a detector. One thread holds no frame back.
-    "libx264": {"preset": "ultrafast", "crf": "22", "forced-idr": "1"},
+    # which two cores do not have beside a detector. With one thread no frame is held back.
+    "libx264": {"preset": "ultrafast", "tune": "zerolatency", "crf": "22", "forced-idr": "1"},
     "libopenh264": {"b": "4M"},
     "mpeg4": {"q": "4", "b": "8M"},
 }
-_FRAGMENTS: Final = "frag_keyframe+empty_moov+default_base_moof"
-_FRAGMENT_US: Final = 300_000
-"""Microseconds after which what there is goes to the disk, keyframe or not."""
+_FRAGMENTS: Final = "frag_every_frame+empty_moov+default_base_moof"
+"""Each picture goes to the disk when the next one comes: 3 kB a second more than in fragments of
+0.3 s, which held ten pictures back."""
 _TIME_BASE: Final = Fraction(1, 90_000)
 _KEY_S: Final = 0.9
 """Seconds from one keyframe to the next, at most one with the picture that is late: what a crash
@@ -91,7 +91,6 @@ class Encoder:
             # Flushed, so that the last fragment is not half in FFmpeg's own buffer.
             options = {
                 "movflags": _FRAGMENTS,
-                "frag_duration": str(_FRAGMENT_US),
                 "flush_packets": "1",
             }
             self._container = av.open(self._file, "w", format="mp4", options=options)

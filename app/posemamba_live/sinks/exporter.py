@@ -13,7 +13,7 @@ import numpy as np
 
 from posemamba_live.errors import SinkError
 from posemamba_live.files import write_file
-from posemamba_live.takes.take import Take
+from posemamba_live.takes.take import Film, Take
 from posemamba_live.types import Pose3D
 
 
@@ -55,6 +55,7 @@ class FileExporter:
             left alone, and the new one gets a number.
         meta: see `sinks.create_exporter`.
         elsewhere: where the folder does not take a file, find it another one: see `notes`.
+        film: opens the film, for formats with pictures.
     """
 
     def __init__(
@@ -65,12 +66,14 @@ class FileExporter:
         overwrite: bool,
         meta: Mapping[str, Any],
         elsewhere: bool = False,
+        film: Film | None = None,
     ) -> None:
         self._path = path
         self._format = format_
         self._overwrite = overwrite
         self._meta = meta
         self._elsewhere = elsewhere
+        self._film = film
         self._poses: dict[tuple[int, int], Pose3D] = {}
         self._spoilt = 0
         self._files: list[Path] = []
@@ -131,7 +134,7 @@ class FileExporter:
         return path
 
     def _write(self, path: Path, poses: Sequence[Pose3D]) -> None:
-        take = Take(poses, self._meta, path.name)
+        take = Take(poses, self._meta, path.name, self._film)
         try:
             found, note = write_file(
                 path,

@@ -13,6 +13,7 @@ Timelines: `frame` is the source's own index, `time` are seconds from its first 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -32,9 +33,20 @@ _UNSEEN_RADIUS: Final = 0.012
 """Metres."""
 _PIXEL_RADIUS: Final = 3.0
 _FLOOR_M: Final = 6
+_EYE: Final = (3.5, -2.0, 2.2)
+_LOOKS_AT: Final = (0.0, 3.0, 0.8)
+"""World metres: where a room is seen from at first."""
 _QUALITY: Final = 80
 
 Colors = NDArray[np.uint8]
+
+
+def import_rerun() -> Any:
+    """The library, which is not to print its own log: what fails is told by who calls it."""
+    os.environ.setdefault("RUST_LOG", "off")
+    import rerun
+
+    return rerun
 
 
 class RerunLog:
@@ -44,12 +56,13 @@ class RerunLog:
         recording: Rerun's own `RecordingStream`.
         image_size: (W, H) pixels of the keypoints' picture.
         fov_deg: field of view across its longer side.
+        live: there will be latencies to plot.
     """
 
-    def __init__(self, recording: Any, image_size: tuple[int, int], fov_deg: float) -> None:
-        import rerun
-
-        self._rr: Any = rerun
+    def __init__(
+        self, recording: Any, image_size: tuple[int, int], fov_deg: float, *, live: bool = False
+    ) -> None:
+        rerun = self._rr = import_rerun()
         self._to = recording
         self._size, self._fov = image_size, fov_deg
         self._present: set[int] = set()
@@ -59,6 +72,7 @@ class RerunLog:
         recording.log("world", rerun.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
         self._to.log("world/floor", self._floor(), static=True)
         self._lens(image_size)
+        recording.send_blueprint(_layout(live=live))
 
     def write(
         self,
@@ -175,6 +189,28 @@ class RerunLog:
         lines = [[[x, -far, 0.0], [x, far, 0.0]] for x in span]
         lines += [[[-far, y, 0.0], [far, y, 0.0]] for y in span]
         return self._rr.LineStrips3D(lines, colors=[_rgb8(GRID)], radii=0.004)
+
+
+def _layout(*, live: bool) -> Any:
+    """What the viewer shows at first: the room from beside the camera, the picture, the plots."""
+    import rerun.blueprint as show
+
+    room = show.Spatial3DView(
+        origin="world",
+        name="room",
+        line_grid=False,  # the floor has its own
+        eye_controls=show.EyeControls3D(
+            position=_EYE, look_target=_LOOKS_AT, eye_up=[0.0, 0.0, 1.0]
+        ),
+    )
+    picture = show.Spatial2DView(origin="world/camera/image", name="picture")
+    plots = [show.TimeSeriesView(origin="scores", name="mean confidence")]
+    if live:
+        plots.append(show.TimeSeriesView(origin="latency_ms", name="latency, ms"))
+    return show.Blueprint(
+        show.Horizontal(room, show.Vertical(picture, *plots), column_shares=[3, 2]),
+        collapse_panels=True,
+    )
 
 
 def joint_colors(person: int, seen: NDArray[np.bool_]) -> Colors:

@@ -31,8 +31,11 @@ from posemamba_live.takes.records import (
     NAMES,
     ROWS_2D,
     ROWS_3D,
+    Damaged,
     Writer,
+    parse_json,
     plain,
+    read_records,
 )
 from posemamba_live.takes.rows import COLUMNS_2D, COLUMNS_3D, pack, pack_2d, runs
 from posemamba_live.types import LiftedPose, Pose2D
@@ -68,6 +71,17 @@ def leftovers(output: Path) -> list[Path]:
         found.append(path)
         path = journal_path(output).with_name(f"{output.name}-{number}{SUFFIX}")
     return found
+
+
+def how_to_lift(path: Path) -> dict[str, Any]:
+    """What the header of a journal says of how its files are made; empty where it says nothing."""
+    try:
+        with open(path, "rb") as file:
+            kind, data = next(read_records(file), (b"", b""))
+        how = parse_json(data, dict).get("how") if kind == HEADER else None
+    except (Damaged, OSError):
+        return {}
+    return how if isinstance(how, dict) else {}
 
 
 class Journal:

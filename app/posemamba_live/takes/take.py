@@ -11,7 +11,8 @@ import json
 import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -24,11 +25,13 @@ from posemamba.skeleton import NUM_JOINTS
 from posemamba_live.errors import LiveError, UsageError
 from posemamba_live.keypoints import MAX_GAP_S
 from posemamba_live.takes.reading import read_arrays
-from posemamba_live.types import ExtraPoints, FloatArray, Ground, Pose2D, Pose3D
+from posemamba_live.types import ExtraPoints, FloatArray, Frame, Ground, Pose2D, Pose3D
 
 logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
+Film = Callable[[], AbstractContextManager[Iterable[Frame]]]
+"""Opens a film anew: its frames in order, with the same indices and times."""
 
 SCHEMA_VERSION: Final = 2
 """1 had neither the camera nor each pose's look-ahead."""
@@ -78,6 +81,8 @@ class Take:
     """JSON values, with `fps` and `image_size` (W, H)."""
     name: str = ""
     """Of the file that it is written to, for formats and messages that say it."""
+    film: Film | None = None
+    """Opens the film that it was made of, for formats with pictures; None without it."""
 
     def described(self) -> dict[str, Any]:
         """What a file says of the run that made it: `meta` and versions, JSON values.

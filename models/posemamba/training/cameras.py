@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +142,7 @@ def _framing(
     half: Float,
     close: NDArray[np.bool_],
     config: CameraConfig,
-) -> tuple[Float, Float, Float]:
+) -> tuple[NDArray[Any], Float, NDArray[Any]]:
     """Distance (B,) in metres, place in the picture (B, 2) and how far up or down it may be (B,).
 
     Places are in tangent units, as is `half` (B, 2), the picture's half size. Unless the window

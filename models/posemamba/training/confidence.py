@@ -45,7 +45,8 @@ PEAK_GONE: Final = 13.0
 
 def hidden_share(cover: Float) -> Float:
     """0 for joints in plain view, 1 for those behind a part of the body, of `covered`'s depth."""
-    return np.clip((cover - COVER_BEGINS) / (COVER_FULL - COVER_BEGINS), 0.0, 1.0)
+    share = (cover - COVER_BEGINS) / (COVER_FULL - COVER_BEGINS)
+    return np.asarray(np.clip(share, 0.0, 1.0), np.float32)
 
 
 def visibility_logits(share: Float, visible: Float, behind: Float) -> Float:

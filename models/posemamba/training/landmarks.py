@@ -72,7 +72,7 @@ def draw(rng: np.random.Generator, batch: int) -> Float:
     own = rng.standard_normal((batch, len(kinds), 3), np.float32)
     # a x + b y and a y + b x have unit variance and the correlation 2 a b.
     angle = 0.5 * np.arcsin(AGREE[kinds])[:, None]
-    own = np.cos(angle) * own + np.sin(angle) * own[:, _OTHER_SIDE]
+    own = np.asarray(np.cos(angle) * own + np.sin(angle) * own[:, _OTHER_SIDE], np.float32)
     own[:, -2:, 1] *= 0.5
     share = rng.uniform(*SHARE, (batch, 1, 1)).astype(np.float32)
     return np.asarray(share * MEAN[kinds] + SPREAD[kinds] * own, np.float32)

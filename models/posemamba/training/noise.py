@@ -224,7 +224,7 @@ def detect(
         beyond = _beyond(clean, image_size) / percent[:, None, None]
         noise_of_peak = _slow(rng, batch, frames, fps)
         peak = _sigmoid(confidence.peak_logits(distance, share, beyond, noise_of_peak))
-        with_peak = rng.random(batch) < config.peaks
+        with_peak = np.asarray(rng.random(batch) < config.peaks)
         scores *= np.where(with_peak[:, None, None], peak, np.float32(1.0))
     _freeze(rng, noisy, scores, config)
     _drop_frames(rng, noisy, scores, fps, config)

@@ -96,5 +96,5 @@ def covered(points: Float, joints: Float, height: Float) -> Float:
 
 def _flat(points: Float) -> tuple[Float, Float]:
     """(..., 3) camera frame to (..., 2) at unit depth, and (...) depth."""
-    depth = np.maximum(points[..., 2], _NEAREST)
-    return points[..., :2] / depth[..., None], depth
+    depth = np.asarray(np.maximum(points[..., 2], _NEAREST), np.float32)
+    return np.asarray(points[..., :2] / depth[..., None], np.float32), depth

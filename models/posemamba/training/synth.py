@@ -393,19 +393,19 @@ def _vary_body(rng: np.random.Generator, joints: Float, config: SynthConfig) -> 
     trunk, neck = factor[:, :, 4], factor[:, :, 5]
     out[:, :, SPINE] = trunk * (body[:, :, None, SPINE] @ turn[:, :, 8])[:, :, 0]
     chest = (body[:, :, SPINE + 1 :] - body[:, :, SPINE, None]) @ turn[:, :, 8]
-    chest = dict(zip(range(SPINE + 1, NUM_JOINTS), np.moveaxis(chest, 2, 0), strict=True))
-    out[:, :, THORAX] = out[:, :, SPINE] + trunk * chest[THORAX]
+    upper = dict(zip(range(SPINE + 1, NUM_JOINTS), np.moveaxis(chest, 2, 0), strict=True))
+    out[:, :, THORAX] = out[:, :, SPINE] + trunk * upper[THORAX]
     for joint in (NOSE, HEAD):
-        way = ((chest[joint] - chest[THORAX])[:, :, None] @ turn[:, :, 9])[:, :, 0]
+        way = ((upper[joint] - upper[THORAX])[:, :, None] @ turn[:, :, 9])[:, :, 0]
         out[:, :, joint] = out[:, :, THORAX] + neck * way
-    trunk_axes = axes(chest[R_SHOULDER] - chest[L_SHOULDER], chest[THORAX])
+    trunk_axes = axes(upper[R_SHOULDER] - upper[L_SHOULDER], upper[THORAX])
     moved = stature(joints)[:, None] * np.stack([np.zeros(n), forward, -down], -1)
     moved = np.einsum("btij,bj->bti", trunk_axes, moved.astype(np.float32))
     out[:, :, THORAX] += moved
     out[:, :, SPINE] += 0.5 * moved
-    middle = 0.5 * (chest[R_SHOULDER] + chest[L_SHOULDER])
+    middle = 0.5 * (upper[R_SHOULDER] + upper[L_SHOULDER])
     for shoulder in (R_SHOULDER, L_SHOULDER):
-        from_thorax = middle - chest[THORAX] + shoulder_width * (chest[shoulder] - middle)
+        from_thorax = middle - upper[THORAX] + shoulder_width * (upper[shoulder] - middle)
         out[:, :, shoulder] = out[:, :, THORAX] + from_thorax
 
     for limb, (near, middle_joint, end, column) in enumerate(_LIMB_BONES):
