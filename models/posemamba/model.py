@@ -368,7 +368,8 @@ def _stack(parts: Sequence[Any]) -> Any:
 
 def _split(whole: Any, count: int) -> list[Any]:
     if isinstance(whole, list):
-        return [list(items) for items in zip(*(_split(item, count) for item in whole), strict=True)]
+        parts = [_split(item, count) for item in whole]
+        return [[part[i] for part in parts] for i in range(count)]
     return [None] * count if whole is None else list(whole.chunk(count))
 
 
