@@ -46,7 +46,7 @@ def flood(port: int, frame: bytes) -> None:
                 sock.sendall(_HANDSHAKE)
                 while True:
                     sock.sendall(frame * 100)
-        except OSError:
+        except OSError:  # noqa: PERF203
             time.sleep(_PAUSE_S)
 
 

@@ -25,8 +25,7 @@ PART = b"--x\r\nContent-Type: image/jpeg\r\n\r\n"
 OPENED = """if True:
     import resource, sys
     from posemamba_live.errors import SourceError
-    from posemamba_live.errors import SourceError
-from posemamba_live.sources import network
+    from posemamba_live.sources import network
     def peak():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     before = peak()
