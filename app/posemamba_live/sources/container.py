@@ -31,6 +31,7 @@ from av.stream import Disposition
 from posemamba_live.errors import SourceError
 from posemamba_live.shown import public
 from posemamba_live.sources.base import MAX_PIXELS, square_pixels
+from posemamba_live.sources.feed import Feed
 from posemamba_live.types import Image
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Reel:
         location: a path, a URL, or "-" for the standard input.
         options: FFmpeg's, for opening.
         timeout: seconds for opening, and for each read; None for files.
+        feed: what the location sends, if somebody has connected already; closed with the reel.
 
     Raises:
         NoVideo: it opens, and holds no video.
@@ -97,19 +99,27 @@ class Reel:
         *,
         options: Mapping[str, str] | None = None,
         timeout: tuple[float, float] | None = None,
+        feed: Feed | None = None,
     ) -> None:
         self.location = location
+        self._feed = feed
         self.problem = ""
         """What ended `pictures` before the end of the container; empty where nothing did."""
         self.failures = 0
         """Pieces that could not be read or decoded."""
         self._options = {"protocol_whitelist": "file,pipe,fd", **(options or {})}
         self._timeout = timeout
-        self._container = self._opened(self._options)
+        try:
+            self._container = self._opened(self._options)
+        except BaseException:
+            self._hang_up()
+            raise
         try:
             stream = _film_track(self._container)
             if stream is None and location != STDIN:  # it may begin late, behind much sound
                 self._container.close()
+                if self._feed is not None:
+                    self._feed = self._feed.again()
                 self._container = self._opened({**self._options, **_LONG_PROBE})
                 stream = _film_track(self._container)
             if stream is None:
@@ -123,13 +133,18 @@ class Reel:
             context.thread_type, context.thread_count = "AUTO", min(16, os.cpu_count() or 1)
             self._header_aspect = context.sample_aspect_ratio
         except BaseException:
-            self._container.close()
+            self.close()
             raise
         self._packets: deque[Packet[VideoStream]] = deque()
         self._exhausted = False
         self._reached = -math.inf
 
     def _opened(self, options: dict[str, str]) -> InputContainer:
+        if self._feed is not None:
+            # PyAV asks for `read` alone.
+            return av.open(
+                cast(BinaryIO, self._feed), "r", options=options, metadata_errors="ignore"
+            )
         file = _openable(self.location)
         return av.open(file, "r", options=options, timeout=self._timeout, metadata_errors="ignore")
 
@@ -246,6 +261,8 @@ class Reel:
             try:
                 # All tracks: how far the others come tells whether the file is whole.
                 for packet in self._container.demux():
+                    if self._feed is not None:
+                        self._feed.progress()
                     if not packet.size:  # ends the demuxer's generator
                         continue
                     failures = 0
@@ -254,6 +271,8 @@ class Reel:
                     if packet.stream.index == self._stream.index:
                         yield cast("Packet[VideoStream]", packet)
                 self._exhausted = True
+                if self._feed is not None and self._feed.error is not None:
+                    self.problem = reason(self._feed.error)
             except InvalidDataError:
                 failures += 1
                 self.failures += 1
@@ -302,6 +321,11 @@ class Reel:
     def close(self) -> None:
         """Close the container; for the thread that reads it, or after that has ended."""
         self._container.close()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._feed is not None:
+            self._feed.close()
 
 
 class NoVideo(Exception):

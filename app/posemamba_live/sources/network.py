@@ -9,12 +9,14 @@ from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import urlsplit
 
-from av.error import FFmpegError
+import av
+from av.error import ArgumentError, FFmpegError
 
 from posemamba_live.errors import SourceError
 from posemamba_live.shown import public
 from posemamba_live.sources.base import Source, fit, note_size
 from posemamba_live.sources.container import NoVideo, Reel, picture, reason
+from posemamba_live.sources.feed import Feed
 from posemamba_live.sources.video import URL_SUFFIXES
 from posemamba_live.sources.worker import Worker
 from posemamba_live.types import Frame
@@ -24,6 +26,9 @@ logger = logging.getLogger(__name__)
 SCHEMES: Final = ("rtsp", "rtsps", "http", "https", "tcp", "tls", "rtmp", "rtmps", "udp", "srt")
 FILM_SCHEMES: Final = ("http", "https")
 """Behind the others is what comes at its own time."""
+_BYTE_SCHEMES: Final = ("http", "https", "tcp", "tls")
+"""Behind these are bytes in which a packet may be as long as the sender likes."""
+_PLAYLIST_SUFFIXES: Final = (".m3u8", ".m3u", ".mpd")
 TIMEOUT_S: Final = 5.0
 """For an answer, and for each read."""
 _PLAYLIST_S: Final = 20.0
@@ -145,7 +150,7 @@ def open_url(url: str) -> Reel:
     name = public(url)
 
     def connect(worker: Worker[Reel]) -> None:
-        worker.put(Reel(url, options=_options(url), timeout=(TIMEOUT_S, _PLAYLIST_S)))
+        worker.put(_connected(url))
 
     worker: Worker[Reel] = Worker(name, connect, patience=PATIENCE_S)
     start = time.monotonic()
@@ -161,6 +166,31 @@ def open_url(url: str) -> Reel:
         raise _silent(name, error.why) from error
     assert reel is not None
     return reel
+
+
+def _connected(url: str) -> Reel:
+    """What never ends comes through a `Feed`, which bounds it; FFmpeg reads the rest itself,
+    since it has to find its way in films and to follow playlists."""
+    options, timeout = _options(url), (TIMEOUT_S, _PLAYLIST_S)
+    if scheme_of(url) not in _BYTE_SCHEMES:
+        return Reel(url, options=options, timeout=timeout)
+    suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
+    named = suffix in URL_SUFFIXES or suffix in _PLAYLIST_SUFFIXES
+    if scheme_of(url) not in FILM_SCHEMES or not named:
+        feed = Feed(url, options, timeout)
+        always = feed.is_multipart or scheme_of(url) not in FILM_SCHEMES
+        if always or (feed.is_endless and not feed.is_text):
+            return Reel(url, options=options, feed=feed)
+        feed.close()
+    others = ",".join(sorted(av.formats_available - {"mpjpeg"}))
+    try:
+        return Reel(url, options={**options, "format_whitelist": others}, timeout=timeout)
+    except ArgumentError:  # a camera behind a film's name
+        feed = Feed(url, options, timeout)
+        if not feed.is_multipart:
+            feed.close()
+            raise
+    return Reel(url, options=options, feed=feed)
 
 
 def is_film(reel: Reel) -> bool:
