@@ -1,6 +1,6 @@
 """Floor, camera and feet in the room against the truth, clip by clip, for films and live.
 
-    python benchmarks/room.py FOLDER... --cache DIR [--weights window-m5]
+    python benchmarks/room.py FOLDER... --cache DIR [--weights window-m6]
 
 Finding and lifting people is done once and kept in the cache; the scene is solved anew each time.
 For each clip, statures given:
@@ -110,7 +110,7 @@ class Truth:
 def main(
     folders: Annotated[list[Path], typer.Argument(help="Hold NAME.mp4 and NAME_gt.npz.")],
     cache: Annotated[Path, typer.Option(help="Folder for lifted poses.")],
-    weights: Annotated[str, typer.Option(help="A name, or a file.")] = "window-m5",
+    weights: Annotated[str, typer.Option(help="A name, or a file.")] = "window-m6",
     only: Annotated[list[str] | None, typer.Option(help="Names of clips.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:

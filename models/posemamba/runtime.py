@@ -164,10 +164,11 @@ class CudaForward:
     ) -> None:
         self._device, self._precision = device, precision
         backend = get_backend(device).name
-        fused = backend == "triton" and isinstance(model, PoseMamba) and not model.config.pooling
-        if fused:
+        fused = False
+        if backend == "triton" and isinstance(model, PoseMamba) and not model.config.pooling:
             from posemamba.fused import FusedForward
 
+            fused = True
             self._eager: Forward = FusedForward(model, _HALF.get(precision, torch.float32))
         else:
             self._eager = model

@@ -116,6 +116,7 @@ class _Scan(torch.autograd.Function):
         backwards: bool,
     ) -> Tensor:
         from posemamba.scan import cpu_kernels as kernels
+        from posemamba.scan.simd import LANES
 
         batch, frames, joints, channels = values.shape
         length = frames * joints
@@ -126,7 +127,7 @@ class _Scan(torch.autograd.Function):
         prm = kernels.pack_parameters(*(t.detach().numpy()[None] for t in rows))
         keep = any(ctx.needs_input_grad)
         chunks = kernels.chunk_count(segment.tolist(), length) if keep else 0
-        blocks = channels // kernels.LANES
+        blocks = channels // LANES
         kept = np.empty((batch, 1, chunks, blocks, kernels.BLOCK), np.float32)
         y = torch.zeros_like(u)
         rank = dt_weight.shape[1]
