@@ -175,7 +175,10 @@ def _process(dt: float) -> Array:
 def _corrected(x: Array, p: Array, h: Array, measured: Array, noise: Array) -> tuple[Array, Array]:
     """State and covariance after a measurement of one or three numbers."""
     gain = p @ h.T @ _inverse(h @ p @ h.T + noise)
-    return x + gain @ (measured - h @ x), p - gain @ h @ p
+    # Joseph's form: rounding leaves the covariance symmetric and positive, which the way back
+    # through a recording needs.
+    rest = np.eye(len(x)) - gain @ h
+    return x + gain @ (measured - h @ x), rest @ p @ rest.T + gain @ noise @ gain.T
 
 
 def _inverse(matrix: Array) -> Array:
