@@ -58,6 +58,7 @@ logger = logging.getLogger(__name__)
 _FILE_CAPACITY: Final = 8
 """Frames between two stages of a file run: evens out stages whose work comes in bursts."""
 _RECORD_CAPACITY: Final = 15
+"""Frames that may wait to be recorded live."""
 _BEHIND_S: Final = 0.3
 """Seconds that a live recording may be behind, and a crash may lose. Frames that have waited
 longer are left out where there is a newer one: a loaded machine draws fewer, not later ones."""
