@@ -14,6 +14,13 @@ from posemamba.checkpoint import CheckpointError, CheckpointMeta, load_checkpoin
 from posemamba.hybrid import LAYERS, build
 from posemamba.hybrid.attention import JointAttention, hops
 from posemamba.hybrid.graph import FrameGraph, JointGraph
+from posemamba.hybrid.sequences import (
+    Axis,
+    SequenceParameters,
+    reference_scan,
+    scan_sequences,
+    step_sequences,
+)
 from posemamba.model import (
     PRESETS,
     LifterNetwork,
@@ -22,13 +29,6 @@ from posemamba.model import (
     stack_states,
 )
 from posemamba.pooling import NeighbourPooling, neighbours
-from posemamba.scan.sequences import (
-    Axis,
-    SequenceParameters,
-    reference_scan,
-    scan_sequences,
-    step_sequences,
-)
 from posemamba.skeleton import L_ANKLE, L_WRIST, R_ANKLE, THORAX
 
 KINDS = [
