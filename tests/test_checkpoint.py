@@ -236,7 +236,7 @@ def test_a_network_that_the_file_cannot_fill_is_never_built(
     def refuse(config: PoseMambaConfig) -> PoseMamba:
         raise AssertionError(f"built {config}")
 
-    monkeypatch.setattr("posemamba.checkpoint.PoseMamba", refuse)
+    monkeypatch.setattr("posemamba.checkpoint.build", refuse)
     with_header(copy, lambda own: own["config"].update(dim=2048, depth=64, frames=4096))
     with pytest.raises(CheckpointError, match="fewer numbers"):
         load_checkpoint(copy)
