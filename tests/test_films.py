@@ -19,7 +19,7 @@ import pytest
 from PIL import Image as Pillow
 
 from posemamba_live.errors import SourceError, UsageError
-from posemamba_live.sources import ImageSequence, VideoFile, container, open_source
+from posemamba_live.sources import ImageSequence, VideoFile, base, container, open_source
 from posemamba_live.sources.image_header import image_size
 from posemamba_live.types import Frame
 from tests.support.films import encode, number, numbered
@@ -223,7 +223,8 @@ def test_pictures_beyond_all_measure_are_refused_from_the_header(
         open_source(str(tmp_path / "huge.png"))
     assert "30000x30000" in caught.value.why
     encode(tmp_path / "film.mp4", [numbered(i, (640, 360)) for i in range(3)])
-    monkeypatch.setattr(container, "MAX_PIXELS", 100_000)
+    for module in (base, container):
+        monkeypatch.setattr(module, "MAX_PIXELS", 100_000)
     with pytest.raises(SourceError, match="too large"):
         open_source(str(tmp_path / "film.mp4"))
 

@@ -15,9 +15,9 @@ from posemamba_live.nearest import nearest
 from posemamba_live.shown import public
 from posemamba_live.sources import images, network
 from posemamba_live.sources.animation import AnimatedWebp
-from posemamba_live.sources.base import Source
+from posemamba_live.sources.base import Source, printable
 from posemamba_live.sources.camera import Camera, CameraMode
-from posemamba_live.sources.container import STDIN, Reel, printable
+from posemamba_live.sources.container import STDIN, Reel
 from posemamba_live.sources.images import ImageSequence
 from posemamba_live.sources.live import LiveSource
 from posemamba_live.sources.meant import check_meant

@@ -10,8 +10,7 @@ from typing import Final
 import numpy as np
 
 from posemamba_live.errors import SourceError
-from posemamba_live.sources.base import MAX_PIXELS, Source
-from posemamba_live.sources.container import printable, too_large, turned
+from posemamba_live.sources.base import MAX_PIXELS, Source, printable, too_large, turned
 from posemamba_live.types import Frame, Image
 
 _LEAST_MS: Final = 11

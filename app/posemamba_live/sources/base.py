@@ -6,11 +6,14 @@ import logging
 import math
 import os
 from collections.abc import Iterator
+from itertools import pairwise
+from statistics import median
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import cv2
 import numpy as np
 
+from posemamba_live.errors import SourceError
 from posemamba_live.shown import public
 from posemamba_live.types import Frame, Image
 
@@ -26,6 +29,9 @@ MAX_PIXELS: Final = 100_000_000
 _LEAST_SQUEEZE: Final = 0.005
 _MOST_SQUEEZE: Final = math.log(4.0)
 """Logarithms of the pixel aspects that are obeyed: less is rounding, more is a spoilt header."""
+_LONG_GAP_S: Final = 10.0
+"""A clock that jumps by more, and by more than _LONG_GAP_FRAMES, has nothing to do with motion."""
+_LONG_GAP_FRAMES: Final = 20
 # Set on import: OpenCV reads it once, when the process opens or writes its first video.
 os.environ.setdefault(_FFMPEG_LEVEL, _FFMPEG_QUIET)
 
@@ -127,3 +133,50 @@ def square_pixels(aspect: float, size: tuple[int, int]) -> tuple[int, int]:
     if aspect > 1:
         return round(size[0] * aspect), size[1]
     return size[0], round(size[1] / aspect)
+
+
+def turned(image: Image, clockwise: int) -> Image:
+    """The picture turned by 0, 90, 180 or 270 degrees."""
+    turns = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+    if clockwise not in turns:
+        return image
+    return np.asarray(cv2.rotate(image, turns[clockwise]), np.uint8)
+
+
+def check_pixels(width: int, height: int, name: str) -> None:
+    """Refuse what no memory holds, before it is decoded.
+
+    Raises:
+        SourceError: it is beyond all measure.
+    """
+    if width * height > MAX_PIXELS:
+        raise too_large(name, width, height)
+
+
+def too_large(name: str, width: int, height: int) -> SourceError:
+    """For pictures that no camera takes and no memory holds."""
+    return SourceError(
+        f"The pictures of {name} are too large",
+        why=f"{width}x{height} is more than {MAX_PIXELS // 1_000_000} megapixels",
+        hint="make them smaller first; people are found in a few megapixels as well",
+    )
+
+
+def measured_rate(stamps: list[float]) -> float | None:
+    """Mean rate of ascending times in seconds; gaps in which a clock has jumped do not count."""
+    steps = [b - a for a, b in pairwise(stamps)]
+    if len(steps) < 2:
+        return None
+    usual = median(steps)
+    kept = [step for step in steps if not is_long_gap(step, usual)]
+    return len(kept) / sum(kept)
+
+
+def is_long_gap(step: float, usual: float) -> bool:
+    """Tell a clock that has jumped from a low rate; both in seconds."""
+    return step > max(_LONG_GAP_S, _LONG_GAP_FRAMES * usual)
+
+
+def printable(name: str) -> str:
+    """A file name without the stand-ins that Python has for bytes that are not UTF-8."""
+    return os.fsencode(name).decode("utf-8", "replace")

@@ -15,8 +15,7 @@ import cv2
 import numpy as np
 
 from posemamba_live.errors import SourceError, UsageError
-from posemamba_live.sources.base import Source, fit, note_size, plausible_fps, quiet_opencv
-from posemamba_live.sources.container import turned
+from posemamba_live.sources.base import Source, fit, note_size, plausible_fps, quiet_opencv, turned
 from posemamba_live.sources.worker import Worker
 from posemamba_live.types import Frame, Image
 

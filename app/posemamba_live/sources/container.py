@@ -17,20 +17,26 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 import av
 import cv2
 import numpy as np
 from av.error import FFmpegError, InvalidDataError
+from av.format import Flags
 from av.stream import Disposition
 
-from posemamba_live.errors import SourceError
 from posemamba_live.shown import public
-from posemamba_live.sources.base import MAX_PIXELS, square_pixels
+from posemamba_live.sources.base import (
+    MAX_PIXELS,
+    check_pixels,
+    measured_rate,
+    printable,
+    square_pixels,
+    turned,
+)
 from posemamba_live.sources.feed import Feed
 from posemamba_live.types import Image
 
@@ -45,9 +51,6 @@ logger = logging.getLogger(__name__)
 STDIN: Final = "-"
 DEFAULT_FPS: Final = 30.0
 """Where a container names no rate and has no times."""
-LONG_GAP_S: Final = 10.0
-"""A clock that jumps by more, and by more than LONG_GAP_FRAMES, has nothing to do with motion."""
-LONG_GAP_FRAMES: Final = 20
 _MATRIX: Final = "itu601"
 """How colours are turned into BGR, whatever the file says: so does OpenCV, whose pictures
 cameras give and detectors were measured with, and so are recordings turned back."""
@@ -127,7 +130,7 @@ class Reel:
                 raise NoVideo("a picture" if "video" in kinds else "sound" if kinds else "nothing")
             self._stream: VideoStream = stream
             context = stream.codec_context
-            _check_pixels(context.width, context.height, name_of(location))
+            check_pixels(context.width, context.height, name_of(location))
             # Decoders refuse larger pictures from their headers, wherever they come.
             context.options = {**context.options, "max_pixels": str(MAX_PIXELS)}
             context.thread_type, context.thread_count = "AUTO", min(16, os.cpu_count() or 1)
@@ -157,6 +160,11 @@ class Reel:
     def format(self) -> str:
         """FFmpeg's names of the container format, separated by commas."""
         return self._container.format.name
+
+    @property
+    def has_times(self) -> bool:
+        """Its format carries times; where it does not, FFmpeg counts 25 pictures a second."""
+        return not self._container.format.flags & cast(int, Flags.no_timestamps.value)
 
     @property
     def duration(self) -> float | None:
@@ -342,7 +350,7 @@ def picture(decoded: Decoded, rotate: int = 0) -> Image:
         SourceError: it is beyond all measure.
     """
     frame = decoded.frame
-    _check_pixels(frame.width, frame.height, "the source")
+    check_pixels(frame.width, frame.height, "the source")
     bgr = frame.reformat(format="bgr24", src_colorspace=_MATRIX)
     plane = bgr.planes[0]
     rows = np.frombuffer(cast(bytes, plane), np.uint8).reshape(-1, plane.line_size)
@@ -360,29 +368,6 @@ def picture(decoded: Decoded, rotate: int = 0) -> Image:
     return turned(image, rotate)
 
 
-def turned(image: Image, clockwise: int) -> Image:
-    """The picture turned by 0, 90, 180 or 270 degrees."""
-    turns = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
-    if clockwise not in turns:
-        return image
-    return np.asarray(cv2.rotate(image, turns[clockwise]), np.uint8)
-
-
-def measured_rate(stamps: list[float]) -> float | None:
-    """Mean rate of ascending times in seconds; gaps in which a clock has jumped do not count."""
-    steps = [b - a for a, b in pairwise(stamps)]
-    if len(steps) < 2:
-        return None
-    usual = median(steps)
-    kept = [step for step in steps if not is_long_gap(step, usual)]
-    return len(kept) / sum(kept)
-
-
-def is_long_gap(step: float, usual: float) -> bool:
-    """Tell a clock that has jumped from a low rate; both in seconds."""
-    return step > max(LONG_GAP_S, LONG_GAP_FRAMES * usual)
-
-
 def reason(error: FFmpegError | OSError) -> str:
     """What FFmpeg says, for people."""
     if isinstance(error, av.error.ExitError | TimeoutError):
@@ -395,11 +380,6 @@ def name_of(location: Path | str) -> str:
     if isinstance(location, Path):
         return printable(location.name)
     return "standard input" if location == STDIN else public(location)
-
-
-def printable(name: str) -> str:
-    """A file name without the stand-ins that Python has for bytes that are not UTF-8."""
-    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _openable(location: Path | str) -> str | BinaryIO:
@@ -438,17 +418,3 @@ def _film_track(container: InputContainer) -> VideoStream | None:
         )
 
     return max(films, key=worth, default=None)
-
-
-def _check_pixels(width: int, height: int, name: str) -> None:
-    if width * height > MAX_PIXELS:
-        raise too_large(name, width, height)
-
-
-def too_large(name: str, width: int, height: int) -> SourceError:
-    """For pictures that no camera takes and no memory holds."""
-    return SourceError(
-        f"The pictures of {name} are too large",
-        why=f"{width}x{height} is more than {MAX_PIXELS // 1_000_000} megapixels",
-        hint="make them smaller first; people are found in a few megapixels as well",
-    )

@@ -19,8 +19,15 @@ import cv2
 import numpy as np
 
 from posemamba_live.errors import SourceError, UsageError
-from posemamba_live.sources.base import MAX_PIXELS, Source, fit, quiet_opencv
-from posemamba_live.sources.container import printable, too_large, turned
+from posemamba_live.sources.base import (
+    MAX_PIXELS,
+    Source,
+    fit,
+    printable,
+    quiet_opencv,
+    too_large,
+    turned,
+)
 from posemamba_live.sources.image_header import image_size, is_animated, is_animated_webp
 from posemamba_live.types import Frame, Image
 

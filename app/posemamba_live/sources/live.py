@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from posemamba_live.errors import SourceError
-from posemamba_live.sources.base import Source, fit
-from posemamba_live.sources.container import is_long_gap
+from posemamba_live.sources.base import Source, fit, is_long_gap
 from posemamba_live.sources.video import Sound
 from posemamba_live.types import Frame
 

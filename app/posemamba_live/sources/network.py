@@ -133,7 +133,8 @@ class Stream(Source):
                 image = picture(decoded, self._rotate)
                 worker.put(Frame(index, now - started, image, now))
                 index += 1
-            faster = last - begin > _FASTER * (time.monotonic() - started)
+            taken = time.monotonic() - started
+            faster = self._reel.has_times and last - begin > _FASTER * taken
             told = "hls" in self._reel.format.split(",") or self._reel.duration is not None
             # A film without a length is cut off by its end: FFmpeg cannot tell that from a failure.
             self.finished = (told and not self._reel.problem) or (index > _TOLD_FRAMES and faster)

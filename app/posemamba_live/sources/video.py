@@ -15,12 +15,11 @@ from typing import Final
 from av.error import FFmpegError
 
 from posemamba_live.errors import SourceError, UsageError
-from posemamba_live.sources.base import Source, fit, note_size
+from posemamba_live.sources.base import Source, fit, is_long_gap, note_size
 from posemamba_live.sources.container import (
     STDIN,
     NoVideo,
     Reel,
-    is_long_gap,
     name_of,
     picture,
     reason,
