@@ -83,7 +83,7 @@ def execute(options: Options) -> int:
         plan = plan_run(options, source)
         streams = [_open_stream(address, plan, stack) for address in options.addresses]
         starts: list[HeadStart] = []
-        parts = build(options, plan, detector_ready=partial(_start, starts, plan, source))
+        parts = build(options, plan, detector_ready=partial(_start, starts, stack, plan, source))
         stack.callback(parts.detector.close)
         window = None
         if plan.watched:
@@ -115,12 +115,16 @@ def execute(options: Options) -> int:
     return code
 
 
-def _start(starts: list[HeadStart], plan: RunPlan, source: Source, detector: Models) -> None:
+def _start(
+    starts: list[HeadStart], stack: ExitStack, plan: RunPlan, source: Source, detector: Models
+) -> None:
     """Let a film begin while the lifter is loading."""
     from posemamba_live.run.head_start import HeadStart, make_tracker
 
     if not plan.live:
-        starts.append(HeadStart(source, make_tracker(plan, detector), plan.duration))
+        start = HeadStart(source, make_tracker(plan, detector), plan.duration)
+        stack.callback(start.close)  # the lifter may fail to load
+        starts.append(start)
 
 
 def prepare(

@@ -24,6 +24,7 @@ _MOST_BYTES: Final = 256 * 2**20
 _SWITCH_S: Final = 0.0005
 """Seconds for which a thread that imports may keep the interpreter from the others; Python's own
 5 ms come several times a frame."""
+_JOIN_S: Final = 2.0
 
 
 class Found(NamedTuple):
@@ -66,6 +67,11 @@ class HeadStart:
             self._enough.set()
             self.tracker.ahead.at_once = True
             sys.setswitchinterval(self._usual_switch_s)
+
+    def close(self) -> None:
+        """Stop, and wait for the frame in work, though not for one that hangs."""
+        self.stop()
+        self._thread.join(_JOIN_S)
 
     def found(self) -> Iterator[Found]:
         """What it found, in order, each of it once. Waits for the frame in work."""
