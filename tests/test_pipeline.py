@@ -706,12 +706,6 @@ def test_push_never_waits_and_keeps_the_newest() -> None:
     assert channel.lost == 3
 
 
-def test_offer_never_waits() -> None:
-    channel: Channel[int] = Channel(1)
-    assert channel.offer(1)
-    assert not channel.offer(2)
-
-
 def test_reservoir_is_bounded_and_even() -> None:
     reservoir = Reservoir(500)
     for i in range(20_000):

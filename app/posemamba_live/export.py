@@ -97,9 +97,12 @@ def export_take(
         SinkError, SourceError: it cannot be written, or the film not be read.
     """
     from posemamba_live.sinks import create_exporter
-    from posemamba_live.sources import open_source
 
-    film = None if video is None else partial(open_source, video, **_as_it_was(take.meta))
+    film = None
+    if video is not None:
+        from posemamba_live.sources import open_source
+
+        film = partial(open_source, video, **_as_it_was(take.meta))
     exporter = create_exporter(output, overwrite=overwrite, meta=take.meta, film=film)
     for pose in take.poses:
         exporter.add(pose)

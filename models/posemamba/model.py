@@ -8,6 +8,7 @@ parameter names are those of the published checkpoints, so that they load strict
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, cast
@@ -196,7 +197,7 @@ class Block(nn.Module):
         return y
 
 
-class LifterNetwork(nn.Module):
+class LifterNetwork(nn.Module, ABC):
     """What all networks share: their two ends, and how they are called.
 
     Input (B, T, 17, in_channels) with T <= config.frames, output (B, T, 17, 3), or with
@@ -232,16 +233,17 @@ class LifterNetwork(nn.Module):
         h = self.embed(x) + self.Spatial_pos_embed[:, None]
         return self.output(self.mix(h), x)
 
+    @abstractmethod
     def mix(self, h: Tensor) -> Tensor:
         """All layers, on tokens (B, T, 17, C)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step_mix(self, h: Tensor, state: list[OperatorState]) -> Tensor:
         """The same for the next frame (B, 17, C) of a stream; the state is updated in place."""
-        raise NotImplementedError
 
+    @abstractmethod
     def first_state(self, batch: int) -> list[OperatorState]:
-        raise NotImplementedError
+        """What a causal network remembers before the first frame."""
 
     def check_frames(self, count: int) -> None:
         """Whether a window of so many frames can be lifted.

@@ -51,9 +51,10 @@ class Region:
         left, top = self.centre[0] - across, self.centre[1] - down
         return np.array([left, top, left + 2.0 * across, top + 2.0 * down], np.float32)
 
-    def moved(self, x: float, y: float) -> Region:
-        """The same in a picture of which this one is the part that begins at x, y."""
-        return replace(self, centre=(self.centre[0] + x, self.centre[1] + y))
+    def moved(self, x: float, y: float, scale: float = 1.0) -> Region:
+        """The same x and y pixels further, and so many times larger about its centre."""
+        centre = self.centre[0] + x, self.centre[1] + y
+        return replace(self, centre=centre, width=scale * self.width, height=scale * self.height)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,15 +36,6 @@ class Channel(Generic[T]):
                 self._items.append(item)
                 self._changed.notify_all()
 
-    def offer(self, item: T) -> bool:
-        """Append an item unless the channel is full; returns whether it was taken."""
-        with self._changed:
-            if len(self._items) >= self._capacity or self._abandoned:
-                return False
-            self._items.append(item)
-            self._changed.notify_all()
-            return True
-
     def push(self, item: T) -> None:
         """Append an item, in place of the oldest one where the channel is full."""
         with self._changed:

@@ -320,26 +320,15 @@ class PeopleTracker:
         if self._was_present(track):
             return track.region
         position, change, _ = track.motion.predict(now)
-        moved = position - track.sight.position
-        x, y = track.region.centre
-        return replace(
-            track.region,
-            centre=(x + float(moved[0]), y + float(moved[1])),
-            width=change * track.region.width,
-            height=change * track.region.height,
-        )
+        x, y = position - track.sight.position
+        return track.region.moved(float(x), float(y), change)
 
     def _expected(self, track: Track, now: float, then: float) -> Region:
         """Where somebody will be looked for in the next frame."""
         start, before, _ = track.motion.predict(now)
         end, after, _ = track.motion.predict(then)
-        x, y = track.region.centre
-        return replace(
-            track.region,
-            centre=(x + float(end[0] - start[0]), y + float(end[1] - start[1])),
-            width=after / before * track.region.width,
-            height=after / before * track.region.height,
-        )
+        x, y = end - start
+        return track.region.moved(float(x), float(y), after / before)
 
     def _misfit(self, track: Track, sight: Sight, now: float) -> float:
         """How badly what is seen where somebody was suits them; infinite if not at all."""

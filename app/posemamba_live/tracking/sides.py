@@ -13,37 +13,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from posemamba.skeleton import (
-    HIP,
-    L_ANKLE,
-    L_ELBOW,
-    L_HIP,
-    L_KNEE,
-    L_SHOULDER,
-    L_WRIST,
-    R_ANKLE,
-    R_ELBOW,
-    R_HIP,
-    R_KNEE,
-    R_SHOULDER,
-    R_WRIST,
-    THORAX,
-)
+from posemamba.skeleton import HIP, LEFT, RIGHT, THORAX
 from posemamba_live.keypoints import breaks_track, bridged
 from posemamba_live.types import ExtraPoints, FloatArray, Pose2D
 
 Array = NDArray[np.float64]
+Row: TypeAlias = tuple[int, float, list[Pose2D]]
+"""Index, time and poses of a frame."""
 
 LOOK_AHEAD_S: Final = 0.5
 """Seconds of film after a frame that have a say in its left and right. What is shown of a film, and
 clicked at, is so much older than what is followed: not longer."""
-_ARMS: Final = ([L_SHOULDER, L_ELBOW, L_WRIST], [R_SHOULDER, R_ELBOW, R_WRIST])
-_LEGS: Final = ([L_HIP, L_KNEE, L_ANKLE], [R_HIP, R_KNEE, R_ANKLE])
+_LEGS: Final = (list(LEFT[:3]), list(RIGHT[:3]))
+_ARMS: Final = (list(LEFT[3:]), list(RIGHT[3:]))
 _LEG_WORDS: Final = ("hip", "knee", "ankle", "heel", "foot", "toe")
 _CHANGES: Final = np.array([0.97, 0.005, 0.01, 0.015])
 """How likely the model exchanges, from one frame to the next, nothing, arms, legs, both."""
@@ -93,10 +80,8 @@ class Sides:
         """Index of the first frame that is not handed on yet."""
         return self._frames[0][0] if self._frames else None
 
-    def push(
-        self, frame_index: int, timestamp: float, poses: Sequence[Pose2D]
-    ) -> list[tuple[int, float, list[Pose2D]]]:
-        """Take the next frame's poses; returns index, time and poses of frames now decided."""
+    def push(self, frame_index: int, timestamp: float, poses: Sequence[Pose2D]) -> list[Row]:
+        """Take the next frame's poses; returns the frames now decided."""
         back = bool(self._frames) and timestamp < self._frames[-1][1]
         done = self.flush() if back else []
         for pose in poses:
@@ -105,11 +90,11 @@ class Sides:
         self._frames.append((frame_index, timestamp, [pose.person_id for pose in poses]))
         return done + self._decided(timestamp - self._look_ahead)
 
-    def flush(self) -> list[tuple[int, float, list[Pose2D]]]:
+    def flush(self) -> list[Row]:
         """The frames that still wait, after the last one."""
         return self._decided(np.inf)
 
-    def _decided(self, until: float) -> list[tuple[int, float, list[Pose2D]]]:
+    def _decided(self, until: float) -> list[Row]:
         done = []
         while self._frames and self._frames[0][1] <= until + 1e-6:
             index, timestamp, people = self._frames.popleft()
@@ -124,11 +109,11 @@ class Sides:
         seen = self._people[person_id]
         while seen[0].pose.frame_index != frame_index:
             seen.popleft()
-        first, later = seen[0], list(seen)[1:]
+        first = seen[0]
         state = first.belief
         if any(one.odd for one in seen) or int(state.argmax()) != 0:
             after = np.ones(4)
-            for one in reversed(later):
+            for one in list(seen)[:0:-1]:
                 after = one.step @ (one.trust * after)
                 after /= after.sum()
             state = state * after

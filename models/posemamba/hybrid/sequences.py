@@ -115,8 +115,8 @@ class _Scan(torch.autograd.Function):
         axis: Axis,
         backwards: bool,
     ) -> Tensor:
-        from posemamba.scan import cpu_kernels as kernels
-        from posemamba.scan.simd import LANES
+        from posemamba.scan.cpu import run_forward
+        from posemamba.scan.cpu_kernels import pack_parameters
 
         batch, frames, joints, channels = values.shape
         length = frames * joints
@@ -124,31 +124,22 @@ class _Scan(torch.autograd.Function):
         p = linear(u, x_proj.detach()).view(batch, length, 1, -1)
         order, segment, tokens = _order(frames, joints, axis, backwards)
         rows = (dt_weight, dt_bias, a, skip)
-        prm = kernels.pack_parameters(*(t.detach().numpy()[None] for t in rows))
+        prm = pack_parameters(*(t.detach().numpy()[None] for t in rows))
         keep = any(ctx.needs_input_grad)
-        chunks = kernels.chunk_count(segment.tolist(), length) if keep else 0
-        blocks = channels // LANES
-        kept = np.empty((batch, 1, chunks, blocks, kernels.BLOCK), np.float32)
-        y = torch.zeros_like(u)
         rank = dt_weight.shape[1]
         inputs = (u.numpy(), p.numpy(), prm, order, segment, tokens, rank, integer)
-        kernels.scan_forward(*inputs, y.numpy(), kept)
+        y, kept = run_forward(inputs, keep)
         if keep:
-            ctx.saved = (*inputs, kept, x_proj.detach())
+            ctx.saved = (inputs, kept, x_proj.detach())
         return y.view(values.shape)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        from posemamba.scan import cpu_kernels as kernels
+        from posemamba.scan.cpu import run_backward
 
-        u, p, prm, order, segment, tokens, rank, integer, kept, x_proj = ctx.saved
-        dy = grads[0].detach().contiguous().view(u.shape).numpy()
-        du, dp = torch.zeros(u.shape), torch.zeros(p.shape)
-        dprm = np.zeros((len(u), *prm.shape), np.float32)
-        kernels.scan_backward(
-            u, p, prm, order, segment, tokens, rank, integer, kept, dy,
-            du.numpy(), dp.numpy(), dprm,
-        )  # fmt: skip
+        inputs, kept, x_proj = ctx.saved
+        u, p, *_, rank, integer = inputs
+        du, dp, dprm = run_backward(inputs, kept, grads[0])
         channels = u.shape[-1]
         flat = dp.view(-1, p.shape[-1])
         d_x_proj = flat.T @ torch.from_numpy(u).view(-1, channels)

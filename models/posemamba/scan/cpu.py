@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numba
 import numpy as np
@@ -118,6 +118,12 @@ def _prepare(parameters: ScanParameters, channels: int) -> _Prepared:
     return made
 
 
+KernelInputs: TypeAlias = tuple[Any, Any, Any, Any, Any, Any, int, bool]
+"""Arrays (B, L, D) of values and (B, L, K, E) of their projection, packed parameters, the token of
+each step in every direction (K, L), steps between fresh starts (K,), limb partners (L,), rank of
+dt, and whether A is -1 ... -N."""
+
+
 def _forward(values: Tensor, parameters: ScanParameters, keep: bool) -> tuple[Tensor, Any]:
     """The scans of (B, T, J, D) values, and with `keep` what their gradient needs."""
     batch, frames, joints, channels = values.shape
@@ -126,11 +132,19 @@ def _forward(values: Tensor, parameters: ScanParameters, keep: bool) -> tuple[Te
     prepared = _prepare(parameters, channels)
     p = _project(u, prepared.weight, joints)
     order, segment, partner = _orders(frames, joints, parameters.causal)
-    chunks = chunk_count(segment.tolist(), length) if keep else 0
-    kept = np.empty((batch, DIRECTIONS, chunks, channels // LANES, BLOCK), np.float32)
-    y = torch.zeros_like(u)
     rank, integer = parameters.dt_rank, parameters.integer_decay
     inputs = (u.numpy(), p.numpy(), prepared.packed, order, segment, partner, rank, integer)
+    y, kept = run_forward(inputs, keep)
+    return y.view(values.shape), (inputs, kept, prepared.weight) if keep else None
+
+
+def run_forward(inputs: KernelInputs, keep: bool) -> tuple[Tensor, Any]:
+    """The scans, (B, L, D), and with `keep` the states that `run_backward` needs."""
+    u, _, _, order, segment, *_ = inputs
+    batch, length, channels = u.shape
+    chunks = chunk_count(segment.tolist(), length) if keep else 0
+    kept = np.empty((batch, len(order), chunks, channels // LANES, BLOCK), np.float32)
+    y = torch.zeros(u.shape)
     threads = _threads()
     if threads > 1:
         # Blocks of one sample share its projection in the cache, but few samples leave cores idle.
@@ -138,7 +152,18 @@ def _forward(values: Tensor, parameters: ScanParameters, keep: bool) -> tuple[Te
         scan_forward_parallel(*inputs, y.numpy(), kept, group)
     else:
         scan_forward(*inputs, y.numpy(), kept)
-    return y.view(values.shape), (*inputs, kept, prepared.weight) if keep else None
+    return y, kept
+
+
+def run_backward(inputs: KernelInputs, kept: Any, dy: Tensor) -> tuple[Tensor, Tensor, Any]:
+    """Gradients of values and projection, and of the packed parameters per sample."""
+    u, p, packed, *_ = inputs
+    du, dp = torch.zeros(u.shape), torch.zeros(p.shape)
+    dprm = np.zeros((len(u), *packed.shape), np.float32)
+    backward = scan_backward_parallel if _threads() > 1 else scan_backward
+    flat = dy.detach().contiguous().view(u.shape).numpy()
+    backward(*inputs, kept, flat, du.numpy(), dp.numpy(), dprm)
+    return du, dp, dprm
 
 
 class _Scan(torch.autograd.Function):
@@ -161,17 +186,11 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        u, p, prm, order, segment, partner, rank, integer, kept, weight = ctx.saved
+        inputs, kept, weight = ctx.saved
+        u, p, *_, rank, integer = inputs
         shape = grads[0].shape
         channels, width = shape[-1], p.shape[-1]
-        dy = grads[0].detach().contiguous().view(u.shape).numpy()
-        du, dp = torch.zeros(u.shape), torch.zeros(p.shape)
-        dprm = np.zeros((len(u), *prm.shape), np.float32)
-        backward = scan_backward_parallel if _threads() > 1 else scan_backward
-        backward(
-            u, p, prm, order, segment, partner, rank, integer, kept, dy,
-            du.numpy(), dp.numpy(), dprm,
-        )  # fmt: skip
+        du, dp, dprm = run_backward(inputs, kept, grads[0])
         limb = dp.view(-1, shape[2], DIRECTIONS * width)[..., : 2 * width]
         limb.copy_(torch.matmul(_limb_matrix().T, limb))
         flat = dp.view(-1, DIRECTIONS * width)
