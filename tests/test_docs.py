@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -12,8 +13,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pytest
 import typer
+import yaml
 
 from posemamba import convert
 from posemamba.training import train
@@ -22,9 +25,11 @@ from posemamba_live.batch import command as batch
 from posemamba_live.evaluation import evaluate
 from posemamba_live.options import Options
 from posemamba_live.sources import open_source
+from posemamba_live.streams import wire
+from posemamba_live.streams.base import StreamInfo
 from posemamba_live.takes.journal import Journal
 from posemamba_live.takes.take import read_take
-from posemamba_live.types import LiftedPose
+from posemamba_live.types import Frame, LiftedPose
 from tests.support.films import encode
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -142,7 +147,7 @@ def test_a_command_line_runs(line: str, films: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "code"), blocks("python"), ids=lambda value: getattr(value, "name", "")
+    ("page", "code"), list(blocks("python")), ids=lambda value: getattr(value, "name", "")
 )
 def test_python_runs_as_it_stands(page: Path, code: str, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "demo_videos", tmp_path / "demo_videos")
@@ -150,6 +155,30 @@ def test_python_runs_as_it_stands(page: Path, code: str, tmp_path: Path) -> None
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_messages_of_streams_are_as_they_are_shown(films: Path) -> None:
+    shown = {message["type"]: message for message in map(json.loads, texts("json"))}
+    pose = read_take(films / "poses.npz").poses[0]
+    frame = Frame(0, 0.0, np.zeros((2, 2, 3), np.uint8), 0.0)
+    sent = json.loads(wire.to_json(frame, [pose]))
+    assert shown.keys() == {"header", "poses"}
+    assert shown["header"].keys() == json.loads(wire.header(StreamInfo("a", False, 30.0))).keys()
+    assert shown["poses"].keys() == sent.keys()
+    assert shown["poses"]["people"][0].keys() == sent["people"][0].keys()
+
+
+def test_other_blocks_can_be_read() -> None:
+    cluster = [yaml.safe_load(text) for text in texts("yaml")]
+    assert [one["kind"] for one in cluster] == ["RayCluster"]
+    scripts = [*texts("bash"), *texts("sh")]
+    assert len(scripts) > 2
+    for script in scripts:
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+def texts(language: str) -> list[str]:
+    return [text for _, text in blocks(language)]
 
 
 def test_pictures_are_there() -> None:
