@@ -1,4 +1,5 @@
-"""One Euro against a scalar written from the paper; Kalman against the textbook's batch form."""
+"""One Euro against a scalar written from the paper, the spline against SciPy's; Kalman against the
+textbook's batch form."""
 
 from __future__ import annotations
 
@@ -6,10 +7,12 @@ import math
 
 import numpy as np
 import pytest
+from scipy.interpolate import make_smoothing_spline
 
 from posemamba_live.scene.smoothing import (
     DERIVATIVE_CUTOFF,
     MIN_CUTOFF,
+    OFFLINE_CUTOFF,
     SPEED_COEFFICIENT,
     DepthFilter,
     OneEuroFilter,
@@ -126,6 +129,38 @@ def test_zero_phase_does_not_lag(walk: tuple[np.ndarray, np.ndarray]) -> None:
     assert shift(causal) > 0.01
     assert abs(shift(zero_phase)) < 0.002
     assert np.diff(zero_phase, 2).std() < 0.6 * np.diff(noisy, 2).std()
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0, 4.0])
+def test_the_spline_is_that_of_another_library(
+    walk: tuple[np.ndarray, np.ndarray], strength: float
+) -> None:
+    values, times = walk
+    steps = np.diff(times)
+    around = np.concatenate([steps[:1], (steps[1:] + steps[:-1]) / 2, steps[-1:]])
+    penalty = (2.0 * math.pi * OFFLINE_CUTOFF / strength) ** -4
+    got = smooth_zero_phase(values, times, strength)
+    for joint, axis in [(0, 0), (3, 1), (16, 2)]:
+        other = make_smoothing_spline(times, values[:, joint, axis], w=around, lam=penalty)
+        np.testing.assert_allclose(got[:, joint, axis], other(times), atol=1e-9)
+
+
+@pytest.mark.parametrize("fps", [24.0, 120.0])
+def test_the_spline_halves_what_is_at_its_cutoff(fps: float) -> None:
+    times = np.arange(round(8 * fps)) / fps
+    middle = slice(round(2 * fps), round(6 * fps))
+    for hertz, share in ((2.0, 1.0 / (1.0 + (2.0 / 5.0) ** 4)), (5.0, 0.5)):
+        wave = np.sin(2.0 * math.pi * hertz * times)
+        smoothed = smooth_zero_phase(wave[:, None], times, 1.0)[:, 0]
+        gain = float(smoothed[middle] @ wave[middle] / (wave[middle] @ wave[middle]))
+        assert gain == pytest.approx(share, abs=0.05)
+
+
+def test_the_spline_does_not_reach_over_gaps() -> None:
+    times = np.concatenate([np.arange(40), 40 + 30 + np.arange(40), [140, 150]]) / 30.0
+    values = np.where(times < 2.0, 1.0, 5.0)[:, None]
+    np.testing.assert_allclose(smooth_zero_phase(values, times, 1.0), values, atol=1e-9)
+    assert smooth_zero_phase(np.empty((0, 3)), np.empty(0), 1.0).shape == (0, 3)
 
 
 def batch_smoother(z: np.ndarray, variance: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -101,7 +101,7 @@ def solve_scene(
         height_m: standing height of every person, metres; of several, each is of one person in
             the order of identities, the last of all others.
         fov_deg: field of view across the picture's longer side, degrees.
-        smooth: strength of the zero-phase One Euro filter, 0 for none.
+        smooth: strength of the smoothing over time, 0 for none.
         pitch_deg: of the camera, degrees, negative looks down; None where it is not known.
 
     Returns:
@@ -120,13 +120,14 @@ def solve_scene(
         indices.sort(key=lambda i: track[i].pose2d.timestamp)
         rows.append(indices)
         person_id = track[indices[0]].pose2d.person_id
-        solved.append(_Recording.of([track[i] for i in indices], heights.of(person_id), fov_deg))
+        own = [track[i] for i in indices]
+        solved.append(_Recording.of(own, heights.of(person_id), fov_deg, smooth))
     factors = [1.0] * len(solved)
     fitted = len(solved) > 1 and not heights.each
     for _ in range(_ROUNDS if solved else 0):
         turn = settled_so.turn
         for person in solved:
-            person.place(smooth, turn)
+            person.place(turn)
         evidence = [person.evidence() for person in solved]
         for _ in range(_HEIGHT_ROUNDS if fitted else 1):
             scaled = [each.scaled(factor) for each, factor in zip(evidence, factors, strict=True)]
@@ -138,7 +139,7 @@ def solve_scene(
                 )
     ground = settled_so.ground
     for person, factor in zip(solved, factors, strict=True):
-        person.place(smooth, settled_so.turn)
+        person.place(settled_so.turn)
         person.scale(factor)
     out: list[Pose3D | None] = [None] * len(track)
     for indices, person in zip(rows, solved, strict=True):
@@ -157,7 +158,7 @@ class SceneTracker:
         height_m: standing height of every person, metres; of several, each is of one person in
             the order of identities, the last of all others.
         fov_deg: field of view across the picture's longer side, degrees.
-        smooth: strength of the One Euro filter, 0 for none.
+        smooth: strength of the smoothing over time, 0 for none.
         pitch_deg: of the camera, degrees, negative looks down; None where it is not known.
     """
 
@@ -341,6 +342,8 @@ class _Recording:
     """Told."""
     units: Array
     """(N, 17, 3) root-relative, network units."""
+    smoothed: Array
+    """(N, 17, 3) the same over time."""
     scores: Array
     """(N, 17)"""
     rays: Array
@@ -355,15 +358,18 @@ class _Recording:
     """(N, 3) root, once settled."""
 
     @classmethod
-    def of(cls, track: list[LiftedPose], height_m: float, fov_deg: float) -> _Recording:
+    def of(
+        cls, track: list[LiftedPose], height_m: float, fov_deg: float, smooth: float
+    ) -> _Recording:
         units = np.array([p.joints - p.joints[HIP] for p in track], np.float64)
         scores = np.array([p.pose2d.scores for p in track], np.float64)
         rays = np.array(
             [Pinhole.from_fov(p.pose2d.image_size, fov_deg).rays(p.pose2d.keypoints) for p in track]
         )
-        return cls(height_m, units, scores, rays, np.array([p.pose2d.timestamp for p in track]))
+        times = np.array([p.pose2d.timestamp for p in track])
+        return cls(height_m, units, smooth_zero_phase(units, times, smooth), scores, rays, times)
 
-    def place(self, smooth: float, turn: float) -> None:
+    def place(self, turn: float) -> None:
         """Metres, constant bones, and the root of each frame by itself.
 
         Args:
@@ -372,8 +378,7 @@ class _Recording:
         body = measure_body(
             segment_lengths(self.units), segment_weights(self.scores), self.height_m
         )
-        filtered = smooth_zero_phase(body.scale * self.units @ about_x(turn).T, self.times, smooth)
-        self.joints = rebuild(filtered, body.lengths)
+        self.joints = rebuild(body.scale * self.smoothed @ about_x(turn).T, body.lengths)
         self.raw = fit_translation(self.joints, self.rays, joint_weights(self.scores))
 
     def scale(self, factor: float) -> None:

@@ -17,7 +17,7 @@ class SceneSettings:
     """Of everybody, or of people in the order of their identities, the last of all others."""
     fov_deg: float
     smooth: float
-    """Strength of the One Euro filter, 0 for none."""
+    """Strength of the smoothing over time, 0 for none."""
     pitch_deg: float | None = None
     """Of the camera, negative looks down; None where it is not known."""
 
