@@ -27,6 +27,7 @@ import numpy as np
 from av.error import FFmpegError, InvalidDataError
 from av.format import Flags
 from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
 
 from posemamba_live.shown import public
 from posemamba_live.sources.base import (
@@ -112,6 +113,7 @@ class Reel:
         """Pieces that could not be read or decoded."""
         self._options = {"protocol_whitelist": "file,pipe,fd", **(options or {})}
         self._timeout = timeout
+        self._reformatter = VideoReformatter()
         try:
             self._container = self._opened(self._options)
         except BaseException:
@@ -326,6 +328,34 @@ class Reel:
             return now
         return self._stream.sample_aspect_ratio or now
 
+    def picture(self, decoded: Decoded, rotate: int = 0) -> Image:
+        """(H, W, 3) BGR, contiguous, upright, of square pixels.
+
+        Args:
+            rotate: further degrees clockwise, after what the metadata asks for.
+
+        Raises:
+            SourceError: it is beyond all measure.
+        """
+        frame = decoded.frame
+        check_pixels(frame.width, frame.height, "the source")
+        # A frame's own reformatter would set up tables and threads for each picture.
+        bgr = self._reformatter.reformat(frame, format="bgr24", src_colorspace=_MATRIX)
+        plane = bgr.planes[0]
+        rows = np.frombuffer(cast(bytes, plane), np.uint8).reshape(-1, plane.line_size)
+        image = np.ascontiguousarray(rows[: bgr.height, : 3 * bgr.width]).reshape(
+            bgr.height, bgr.width, 3
+        )
+        clockwise = -round(frame.rotation / 90) * 90 % 360
+        aspect = decoded.aspect
+        if clockwise % 180 and aspect:
+            aspect = 1 / aspect  # it is that of the pixels as stored
+        image = turned(image, clockwise)
+        size = square_pixels(float(aspect or 1), (image.shape[1], image.shape[0]))
+        if size != (image.shape[1], image.shape[0]):
+            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        return turned(image, rotate)
+
     def close(self) -> None:
         """Close the container; for the thread that reads it, or after that has ended."""
         self._container.close()
@@ -338,34 +368,6 @@ class Reel:
 
 class NoVideo(Exception):
     """What opens and holds no video; says what it holds instead."""
-
-
-def picture(decoded: Decoded, rotate: int = 0) -> Image:
-    """(H, W, 3) BGR, contiguous, upright, of square pixels.
-
-    Args:
-        rotate: further degrees clockwise, after what the metadata asks for.
-
-    Raises:
-        SourceError: it is beyond all measure.
-    """
-    frame = decoded.frame
-    check_pixels(frame.width, frame.height, "the source")
-    bgr = frame.reformat(format="bgr24", src_colorspace=_MATRIX)
-    plane = bgr.planes[0]
-    rows = np.frombuffer(cast(bytes, plane), np.uint8).reshape(-1, plane.line_size)
-    image = np.ascontiguousarray(rows[: bgr.height, : 3 * bgr.width]).reshape(
-        bgr.height, bgr.width, 3
-    )
-    clockwise = -round(frame.rotation / 90) * 90 % 360
-    aspect = decoded.aspect
-    if clockwise % 180 and aspect:
-        aspect = 1 / aspect  # it is that of the pixels as stored
-    image = turned(image, clockwise)
-    size = square_pixels(float(aspect or 1), (image.shape[1], image.shape[0]))
-    if size != (image.shape[1], image.shape[0]):
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-    return turned(image, rotate)
 
 
 def reason(error: FFmpegError | OSError) -> str:

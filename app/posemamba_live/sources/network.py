@@ -15,7 +15,7 @@ from av.error import ArgumentError, FFmpegError
 from posemamba_live.errors import SourceError
 from posemamba_live.shown import public
 from posemamba_live.sources.base import Source, fit, note_size
-from posemamba_live.sources.container import NoVideo, Reel, picture, reason
+from posemamba_live.sources.container import NoVideo, Reel, reason
 from posemamba_live.sources.feed import Feed
 from posemamba_live.sources.video import URL_SUFFIXES
 from posemamba_live.sources.worker import Worker
@@ -130,7 +130,7 @@ class Stream(Source):
                 if not index:
                     started, begin = now, decoded.seconds
                 last = decoded.seconds
-                image = picture(decoded, self._rotate)
+                image = self._reel.picture(decoded, self._rotate)
                 worker.put(Frame(index, now - started, image, now))
                 index += 1
             taken = time.monotonic() - started

@@ -21,7 +21,6 @@ from posemamba_live.sources.container import (
     NoVideo,
     Reel,
     name_of,
-    picture,
     reason,
 )
 from posemamba_live.sources.meant import missing
@@ -168,7 +167,7 @@ class VideoFile(Source):
         for decoded in reel.pictures(worker.beat):
             image = None
             if opened is None:
-                image = picture(decoded, self._rotate)
+                image = reel.picture(decoded, self._rotate)
                 given = image.shape[1], image.shape[0]
                 opened = self._opened(reel, given, fps, decoded.seconds)
                 worker.put(opened)
@@ -178,7 +177,7 @@ class VideoFile(Source):
             if self._end is not None and timestamp >= self._end - _EPSILON:
                 break
             if timestamp >= self._start - _EPSILON:
-                image = picture(decoded, self._rotate) if image is None else image
+                image = reel.picture(decoded, self._rotate) if image is None else image
                 given = note_size(self.name, given, (image.shape[1], image.shape[0]))
                 worker.put(Frame(index, timestamp, fit(image, opened.size), time.monotonic()))
                 delivered += 1
