@@ -157,6 +157,22 @@ def test_a_picture_that_grows_and_shrinks_is_the_true_one(tmp_path: Path) -> Non
     assert len({frame.image.tobytes() for frame in frames}) == 60
 
 
+def test_colours_do_not_depend_on_the_pictures_before(tmp_path: Path) -> None:
+    """Size and sampling of the colours may change on the way."""
+    rng = np.random.default_rng(2)
+    kinds = [("yuv420p", (320, 180)), ("yuv444p", (320, 180)), ("yuv422p", (160, 90))]
+    alone, whole = [], b""
+    for k, (pixels, size) in enumerate(kinds):
+        images = [rng.integers(0, 256, (size[1], size[0], 3), np.uint8) for _ in range(5)]
+        path = tmp_path / f"{k}.ts"
+        encode(path, images, times=[(5 * k + i) / 30 for i in range(5)], pixels=pixels)
+        alone += [base.fit(frame.image, (320, 180)) for frame in read(path)]
+        whole += path.read_bytes()
+    (tmp_path / "whole.ts").write_bytes(whole)
+    for expected, frame in zip(alone, read(tmp_path / "whole.ts"), strict=True):
+        np.testing.assert_array_equal(frame.image, expected)
+
+
 @pytest.mark.parametrize("clockwise", [90, 180, 270])
 def test_a_film_on_its_side_is_turned(tmp_path: Path, clockwise: int) -> None:
     turn = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}

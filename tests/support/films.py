@@ -38,6 +38,7 @@ def encode(
     times: Sequence[float] | None = None,
     fps: float = 30.0,
     codec: str = "libx264",
+    pixels: str = "yuv420p",
     tone_s: float = 0.0,
     sound: str = "aac",
     options: dict[str, str] | None = None,
@@ -46,6 +47,7 @@ def encode(
 
     Args:
         times: seconds of each picture; otherwise at `fps`.
+        pixels: FFmpeg's name of how they are stored.
         tone_s: seconds of sound beside it, from 0 on: a tone.
         sound: its codec.
         options: of the container.
@@ -54,7 +56,7 @@ def encode(
     with av.open(str(path), "w", options=options or {}) as out:
         stream: Any = out.add_stream(codec, rate=Fraction(fps).limit_denominator(10_000))
         stream.height, stream.width = images[0].shape[:2]
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else pixels
         stream.codec_context.time_base = Fraction(1, _TICKS)
         if codec == "libx264":
             stream.codec_context.options = {"preset": "ultrafast", "crf": "18"}

@@ -27,7 +27,7 @@ import numpy as np
 from av.error import FFmpegError, InvalidDataError
 from av.format import Flags
 from av.stream import Disposition
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Colorspace, VideoReformatter
 
 from posemamba_live.shown import public
 from posemamba_live.sources.base import (
@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 STDIN: Final = "-"
 DEFAULT_FPS: Final = 30.0
 """Where a container names no rate and has no times."""
-_MATRIX: Final = "itu601"
+_MATRIX: Final = Colorspace.ITU601
 """How colours are turned into BGR, whatever the file says: so does OpenCV, whose pictures
 cameras give and detectors were measured with, and so are recordings turned back."""
 _MEASURED_PACKETS: Final = 60
