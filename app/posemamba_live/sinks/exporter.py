@@ -13,7 +13,7 @@ import numpy as np
 
 from posemamba_live.errors import SinkError
 from posemamba_live.files import write_file
-from posemamba_live.takes.take import Film, Take
+from posemamba_live.takes.take import Film, Take, with_measured_rate
 from posemamba_live.types import Pose3D
 
 
@@ -108,6 +108,7 @@ class FileExporter:
             return
         self._closed = True
         poses = [self._poses[key] for key in sorted(self._poses)]
+        self._meta = with_measured_rate(self._meta, poses)
         if not self._format.per_person:
             self._write(self._path, poses)
         else:

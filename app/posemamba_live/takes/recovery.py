@@ -15,7 +15,7 @@ from posemamba_live.errors import LiveError, UsageError
 from posemamba_live.scene.scene import DEFAULT_HEIGHT_M, solve_scene
 from posemamba_live.takes.journal_content import Content, read_content
 from posemamba_live.takes.records import Damaged
-from posemamba_live.takes.take import Take
+from posemamba_live.takes.take import Take, with_measured_rate
 from posemamba_live.types import Frame, LiftedPose, Pose2D, Pose3D
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def recover(path: Path) -> Recovered:
             f"{path} cannot be used", why=f"its poses make no sense: {error}"
         ) from error
     name = path.name.removesuffix(".journal")
-    return Recovered(Take(poses, content.meta, name), tuple(notes))
+    return Recovered(Take(poses, with_measured_rate(content.meta, poses), name), tuple(notes))
 
 
 def solve(lifted: Sequence[LiftedPose], meta: dict[str, Any]) -> list[Pose3D]:

@@ -44,6 +44,13 @@ _LONGEST_STEPS: Final = 3
 """At low rates so many frame distances are no gap."""
 _RATE_ERROR: Final = 0.1
 """What the source's rate may be wrong by, relatively; cameras claim rates in bad light."""
+_SAME_RATE: Final = 0.005
+"""A measured rate that is nearer to the nominal one confirms it."""
+_LEAST_STEPS: Final = 10
+"""Between frames with somebody in them, for a rate to be measured."""
+_STALL_S: Final = 1.0
+_STALL_STEPS: Final = 5.0
+"""A step that is longer, and so many times longer than the usual one, is a camera that was away."""
 MAX_ROWS: Final = 2_000_000
 """At a constant rate, all people of a take together: 18 hours of one at 30 a second."""
 
@@ -163,6 +170,28 @@ class Take:
                 why=f"{rows:.3g} rows for {len(self.poses)} poses; at most {MAX_ROWS}",
                 hint=".npz, .csv and .json hold poses alone; --start and --end cut a film",
             )
+
+
+def with_measured_rate(meta: Mapping[str, Any], poses: Sequence[Pose3D]) -> Mapping[str, Any]:
+    """The meta of a live run with the rate that its time stamps had in place of the nominal one.
+
+    Cameras promise rates that they do not keep, and network sources often name none. Frames
+    that nobody had time for count as well: each has its index.
+    """
+    if not meta.get("live") or not poses:
+        return meta
+    index, first = np.unique([pose.frame_index for pose in poses], return_index=True)
+    times = np.array([poses[row].pose2d.timestamp for row in first])
+    frames, seconds = np.diff(index), np.diff(times)
+    steps = seconds / frames
+    if len(steps) < _LEAST_STEPS:
+        return meta
+    kept = (seconds > 0.0) & (steps < max(_STALL_S, _STALL_STEPS * float(np.median(steps))))
+    measured = float(frames[kept].sum() / seconds[kept].sum())
+    nominal = float(meta["fps"])
+    if not _sane(measured) or abs(nominal / measured - 1.0) < _SAME_RATE:
+        return meta
+    return {**meta, "fps": round(measured, 3)}
 
 
 def read_take(path: Path) -> Take:
