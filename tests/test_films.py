@@ -19,7 +19,14 @@ import pytest
 from PIL import Image as Pillow
 
 from posemamba_live.errors import SourceError, UsageError
-from posemamba_live.sources import ImageSequence, VideoFile, base, container, open_source
+from posemamba_live.sources import (
+    ImageSequence,
+    VideoFile,
+    animation,
+    base,
+    container,
+    open_source,
+)
 from posemamba_live.sources.image_header import image_size
 from posemamba_live.types import Frame
 from tests.support.films import encode, number, numbered
@@ -243,6 +250,27 @@ def test_pictures_beyond_all_measure_are_refused_from_the_header(
         monkeypatch.setattr(module, "MAX_PIXELS", 100_000)
     with pytest.raises(SourceError, match="too large"):
         open_source(str(tmp_path / "film.mp4"))
+    monkeypatch.setattr(animation, "MAX_PIXELS", 10_000)
+    stills = [Pillow.fromarray(numbered(i)) for i in range(3)]
+    stills[0].save(tmp_path / "film.webp", save_all=True, append_images=stills[1:])
+    with pytest.raises(SourceError, match="too large"):
+        open_source(str(tmp_path / "film.webp"))
+
+
+def test_a_film_that_grows_beyond_all_measure_is_read_to_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = b""
+    for k, size in enumerate([(320, 180), (640, 360), (320, 180)]):
+        images = [numbered(20 * k + i, size) for i in range(20)]
+        encode(tmp_path / f"{k}.ts", images, times=[(20 * k + i) / 30 for i in range(20)])
+        whole += (tmp_path / f"{k}.ts").read_bytes()
+    (tmp_path / "film.ts").write_bytes(whole)
+    for module in (base, container):
+        monkeypatch.setattr(module, "MAX_PIXELS", 100_000)
+    found = numbers(read(tmp_path / "film.ts"))
+    assert found[:20] == list(range(20))
+    assert not set(range(20, 40)) & set(found)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tiff", ".webp"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from numpy.typing import NDArray
 
 from posemamba.skeleton import LIMB_JOINTS
 from posemamba_live.detectors import DetectorSettings, create_detector
-from posemamba_live.sources import VideoFile, open_source
+from posemamba_live.errors import SourceError
+from posemamba_live.sources import VideoFile, camera, open_source
 from posemamba_live.tracking.people import PeopleTracker
 from posemamba_live.types import Image, Pose2D
 from tests.support.films import encode
@@ -97,6 +100,61 @@ def test_a_picture_that_changes_its_size(scale: float, tmp_path: Path, follow: F
     path = tmp_path / "film.ts"
     path.write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
     check(follow(path), np.concatenate([truth, there]))
+
+
+class Webcam:
+    """Shows the walk, in a picture that grows and shrinks."""
+
+    sizes = (SIZE, (1280, 720), (320, 180))
+
+    def __init__(self) -> None:
+        self._images = [image for start in (0, 30, 60) for image in piece(start, AS_IT_IS)[0]]
+        self._index = -1
+
+    def isOpened(self) -> bool:
+        return True
+
+    def set(self, prop: int, value: float) -> bool:
+        return True
+
+    def get(self, prop: int) -> float:
+        return 30.0
+
+    def grab(self) -> bool:
+        time.sleep(1 / 30)
+        self._index += 1
+        return self._index < len(self._images)
+
+    def retrieve(self) -> tuple[bool, Image]:
+        image = cv2.resize(self._images[self._index], self.sizes[self._index // PIECE])
+        return True, np.asarray(image, np.uint8)
+
+    def release(self) -> None:
+        pass
+
+
+def test_poses_go_on_moving_in_front_of_a_webcam_that_grows_and_shrinks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    webcam = Webcam()
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *args: webcam)
+    truth = np.load(WALK.with_name("walk_turn_gt.npz"))["joints_2d"]
+    models = create_detector("blazepose", DetectorSettings(device="cpu"))
+    tracker = PeopleTracker(models, live=True)
+    seen: dict[int, NDArray[np.float64]] = {}
+    ids = set()
+    with camera.Camera(0) as source, contextlib.suppress(SourceError):
+        for frame in source:
+            for pose in tracker(frame):
+                ids.add(pose.person_id)
+                assert pose.image_size == SIZE
+                seen[frame.index] = np.linalg.norm(pose.keypoints - truth[frame.index], axis=1)
+    models.close()
+    assert ids == {0}
+    for part in range(3):
+        away = [seen[i][LIMBS].mean() for i in seen if part * PIECE < i < (part + 1) * PIECE]
+        assert len(away) > 4
+        assert np.max(away) < 0.15 * 220, "of the height, in pixels"
 
 
 @pytest.mark.parametrize(

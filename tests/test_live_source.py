@@ -15,7 +15,15 @@ import pytest
 
 from posemamba_live.detectors import create_detector
 from posemamba_live.errors import SourceError
-from posemamba_live.sources import LiveSource, Source, Stream, VideoFile, open_source
+from posemamba_live.sources import (
+    LiveSource,
+    Source,
+    Stream,
+    VideoFile,
+    base,
+    container,
+    open_source,
+)
 from posemamba_live.sources.live import BACK_OFF_S
 from posemamba_live.tracking.people import PeopleTracker
 from posemamba_live.types import Frame
@@ -252,6 +260,21 @@ def test_a_camera_that_grows_and_shrinks_goes_on_showing_motion(source, network_
         assert len({frame.image.tobytes() for frame in frames}) >= 5
         steps = [np.abs(a.image.astype(int) - b.image).mean() for a, b in pairwise(frames)]
         assert np.mean(np.array(steps) > 0.1) > 0.7
+
+
+def test_a_picture_beyond_all_measure_is_not_decoded(network_camera, monkeypatch):
+    for module in (base, container):
+        monkeypatch.setattr(module, "MAX_PIXELS", 300_000)
+    with open_source(network_camera.url) as source:
+        take(source, 3)
+        network_camera.resize((1280, 720))
+        time.sleep(0.5)
+        count = source.captured
+        time.sleep(0.5)
+        assert source.captured == count
+        network_camera.resize((320, 180))
+        assert take(source, 10)[-1].image.mean() > 30
+        assert source.captured > count
 
 
 def test_poses_go_on_moving_in_pixels_of_the_first_size(tmp_path):

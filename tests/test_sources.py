@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import re
 import threading
+import time
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -427,6 +429,47 @@ def test_a_camera_is_asked_for_720p_and_taken_as_it_is(monkeypatch, caplog):
     with pytest.raises(SourceError, match="camera 0"):
         indices += [frame.index for frame in source]  # of what comes at once the newest
     source.close()
+
+
+def test_a_camera_is_asked_for_what_was_wanted(monkeypatch, caplog):
+    device = FakeDevice()
+    monkeypatch.setattr(camera.cv2, "VideoCapture", lambda *args: device)
+    with camera.Camera(0, mode=camera.CameraMode(1920, 1080, 60.0)) as source:
+        asked = dict(device.asked)
+        assert asked[cv2.CAP_PROP_FRAME_WIDTH] == 1920
+        assert asked[cv2.CAP_PROP_FRAME_HEIGHT] == 1080
+        assert asked[cv2.CAP_PROP_FPS] == 60
+        assert source.size == (640, 480)
+    assert "gives 640x480, not 1920x1080" in caplog.text
+
+
+class GrowingDevice(FakeDevice):
+    """A webcam whose pictures grow and shrink, as when another program changes its mode."""
+
+    sizes = ((320, 180), (640, 360), (192, 108))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 30
+
+    def grab(self) -> bool:
+        time.sleep(0.02)
+        return super().grab()
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        index = 29 - self.left
+        return True, numbered(index, self.sizes[index // 10])
+
+
+def test_a_webcam_that_grows_and_shrinks_shows_what_it_sees(monkeypatch):
+    monkeypatch.setattr(camera.cv2, "VideoCapture", lambda *args: GrowingDevice())
+    shown = []
+    with camera.Camera(0) as source, contextlib.suppress(SourceError):
+        for frame in source:
+            assert frame.size == (320, 180)
+            shown.append((frame.index, number(frame.image)))
+    assert len(shown) > 15
+    assert all(index == seen for index, seen in shown)
 
 
 @pytest.mark.parametrize(
