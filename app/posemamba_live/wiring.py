@@ -94,11 +94,14 @@ def execute(options: Options) -> int:
             source = stack.enter_context(_open(options, realtime=True))
 
         from posemamba_live.run.pipeline import idle
-        from posemamba_live.run.watch import Watch
 
-        title = f"{plan.source}   {parts.checkpoint.meta.name}   {parts.runtime.device.type}"
-        stays = not (options.outputs or options.streams)
-        watch = Watch(window, plan, title, stays=stays) if window is not None else None
+        watch = None
+        if window is not None:
+            from posemamba_live.run.watch import Watch
+
+            title = f"{plan.source}   {parts.checkpoint.meta.name}   {parts.runtime.device.type}"
+            stays = not (options.outputs or options.streams)
+            watch = Watch(window, plan, title, stays=stays)
         screen = watch.screen if watch is not None else None
         start = starts[0] if starts else None
         run = prepare(options, plan, source, parts, streams=streams, screen=screen, start=start)
