@@ -48,6 +48,8 @@ def run(checkout: Path, clip: Path, options: list[str], folder: Path) -> Wait:
     ]  # fmt: skip
     path = os.pathsep.join(str(checkout / part) for part in ("app", "models"))
     ours, theirs = pty.openpty()
+    # Where Python may not keep its bytecode, no cache is ever warm.
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     began = time.monotonic()
     with subprocess.Popen(
         command,
@@ -55,7 +57,7 @@ def run(checkout: Path, clip: Path, options: list[str], folder: Path) -> Wait:
         stdout=theirs,
         stderr=theirs,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": path, "TERM": "xterm"},
+        env={**kept, "PYTHONPATH": path, "TERM": "xterm"},
     ) as process:
         os.close(theirs)
         first = last = 0.0
