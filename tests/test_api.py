@@ -118,6 +118,31 @@ def test_live_every_pose_is_of_its_frame_or_of_the_delay_before(walk_clip: Path)
         assert [pose.frame_index for pose in later.finish()] == [10, 11]
 
 
+class Wall:
+    """Pictures of a wall full of posters, past which a camera turns or before which it stands."""
+
+    def __init__(self, speed: int) -> None:
+        posters = np.random.default_rng(4).integers(0, 255, (30, 80, 3), np.uint8)
+        wall = posters.repeat(10, 0).repeat(10, 1)
+        self.pictures = [wall[:240, speed * i : speed * i + 320].copy() for i in range(45)]
+
+    def save(self, folder: Path) -> Path:
+        folder.mkdir()
+        for number, picture in enumerate(self.pictures):
+            cv2.imwrite(str(folder / f"{number:03}.png"), picture)
+        return folder
+
+
+@pytest.mark.parametrize(("speed", "moves"), [(0, False), (2, True)])
+def test_a_camera_that_moves_is_said(speed: int, moves: bool, tmp_path: Path) -> None:
+    wall = Wall(speed)
+    assert pml.lift_video(wall.save(tmp_path / "wall"), fps=30.0).camera_moves is moves
+    with pml.Tracker3D(live=True) as track:
+        for index, picture in enumerate(wall.pictures):
+            track(pml.Frame(index, index / 30.0, picture, 0.0))
+        assert track.camera_moves is moves
+
+
 def test_frames_of_a_file_come_late_and_complete(walk_clip: Path) -> None:
     with (
         pml.open_source(walk_clip, max_frames=40) as film,

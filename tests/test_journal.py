@@ -125,6 +125,23 @@ def test_without_a_pose_there_is_no_file_and_after_begin_there_is(tmp_path: Path
     assert (content.lifted, content.complete) == ([], True)
 
 
+def test_meta_that_changes_is_on_the_disk_with_the_next_writing(tmp_path: Path) -> None:
+    meta: dict[str, Any] = META | {"camera_moves": False}
+    journal = Journal(tmp_path / "a.npz", meta, live=True)
+    journal.extend(some(3))
+    assert journal.sync(10.0)
+    meta["camera_moves"] = True
+    for _ in range(3):
+        assert journal.sync(10.0)
+    content = read(tmp_path / "a.npz.journal")
+    assert content.meta["camera_moves"] is True
+    assert not content.complete
+    journal.close()
+    data = (tmp_path / "a.npz.journal").read_bytes()
+    kinds = [kind for kind, _ in records.read_records(io.BytesIO(data))]
+    assert kinds.count(records.META) == 1
+
+
 def test_meta_that_changed_in_the_end_is_what_counts(tmp_path: Path) -> None:
     meta: dict[str, Any] = dict(META)
     journal = Journal(tmp_path / "a.npz", meta, live=False)

@@ -29,6 +29,7 @@ from posemamba_live.options import Options
 from posemamba_live.plan import RunPlan, plan_run
 from posemamba_live.run.assembly import Assembler
 from posemamba_live.run.channel import Channel
+from posemamba_live.run.notices import Notices
 from posemamba_live.run.outputs import Outputs
 from posemamba_live.run.pipeline import Run, RunResult, idle
 from posemamba_live.run.statistics import Reservoir, RunStats
@@ -36,6 +37,8 @@ from posemamba_live.run.watch import Watch
 from posemamba_live.scene.settings import SceneSettings
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.streams import StreamFigures
+from posemamba_live.takes.journal import Journal
+from posemamba_live.takes.journal_content import read_content
 from posemamba_live.types import Detection, FloatArray, Frame, LiftedPose, Pose2D, Pose3D
 from posemamba_live.viewer.hud import HudInfo
 from posemamba_live.viewer.keys import Action
@@ -220,6 +223,28 @@ def test_a_camera_that_moves_is_told_once_and_marked(
     assert sum("camera moves" in record.message for record in caplog.records) == told
     with np.load(tmp_path / "poses.npz", allow_pickle=False) as data:
         assert json.loads(str(data["meta"])).get("camera_moves", False) == bool(told)
+
+
+def test_a_journal_knows_that_the_camera_moved(
+    file_lifter: Callable[[], Lifter], tmp_path: Path
+) -> None:
+    """A run that was cut off, as far as its journal says."""
+    made = outputs(tmp_path)
+    made.meta["camera_moves"] = False
+    journal = made.memory()
+    assert isinstance(journal, Journal)
+    journal.begin()
+    assert journal.sync(10.0)
+    notices = Notices(plan(Pan(60), made), made)
+    for frame in Pan(60):
+        notices.look(frame, [], 0)
+    assert journal.sync(10.0)
+    assert journal.path is not None
+    with open(journal.path, "rb") as file:
+        content = read_content(file)
+    assert content.meta["camera_moves"] is True
+    assert not content.complete
+    journal.close()
 
 
 def test_short_gaps_are_filled_and_long_ones_are_empty(

@@ -76,6 +76,7 @@ class Tracker3D:
         from posemamba_live.lifting.people import People
         from posemamba_live.parts import build
         from posemamba_live.run.assembly import Assembler
+        from posemamba_live.scene.camera_motion import CameraMotion
         from posemamba_live.scene.settings import SceneSettings
         from posemamba_live.tracking.people import PeopleTracker, Subject
 
@@ -107,6 +108,7 @@ class Tracker3D:
         self._detector = parts.detector
         wanted = Subject(plan.subject.value)
         self._tracker = PeopleTracker(parts.detector, plan.people, wanted, live=live)
+        self._camera_motion = CameraMotion()
         self._people = People(parts.make_lifter, fill_gaps=not live)
         scene = SceneSettings(plan.heights_m, plan.fov_deg, plan.smooth, plan.pitch_deg)
         self._assembler = Assembler(scene.tracker(), pictures=False)
@@ -121,13 +123,21 @@ class Tracker3D:
         Raises:
             DetectorError: the detector cannot go on, or is closed.
         """
-        lifted = self._people.push(frame, self._tracker(frame))
+        found = self._tracker(frame)
+        self._camera_motion(frame, found)
+        lifted = self._people.push(frame, found)
         return [pose for picture in self._assembler.push(lifted) for pose in picture.poses]
 
     def finish(self) -> list[Pose3D]:
         """After the last frame: the poses that were still waiting for later ones."""
         lifted = self._people.flush()
         return [pose for picture in self._assembler.push(lifted) for pose in picture.poses]
+
+    @property
+    def camera_moves(self) -> bool:
+        """Whether the camera has been seen to move: positions in the world frame mean nothing
+        then; poses and the camera frame do."""
+        return self._camera_motion.moves
 
     def choose(self, x: float, y: float) -> None:
         """Follow whoever is at this point, fractions of the picture's width and height."""

@@ -167,6 +167,11 @@ class Take(takes.Take):
         width, height = self.meta["image_size"]
         return int(width), int(height)
 
+    @property
+    def camera_moves(self) -> bool:
+        """Whether the camera was seen to move: positions in the world frame mean nothing then."""
+        return self.meta.get("camera_moves") is True
+
     def __repr__(self) -> str:
         people = len(self.people)
         who = f"{people} {'person' if people == 1 else 'people'}"

@@ -41,7 +41,7 @@ class Notices:
                 "the camera moves: where people are in the room, and the floor, mean nothing "
                 "then; poses and the camera frame do"
             )
-            self._outputs.meta = {**self._outputs.meta, "camera_moves": True}
+            self._outputs.meta["camera_moves"] = True
         if self._crowded >= _CROWDED or self._plan.people > 1 or in_view < _CROWD:
             return
         self._crowded += 1

@@ -45,8 +45,8 @@ class Outputs:
     open_recorder: Callable[[Path, Sequence[Pose3D] | None], Recording]
     """Starts a recording; only called when there is a frame for it. It is given all poses that
     will come, where they are known."""
-    meta: Mapping[str, Any]
-    """What the exports say of the run."""
+    meta: dict[str, Any]
+    """What the exports, and the journal from its next writing on, say of the run."""
     overwrite: bool = False
     live: bool = False
     how: Mapping[str, Any] = field(default_factory=dict)
@@ -72,6 +72,7 @@ class Outputs:
     """Frames are written by one thread, recordings ended by another."""
 
     def __post_init__(self) -> None:
+        self.meta = dict(self.meta)
         if self.film is None:
             self._recording_to = self.record
         else:

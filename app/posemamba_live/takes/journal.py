@@ -92,8 +92,8 @@ class Journal:
 
     Args:
         output: the run's first file; the journal goes beside it, under a free name.
-        meta: JSON values about the run, as for the exports. Read when the file is begun, and
-            again when the journal is closed.
+        meta: JSON values about the run, as for the exports. Read at each writing: what has changed
+            since the last one is kept.
         live: never make a caller wait. Otherwise one does while the disk does not answer.
         how: JSON values by which the last poses can be lifted later; see `takes.recovery`.
     """
@@ -261,7 +261,7 @@ class Journal:
         if self._told is None:
             columns = {"rows_2d": COLUMNS_2D, "rows_3d": (*COLUMNS_2D, *COLUMNS_3D)}
             records.append(self._writer.json(HEADER, {"meta": meta, "how": self._how, **columns}))
-        elif last and meta != self._told:
+        elif meta != self._told:
             records.append(self._writer.json(META, meta))
         self._told = meta
         for names, poses in runs(lifted, lambda pose: pose.pose2d, _BATCH):
