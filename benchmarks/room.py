@@ -50,11 +50,12 @@ STATURE: Final = {
     "desk_head_shoulders": 1.75, "desk_gestures": 1.67, "desk_laptop_low": 1.62,
     "desk_from_side": 1.8, "arms_to_camera": 1.83, "seated_chair": 1.79, "seated_desk": 1.66,
     "phone_portrait": 1.71, "far_away": 1.76, "turn_around": 1.7, "exercise": 1.81,
-    "exercise_side": 1.73, "high_corner": 1.74, "bystander_behind": 1.74, "two_talk": 1.82,
-    "comes_and_goes": 1.65, "walk_turn": 1.78, "arm_signals": 1.66,
+    "exercise_side": 1.73, "high_corner": 1.74, "comes_and_goes": 1.65, "walk_turn": 1.78,
+    "arm_signals": 1.66,
 }  # fmt: skip
-"""Metres, of the person in front where there are two."""
-TWO: Final = ("bystander_behind", "two_talk")
+"""Metres."""
+STATURES: Final = {"bystander_behind": (1.74, 1.68), "two_talk": (1.82, 1.67)}
+"""Of two people, in the order of the truth."""
 HALF_BODY: Final = ("desk_", "seated_desk", "arms_to_camera")
 """Feet are never in the picture, so that nothing tells where the floor is."""
 ASSUMED_FOV: Final = 60.0
@@ -95,16 +96,17 @@ class Truth:
             pitch, float(height), fov,
         )  # fmt: skip
 
-    def of(self, pose: Pose3D) -> tuple[Array, Array] | None:
-        """World and camera joints of the person that a pose is of; None where nobody is."""
+    def who(self, pose: Pose2D) -> int | None:
+        """Which person a pose is of; None where nobody is."""
         limbs = list(LIMB_JOINTS)
-        i = pose.frame_index
-        away = self.pixels[i][:, limbs] - pose.pose2d.keypoints[limbs]
+        away = self.pixels[pose.frame_index][:, limbs] - pose.keypoints[limbs]
         distance = np.linalg.norm(away, axis=-1).mean(-1)
-        if np.isnan(distance).all():
-            return None
-        p = int(np.nanargmin(distance))
-        return self.world[i, p], self.camera[i, p]
+        return None if np.isnan(distance).all() else int(np.nanargmin(distance))
+
+    def of(self, pose: Pose3D) -> tuple[Array, Array] | None:
+        """World and camera joints of that person."""
+        i, p = pose.frame_index, self.who(pose.pose2d)
+        return None if p is None else (self.world[i, p], self.camera[i, p])
 
 
 def main(
@@ -126,14 +128,29 @@ def main(
             folder = cache / Path(weights).stem
             lifted = _lifted(truth.parent / f"{name}.mp4", weights, folder, live)
             if lifted:
-                rows[name] = score(_solve(lifted, STATURE[name], live), Truth.read(truth), live)
+                known = Truth.read(truth)
+                heights = _heights(name, lifted, known)
+                rows[name] = score(_solve(lifted, heights, live), known, live)
         _show("live" if live else "films", rows)
         report["live" if live else "film"] = rows
     if json_file:
         json_file.write_text(json.dumps(report, indent=1), encoding="utf-8")
 
 
-def _solve(lifted: Sequence[LiftedPose], height_m: float, live: bool) -> list[Pose3D]:
+def _heights(name: str, lifted: Sequence[LiftedPose], truth: Truth) -> list[float]:
+    """Statures by identity, as `--height` takes them."""
+    if name not in STATURES:
+        return [STATURE[name]]
+    people: dict[int, list[int]] = {}
+    for pose in lifted:
+        who = truth.who(pose.pose2d)
+        if who is not None:
+            people.setdefault(pose.pose2d.person_id, []).append(who)
+    usual = [max(set(them), key=them.count) for _, them in sorted(people.items())]
+    return [STATURES[name][who] for who in usual]
+
+
+def _solve(lifted: Sequence[LiftedPose], height_m: Sequence[float], live: bool) -> list[Pose3D]:
     if not live:
         return solve_scene(lifted, height_m, ASSUMED_FOV)
     tracker = SceneTracker(height_m, ASSUMED_FOV)
@@ -270,7 +287,7 @@ def _lifted(video: Path, weights: str, cache: Path, live: bool) -> list[LiftedPo
 
 def _lift(video: Path, weights: str, live: bool) -> list[LiftedPose]:
     checkpoint = load_checkpoint(weights)
-    people = 2 if video.stem in TWO else 1
+    people = 2 if video.stem in STATURES else 1
     with open_source(str(video)) as source:
         plan = plan_lifting(checkpoint.meta, live=live, fps=source.fps, fov_deg=ASSUMED_FOV)
         lifters = People(lifter_factory(checkpoint, plan), fill_gaps=not live)

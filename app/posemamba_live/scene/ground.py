@@ -59,16 +59,19 @@ HEIGHT_PRIOR: Final = (1.3, 1.5)
 EVIDENCE_SPACING: Final = 0.5
 """Seconds after which two frames count as independent: errors of a lifter are that slow."""
 _LEAN: Final = math.radians(12.0)
-"""How far a person's body axis is off the vertical at one time."""
+"""How far a person's body axis has to be off the vertical at one time to count a quarter."""
+_VOTE: Final = math.radians(6.0)
+"""How far it is off the usual at one time."""
 _LEAN_BIAS: Final = (math.radians(2.5), math.radians(2.5))
 """What averaging over time does not remove, pitch and roll."""
 _FORWARD: Final = math.radians(2.0)
 """How far the axis from the ankles to the neck leans forward when people stand: their weight is
 over the middle of the foot (2.1 degrees in the median of the training motion)."""
-_TURN_FRACTION: Final = 0.3
-_TURN_SPREAD: Final = math.radians(4.0)
-"""Turn that lifted poses lack, as a fraction of the angle by which the camera looks down, and its
-spread. (Best turns of 17 rendered clips: 0.33 without the one steep camera, 0.45 with it.)"""
+_TURN_LEVEL: Final = math.radians(1.8)
+_TURN_FRACTION: Final = 0.15
+_TURN_SPREAD: Final = math.radians(2.5)
+"""Turn that lifted poses lack: for a level camera, more as a fraction of the angle by which the
+camera looks down, and its spread."""
 _FOOT_ERROR: Final = 0.03
 """Metres, of a lifted ankle across the view ray."""
 DEPTH_ERROR: Final = 0.04
@@ -157,7 +160,11 @@ def before_evidence(pitch: float | None = None) -> Settled:
         pitch: of the camera, radians, if it is known.
     """
     known = PITCH_PRIOR[0] if pitch is None else pitch
-    return Settled(Ground(known, ROLL_PRIOR[0], HEIGHT_PRIOR[0]), -_TURN_FRACTION * known)
+    return Settled(Ground(known, ROLL_PRIOR[0], HEIGHT_PRIOR[0]), _usual_turn(known))
+
+
+def _usual_turn(pitch: float) -> float:
+    return _TURN_LEVEL - _TURN_FRACTION * pitch
 
 
 def about_x(angle: float) -> Array:
@@ -222,7 +229,7 @@ def fit_ground(
     evidence = evidence.turned(-turned) if turned else evidence
     starts = []
     for each in _START_PITCHES if pitch is None else (pitch,):
-        turn = -_TURN_FRACTION * each
+        turn = _usual_turn(each)
         ground = _standing_on(evidence.turned(turn), Ground(each, 0.0, 0.0))
         starts.append(Settled(ground, turn))
     fits = [_descend(evidence, each, pitch) for each in ([start] if start else []) + starts]
@@ -257,8 +264,9 @@ def _descend(
     for iteration in range(_ITERATIONS + 1):
         ground = Ground(*x[:3])
         normal = prior + np.outer(fallen_back, fallen_back)
-        rhs = prior @ (mean - x) - fallen_back * (fallen_back @ x)
-        cost = float((mean - x) @ prior @ (mean - x) + (fallen_back @ x) ** 2)
+        unusual = (x[3] - _usual_turn(x[0])) / _TURN_SPREAD
+        rhs = prior @ (mean - x) - fallen_back * unusual
+        cost = float((mean - x) @ prior @ (mean - x) + unusual**2)
 
         # Votes: their number lowers the spread, but not the bias that they have in common.
         up, turn = ground.up, about_x(x[3])
@@ -268,7 +276,7 @@ def _descend(
         if total > 1e-6:
             means = np.array([w @ vote_pitch, w @ vote_roll]) / total
             for k, row in enumerate(seen_as):
-                information = 1.0 / (_LEAN_BIAS[k] ** 2 + _LEAN**2 / total)
+                information = 1.0 / (_LEAN_BIAS[k] ** 2 + _VOTE**2 / total)
                 error = float(means[k] - row @ x)
                 normal = normal + information * np.outer(row, row)
                 rhs += information * error * row
