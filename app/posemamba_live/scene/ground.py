@@ -58,7 +58,7 @@ HEIGHT_PRIOR: Final = (1.3, 1.5)
 """Mean and standard deviation of the camera's pitch, roll (radians) and height (metres)."""
 EVIDENCE_SPACING: Final = 0.5
 """Seconds after which two frames count as independent: errors of a lifter are that slow."""
-_LEAN: Final = math.radians(12.0)
+_LEAN: Final = math.radians(18.0)
 """How far a person's body axis has to be off the vertical at one time to count a quarter."""
 _VOTE: Final = math.radians(6.0)
 """How far it is off the usual at one time."""
@@ -67,8 +67,8 @@ _LEAN_BIAS: Final = (math.radians(2.5), math.radians(2.5))
 _FORWARD: Final = math.radians(2.0)
 """How far the axis from the ankles to the neck leans forward when people stand: their weight is
 over the middle of the foot (2.1 degrees in the median of the training motion)."""
-_TURN_LEVEL: Final = math.radians(1.8)
-_TURN_FRACTION: Final = 0.15
+_TURN_LEVEL: Final = math.radians(1.0)
+_TURN_FRACTION: Final = 0.2
 _TURN_SPREAD: Final = math.radians(2.5)
 """Turn that lifted poses lack: for a level camera, more as a fraction of the angle by which the
 camera looks down, and its spread."""
@@ -173,7 +173,9 @@ def about_x(angle: float) -> Array:
     return np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
 
 
-def gather_evidence(joints: Array, root: Array, scores: Array, spacing: float) -> GroundEvidence:
+def gather_evidence(
+    joints: Array, root: Array, scores: Array, since: Array | float
+) -> GroundEvidence:
     """Evidence of K poses.
 
     A body with stretched legs under its trunk votes with the axis from ankles to neck. Any
@@ -183,9 +185,10 @@ def gather_evidence(joints: Array, root: Array, scores: Array, spacing: float) -
         joints: (K, 17, 3) metres, root-relative, camera axes.
         root: (K, 3) metres, camera frame.
         scores: (K, 17) confidence.
-        spacing: seconds between the poses.
+        since: (K,) or one number, seconds from the pose before to each; infinity for who has just
+            been met.
     """
-    fraction = min(1.0, spacing / EVIDENCE_SPACING)
+    fraction = np.minimum(1.0, np.broadcast_to(since, len(joints)) / EVIDENCE_SPACING)
     knees, ankles = joints[:, [R_KNEE, L_KNEE]], joints[:, [R_ANKLE, L_ANKLE]]
     hips = joints[:, [R_HIP, L_HIP]]
     leg = np.linalg.norm(knees - hips, axis=-1) + np.linalg.norm(ankles - knees, axis=-1)
@@ -205,7 +208,9 @@ def gather_evidence(joints: Array, root: Array, scores: Array, spacing: float) -
         0.02 + scores[:, _CONTACT_JOINTS] ** 2
     )
     offsets = joints[:, _CONTACT_JOINTS]
-    return GroundEvidence(axes, fraction * axis_weights, offsets, root, fraction * contact_weights)
+    return GroundEvidence(
+        axes, fraction * axis_weights, offsets, root, fraction[:, None] * contact_weights
+    )
 
 
 def fit_ground(

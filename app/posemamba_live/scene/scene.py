@@ -213,9 +213,9 @@ class SceneTracker:
         raw = fit_translation(joints, rays, weights)
 
         if now - person.sampled_for_ground >= _SAMPLE_SPACING:
-            spacing = min(now - person.sampled_for_ground, 2 * _SAMPLE_SPACING)
+            since = now - person.sampled_for_ground
             person.sampled_for_ground = now
-            evidence = gather_evidence(joints / factor, raw / factor, scores, spacing)
+            evidence = gather_evidence(joints / factor, raw / factor, scores, since)
             self._evidence.append((pose2d.person_id, evidence.turned(-turn)))
         self._follow_ground(now)
 
@@ -393,7 +393,8 @@ class _Recording:
         step = float(np.median(np.diff(self.times))) if len(self.times) > 1 else _SAMPLE_SPACING
         stride = max(1, round(_SAMPLE_SPACING / max(step, 1e-3)), len(self.times) // 3000)
         rows = slice(None, None, stride)
-        return gather_evidence(self.joints[rows], root[rows], self.scores[rows], stride * step)
+        since = np.diff(self.times[rows], prepend=-math.inf)
+        return gather_evidence(self.joints[rows], root[rows], self.scores[rows], since)
 
     def settle(self, ground: Ground) -> None:
         """Final root: distance from size and floor contact, without lag."""
@@ -412,7 +413,7 @@ class _Recording:
 
 def _fraction(dt: float, age: float) -> float:
     """How far a running estimate moves in `dt` seconds: fast when new, slowly once settled."""
-    return 1.0 - math.exp(-dt / (0.4 + 0.4 * min(age, 6.0)))
+    return 1.0 - math.exp(-dt / (0.4 + 0.3 * min(age, 7.0)))
 
 
 def _pose3d(lifted: LiftedPose, joints: Array, root: Array, ground: Ground) -> Pose3D:
