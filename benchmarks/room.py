@@ -39,6 +39,7 @@ from posemamba_live.detectors import DetectorSettings, create_detector
 from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.lifting.people import People
 from posemamba_live.plan import plan_lifting
+from posemamba_live.scene import scene
 from posemamba_live.scene.scene import SceneTracker, solve_scene
 from posemamba_live.sources import open_source
 from posemamba_live.tracking.people import PeopleTracker
@@ -115,9 +116,12 @@ def main(
     weights: Annotated[str, typer.Option(help="A name, or a file.")] = "window-m6",
     only: Annotated[list[str] | None, typer.Option(help="Names of clips.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
+    feet: Annotated[bool, typer.Option(help="Hold feet that stand.")] = True,
 ) -> None:
     """Solve every clip's scene as of a film, and live."""
     use_threads(1)
+    if not feet:
+        leave_feet()
     report: dict[str, dict[str, dict[str, float]]] = {}
     for live in (False, True):
         rows = {}
@@ -135,6 +139,12 @@ def main(
         report["live" if live else "film"] = rows
     if json_file:
         json_file.write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+
+def leave_feet() -> None:
+    """From here on scenes are solved without holding feet, all else as it is."""
+    vars(scene)["_Recording"].stand = lambda recording, ground: None
+    vars(scene)["Feet"].__call__ = lambda feet, joints, root, *_: (joints, root)
 
 
 def _heights(name: str, lifted: Sequence[LiftedPose], truth: Truth) -> list[float]:
