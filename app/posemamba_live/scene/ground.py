@@ -88,8 +88,8 @@ _CONVERGED: Final = 1e-5
 """Step of pitch, roll (radians) and height (metres) after which nothing changes any more."""
 _START_PITCHES: Final = tuple(math.radians(degrees) for degrees in (-8.0, -25.0, -45.0, 12.0))
 """Where the search begins anew: feet that are far off a wrong plane are not heard in it."""
-_START_FRACTION: Final = 0.3
-"""Of the poses, those whose lowest point lies below the plane that a search begins with."""
+_START_FRACTIONS: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Of the evidence, that whose lowest point lies below a plane with which a search may begin."""
 
 CONTACTS: Final = {
     R_ANKLE: ANKLE_HEIGHT, L_ANKLE: ANKLE_HEIGHT, R_KNEE: 0.07, L_KNEE: 0.07,
@@ -242,11 +242,21 @@ def fit_ground(
 
 
 def _standing_on(evidence: GroundEvidence, ground: Ground) -> Ground:
-    """The ground of that pitch and roll at the height that a part of the poses' lowest points
-    has."""
-    below, clearance, _ = lowest_contacts(evidence, ground)
-    height = -float(np.quantile(below - clearance, _START_FRACTION))
-    return Ground(ground.pitch, ground.roll, height)
+    """The ground of that pitch and roll at the height at which most of the evidence is on it."""
+    below, clearance, weights = lowest_contacts(evidence, ground)
+    low = below - clearance
+    order = np.argsort(low)
+    summed = np.cumsum(weights[order])
+    places = np.searchsorted(summed, np.array(_START_FRACTIONS) * summed[-1])
+    candidates = low[order[np.minimum(places, len(low) - 1)]]
+    costs = _contact_loss(low - candidates[:, None]) @ weights
+    return Ground(ground.pitch, ground.roll, -float(candidates[costs.argmin()]))
+
+
+def _contact_loss(error: Array) -> Array:
+    """Of metres above the floor: a lifted foot is common, one below the floor is only an error."""
+    scale = np.where(error > 0.0, _LIFTED, 3.0 * _LIFTED)
+    return np.asarray(scale**2 * _geman_mcclure(error / scale), np.float64)
 
 
 def _descend(
@@ -297,9 +307,8 @@ def _descend(
         points = offsets + evidence.roots
         variance = _FOOT_ERROR**2 + (_DEPTH_NOISE * (x[2] - ANKLE_HEIGHT)) ** 2
         w = evidence.contact_weights[rows, lower] / variance
-        # A lifted foot is common, one below the floor is only an error.
         scale = np.where(error > 0.0, _LIFTED, 3.0 * _LIFTED)
-        cost += float(w @ (scale**2 * _geman_mcclure(error / scale)))
+        cost += float(w @ _contact_loss(error))
         cost += float(evidence.contact_weights[rows, lower].sum() * math.log(variance))
         w = w / (1.0 + (error / scale) ** 2) ** 2
         if iteration == _ITERATIONS:

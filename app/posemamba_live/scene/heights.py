@@ -32,6 +32,8 @@ _QUANTILE: Final = 0.4
 _SHIFTS: Final = np.linspace(-0.6, 0.6, 241)
 _STRANGER: Final = 9.0
 """Cost of taking somebody for not being on this floor: as of three standard deviations."""
+_LEAST_WEIGHT: Final = 0.5
+"""Of the evidence of somebody's feet: one pose in which they are well seen."""
 _LEAST_CAMERA_HEIGHT: Final = 0.3
 """Metres above the feet below which a camera sees nothing of this."""
 
@@ -107,7 +109,7 @@ def _measure(evidence: GroundEvidence, ground: Ground) -> tuple[float, float] | 
     if ground.height < _LEAST_CAMERA_HEIGHT or not len(evidence.axes):
         return None
     below, clearance, weights = lowest_contacts(evidence, ground)
-    if not (below < -_LEAST_CAMERA_HEIGHT / 2).all():
+    if not (below < -_LEAST_CAMERA_HEIGHT / 2).all() or weights.sum() < _LEAST_WEIGHT:
         return None
     factors = (clearance - ground.height) / below
     low, middle, high = np.quantile(factors, (0.16, _QUANTILE, 0.84))

@@ -129,11 +129,11 @@ def solve_scene(
         for person in solved:
             person.place(turn)
         evidence = [person.evidence() for person in solved]
-        for _ in range(_HEIGHT_ROUNDS if fitted else 1):
+        for left in reversed(range(1 + _HEIGHT_ROUNDS if fitted else 1)):
             scaled = [each.scaled(factor) for each, factor in zip(evidence, factors, strict=True)]
             joint = GroundEvidence.concatenate(scaled)
             settled_so = fit_ground(joint, settled_so, pitch=known_pitch, turned=turn)
-            if fitted:
+            if left:  # the floor comes last: somebody has to stand on it
                 factors = relative_heights(
                     [each.turned(settled_so.turn - turn) for each in evidence], settled_so.ground
                 )
