@@ -31,6 +31,7 @@ from posemamba_live.scene.ground import (
     fit_ground,
     gather_evidence,
 )
+from posemamba_live.scene.heights import relative_heights
 from posemamba_live.scene.pinhole import Pinhole, fit_lateral, fit_translation
 from posemamba_live.scene.scene import SceneTracker, solve_scene
 from posemamba_live.types import LiftedPose, Pose2D, Pose3D
@@ -487,6 +488,36 @@ def test_people_of_unequal_height_stand_on_one_floor(walk: Clip, solve: str) -> 
         leg = bone(stack(mine, "joints"), 2, 3)[-1]
         truth = float(np.linalg.norm(walk.world[0, 2] - walk.world[0, 3]))
         assert leg == pytest.approx(share * truth, rel=0.12)
+
+
+def test_somebody_stands_on_the_floor_whatever_heights_say(walk: Clip) -> None:
+    """No heights bring these on one floor: a bank, a ditch, and feet that nobody sees."""
+    pinhole = Pinhole.from_fov(walk.size, walk.fov_deg)
+    up = walk.ground.up
+    track = walk.lifted(person=0)
+    for person, (raised, score) in enumerate([(0.35, 0.95), (-0.5, 0.95), (-1.5, 0.05)], 1):
+        camera = walk.camera + raised * up
+        scores = np.full(camera.shape[:2], score)
+        track += walk.lifted(pixels=pinhole.project(camera), scores=scores, person=person)
+    poses = solve_scene(track, walk.height_m, walk.fov_deg)
+    heights = [
+        np.median(lower_ankle(stack([p for p in poses if p.person_id == person], "joints_world")))
+        for person in range(4)
+    ]
+    assert min(abs(height - ANKLE_HEIGHT) for height in heights[:3]) < 0.06
+
+
+def test_whose_feet_nobody_sees_has_the_told_height(walk: Clip) -> None:
+    """Two people; what is guessed of the second one's feet is below the floor."""
+    camera = walk.camera[:60:3]
+    lower = camera - 0.5 * walk.ground.up
+    people = [
+        gather_evidence(each - each[:, :1], each[:, 0], np.full((20, 17), score), 0.1)
+        for each, score in ((camera, 0.9), (lower, 0.02))
+    ]
+    assert relative_heights(people, walk.ground) == [1.0, 1.0]
+    seen = gather_evidence(lower - lower[:, :1], lower[:, 0], np.full((20, 17), 0.9), 0.1)
+    assert min(relative_heights([people[0], seen], walk.ground)) < 0.8
 
 
 @pytest.mark.parametrize("solve", ["file", "live"])
