@@ -412,6 +412,30 @@ def test_noise_is_as_large_at_the_ends_as_in_the_middle(
     assert large[[0, 1, -2, -1]].mean() == pytest.approx(large[10:17].mean(), rel=0.1)
 
 
+def test_wrists_whose_hand_has_left_the_picture_may_be_anywhere(
+    standing: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    points, depth, percent, size, fps = standing
+    left, right = 8, 11
+    lowest = points[0, :, [left, right], 1].max()
+    cut = np.tile(np.array([[1280.0, lowest + 4.0]], np.float32), (len(size), 1))
+    config = replace(EXACT, amount=1.0, raw=True)
+    found = noise.detect(np.random.default_rng(8), points, depth, percent, cut, fps, config)
+    off = np.linalg.norm(found.points - points, axis=-1)[:, :, [left, right]] / 2.0
+    worst = off.max(1).ravel()
+    astray = worst > 8.0
+    assert 0.2 < astray.mean() < 0.45
+    assert np.quantile(worst[astray], 0.9) > 25.0  # up to 40 percent of body height were seen
+    other = points[:, :, [right, left]]
+    near = np.linalg.norm(found.points[:, :, [left, right]] - other, axis=-1).min(1) / 2.0
+    assert 0.1 < (near.ravel()[astray] < 6.0).mean() < 0.6
+    whole = noise.detect(np.random.default_rng(8), points, depth, percent, size, fps, config)
+    inside = np.linalg.norm(whole.points - points, axis=-1)[:, :, [left, right]].max(1) / 2.0
+    assert (inside > 8.0).mean() < 0.02
+    shown = found.scores[:, :, [left, right]].mean(1).ravel()
+    assert shown[astray].mean() < 0.75 * shown[~astray].mean()
+
+
 def test_joint_order_of_the_noise_tables() -> None:
     names = [JOINT_NAMES[joint] for joint in LIMB_JOINTS]
     assert names[:3] == ["RHip", "RKnee", "RAnkle"]

@@ -92,7 +92,10 @@ EDGE_REACH: Final = 7.0
 picture while the joint is inside, the joint may be put anywhere."""
 EDGE_ASTRAY: Final = 0.4
 """Share of the limbs at an edge to which that happens."""
-EDGE_ASTRAY_SD: Final = 9.0
+EDGE_ASTRAY_SD: Final = (6.0, 22.0)
+"""Range, drawn log-uniformly for each limb: up to 40 percent of body height were seen."""
+EDGE_OTHER: Final = 0.3
+"""Share of these limbs that are put where the other side's hand or foot is."""
 EDGE_LOGIT: Final = (0.3, 2.0)
 
 _LIMBS: Final = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11))
@@ -412,8 +415,10 @@ def _lose_at_edge(
     image_size: Float,
     percent: Float,
 ) -> None:
-    """Put wrists and ankles whose hand or foot has left the picture where the body is."""
+    """Put wrists and ankles whose hand or foot has left the picture where the body is, or the
+    other one of the pair."""
     frames = error.shape[1]
+    least, most = np.log(EDGE_ASTRAY_SD)
     for limb in _LIMBS:
         joint, end = limb[1:]
         way = clean[:, :, end] - clean[:, :, joint]
@@ -426,9 +431,14 @@ def _lose_at_edge(
                 continue
             begin, end_frame = (0, frames) if rng.random() < 0.5 else _span(rng, frames, 3, frames)
             part = slice(begin, end_frame)
+            away = np.float32(np.exp(rng.uniform(least, most)))
             wander = 0.6 * rng.standard_normal((1, 2), np.float32) + 0.8 * drift[b, part, end]
-            inwards = -np.sign(way[b, part]) * np.abs(rng.normal(0.0, EDGE_ASTRAY_SD))
-            error[b, part, end] += EDGE_ASTRAY_SD * wander + inwards
+            if rng.random() < EDGE_OTHER:
+                other = clean[b, part, _OTHER_SIDE[end]] - clean[b, part, end]
+                error[b, part, end] += other / percent[b] + 0.4 * away * wander
+            else:
+                inwards = -np.sign(way[b, part]) * np.abs(rng.normal(0.0, away))
+                error[b, part, end] += away * wander + inwards
             mean, sd = EDGE_LOGIT
             level = mean + sd * np.float32(rng.standard_normal())
             logit[b, part, end] = np.minimum(logit[b, part, end], level)
