@@ -1,6 +1,6 @@
 """Floor, camera and feet in the room against the truth, clip by clip, for films and live.
 
-    python benchmarks/room.py FOLDER... --cache DIR [--weights window-m6]
+    python benchmarks/room.py FOLDER... --cache DIR [--weights window-m7]
 
 Finding and lifting people is done once and kept in the cache; the scene is solved anew each time.
 For each clip, statures given:
@@ -113,7 +113,7 @@ class Truth:
 def main(
     folders: Annotated[list[Path], typer.Argument(help="Hold NAME.mp4 and NAME_gt.npz.")],
     cache: Annotated[Path, typer.Option(help="Folder for lifted poses.")],
-    weights: Annotated[str, typer.Option(help="A name, or a file.")] = "window-m6",
+    weights: Annotated[str, typer.Option(help="A name, or a file.")] = "window-m7",
     only: Annotated[list[str] | None, typer.Option(help="Names of clips.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
     feet: Annotated[bool, typer.Option(help="Hold feet that stand.")] = True,

@@ -350,7 +350,7 @@ def test_the_export_is_as_documented(finished: Path) -> None:
         np.linalg.norm(world[:, 10] - world[:, 3], axis=-1),
         rtol=1e-3,
     )
-    assert meta["weights"] == "window-m6"
+    assert meta["weights"] == "window-m7"
     assert len(meta["weights_sha256"]) == 64
     assert meta["command_line"].endswith("--stats stats.json")
     assert {"schema_version", "window", "look_ahead", "height_m", "fov_deg", "detector"} <= set(

@@ -32,7 +32,7 @@ def test_all_is_well_here(tmp_path: Path) -> None:
     for name in ("packages", "lifter", "detector"):
         assert findings[name]["verdict"] == "ok", findings[name]
     assert metadata.version("torch") in findings["packages"]["text"]
-    assert "window-m6" in findings["lifter"]["text"]
+    assert "window-m7" in findings["lifter"]["text"]
     assert "blazepose on ONNX Runtime" in findings["detector"]["text"]
     assert "ExecutionProvider" in findings["detector"]["text"]
     assert all(finding["text"] in result.output for finding in findings.values())

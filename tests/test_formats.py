@@ -150,7 +150,7 @@ def test_parquet(walk_exports: Path, world: Array) -> None:
             table[[f"{name}_{a}" for a in "xyz"]], world[:, j].astype(np.float32)
         )
     meta = pyarrow.parquet.read_schema(walk_exports / "walk.parquet").metadata[b"posemamba"]
-    assert json.loads(meta)["weights"] == "window-m6"
+    assert json.loads(meta)["weights"] == "window-m7"
 
 
 def test_json(walk_exports: Path, world: Array) -> None:
@@ -443,7 +443,7 @@ def test_glb(walk_exports: Path, world: Array) -> None:
             np.testing.assert_allclose(np.linalg.norm(values, axis=-1), 1.0, atol=1e-6)
             assert (values[1:] * values[:-1]).sum(-1).min() > 0.9, "the short way between frames"
     extras = animated.file.scenes[0].extras["posemamba"]
-    assert extras["weights"] == "window-m6"
+    assert extras["weights"] == "window-m7"
 
 
 def through_the_camera(animated: Animated, points: Array, size: tuple[int, int]) -> Array:

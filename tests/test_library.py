@@ -62,7 +62,7 @@ def test_scan_backends_do_not_import_who_chooses_them() -> None:
         ("import posemamba", ("torch", "numpy", "numba")),
         ("import posemamba_live", ("torch", "numpy", "cv2", "mediapipe", "open3d")),
         (
-            "import posemamba; posemamba.Lifter('window-m6')",
+            "import posemamba; posemamba.Lifter('window-m7')",
             ("cv2", "mediapipe", "open3d", "onnxruntime", "posemamba_live", "matplotlib"),
         ),
     ],

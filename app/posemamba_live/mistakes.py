@@ -183,7 +183,7 @@ def _example(option: _Known) -> str:
         return f"{option.name} with one of: {', '.join(_choices(option))}"
     examples = {
         "camera": "0", "exports": "poses.npz", "record": "video.mp4", "stats": "stats.json",
-        "streams": "ws://localhost:8765", "weights": "window-m6", "detector": "blazepose",
+        "streams": "ws://localhost:8765", "weights": "window-m7", "detector": "blazepose",
         "heights": "1.80", "fov": "60", "smooth": "1", "people": "2", "rotate": "90",
         "camera_size": "1280x720@30", "start": "10", "end": "20", "duration": "10",
     }  # fmt: skip

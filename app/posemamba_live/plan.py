@@ -19,7 +19,7 @@ from posemamba_live.options import DeviceName, ModeName, Options, SubjectName, U
 if TYPE_CHECKING:
     from posemamba.metadata import CheckpointMeta
 
-DEFAULT_WEIGHTS: Final = "window-m6"
+DEFAULT_WEIGHTS: Final = "window-m7"
 DEFAULT_HEIGHT_M: Final = 1.70
 _MOST_THREADS: Final = 4
 """More make neither network faster."""

@@ -1,6 +1,6 @@
 """The PoseMamba lifter (arXiv 2408.03540) as a library: 2D keypoints in, 3D poses out.
 
-    lifter = posemamba.Lifter("window-m6", fov_deg=60)
+    lifter = posemamba.Lifter("window-m7", fov_deg=60)
     joints = lifter.from_coco(keypoints, scores, image_size)  # body heights, camera axes
 
 Nothing heavy is imported before it is used.

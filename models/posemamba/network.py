@@ -47,7 +47,7 @@ class Lifter:
     from one call to the next.
 
     Args:
-        weights: name of shipped weights ("window-m6", "window-m3", "causal-m3"), or a file: one of
+        weights: name of shipped weights ("window-m7", "window-m3", "causal-m3"), or a file: one of
             ours, or an official .bin or .pth.tr.
         fov_deg: field of view across the picture's longer side, degrees; by default what the
             weights assume (60).
@@ -64,7 +64,7 @@ class Lifter:
 
     def __init__(
         self,
-        weights: str | Path | Checkpoint = "window-m6",
+        weights: str | Path | Checkpoint = "window-m7",
         *,
         fov_deg: float | None = None,
         device: str = "auto",

@@ -26,7 +26,7 @@ from posemamba_live.evaluation.synthetic import synthetic_scores
 from posemamba_live.shown import safe
 
 _MAX_MOTION_FRAMES: Final = 243
-DEFAULT_WEIGHTS: Final = "window-m6"
+DEFAULT_WEIGHTS: Final = "window-m7"
 _MOVED: Final = ("plot", "export")
 """Commands that are programs of their own by now: posemamba-plot, posemamba-export."""
 
