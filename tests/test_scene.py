@@ -22,6 +22,7 @@ from posemamba_live.scene.body import (
     segment_weights,
     weighted_median,
 )
+from posemamba_live.scene.contact import reach
 from posemamba_live.scene.ground import (
     ANKLE_HEIGHT,
     PITCH_PRIOR,
@@ -584,6 +585,27 @@ def test_feet_that_stand_do_not_slide(walk: Clip, live: bool) -> None:
         for each in (held, free)
     ]
     assert errors[0] < errors[1] + 0.002
+
+
+def test_a_leg_that_reaches_too_far_does_not_snap() -> None:
+    """A foot is held 6 cm too far away, step by step, by a leg that is nearly straight."""
+    shin, thigh, bent = 0.4, 0.42, math.radians(15.0)
+    hip = np.zeros((61, 3))
+    knee = np.tile([0.0, thigh, 0.0], (61, 1))
+    ankle = knee + np.array([0.0, shin * math.cos(bent), shin * math.sin(bent)])
+    away = np.linspace(0.0, 0.06, 61)[:, None]
+    way = ankle / np.linalg.norm(ankle, axis=-1, keepdims=True)
+    knees, ankles = reach(hip, knee, ankle, ankle + away * way)
+    np.testing.assert_allclose(ankles[0], ankle[0], atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(ankles - knees, axis=-1), shin, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(knees, axis=-1), thigh, atol=1e-6)
+    lower, upper = (ankles - knees) / shin, knees / thigh
+    angles = np.degrees(np.arccos(np.clip((lower * upper).sum(-1), -1.0, 1.0)))
+    assert angles[0] == pytest.approx(15.0, abs=1e-3)
+    assert (np.diff(angles) < 0.0).all()
+    assert np.abs(np.diff(angles)).max() < 1.2, (
+        "degrees per millimetre; 6 and more at the end before"
+    )
 
 
 def test_the_floor_stays_under_people_while_it_is_learnt(walk: Clip) -> None:

@@ -370,16 +370,20 @@ def limited(shift: Array) -> Array:
 def reach(hip: Array, knee: Array, ankle: Array, target: Array) -> tuple[Array, Array]:
     """Knees and ankles (N, 3) of legs that reach for targets, bones as long as before.
 
-    The leg turns about the hip, and its knee bends in the plane in which it was bent.
+    The leg turns about the hip, and its knee bends in the plane in which it was bent. Near its full
+    length a leg gets straighter ever more slowly: where it is straight, a centimetre is 20 degrees
+    of the knee, which would snap when the target comes back within reach.
     """
     upper = np.linalg.norm(knee - hip, axis=-1, keepdims=True)
     lower = np.linalg.norm(ankle - knee, axis=-1, keepdims=True)
     old, new = ankle - hip, target - hip
     near, far = np.abs(upper - lower) + 1e-6, upper + lower - 1e-6
-    length = np.clip(np.linalg.norm(new, axis=-1, keepdims=True), near, far)
-    # A straight leg that would have to be longer than it is stays straight.
-    way = new / np.maximum(np.linalg.norm(new, axis=-1, keepdims=True), 1e-9)
-    was = old / np.maximum(np.linalg.norm(old, axis=-1, keepdims=True), 1e-9)
+    own, wanted = (np.linalg.norm(leg, axis=-1, keepdims=True) for leg in (old, new))
+    room = np.maximum(far - own, 1e-6)
+    longer = own + room * -np.expm1(-np.maximum(wanted - own, 0.0) / room)
+    length = np.clip(np.where(wanted > own, longer, wanted), near, far)
+    way = new / np.maximum(wanted, 1e-9)
+    was = old / np.maximum(own, 1e-9)
     bend = (knee - hip) - ((knee - hip) * was).sum(-1, keepdims=True) * was
     # The bend turns with the leg, by the shortest way.
     aside = (bend * way).sum(-1, keepdims=True)
