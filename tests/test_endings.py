@@ -320,6 +320,17 @@ def test_files_that_may_not_grow(start: Start) -> None:
     assert len(recover(run.folder / "a.npz.journal").take.poses) > 30
 
 
+def test_a_recording_of_which_no_picture_was_written_whole_is_no_file(start: Start) -> None:
+    run = start(
+        "--export", "a.npz", "--record", "a.mp4", "--max-frames", 4,
+        limits={"RLIMIT_FSIZE": 4808},
+    )  # fmt: skip
+    assert run.end() == 1
+    assert "cannot record to a.mp4" in run.err
+    assert b"a.mp4" not in run.stdout.read()
+    assert not [name for name in names(run.folder) if name.endswith(".mp4")], run.err
+
+
 # -- signals ---------------------------------------------------------------------------------
 
 

@@ -24,9 +24,11 @@ from tests.support.formats import INSTALLED
 from tests.support.lifted_poses import lifted_pose
 
 STRANGER: Final = b"a stranger's"
+"""What stand-ins write as well."""
 _NAMES: Final = (
     "film", "a b", "-v", "100%d", "%s", "{}", "*", "[a]", "\x1b[31mred", "new\nline", "ünï 🕺",
-    "日" * 60, "x" * 200, "con:a", "'quoted\"", "a.npz", ".hidden", "~", "$HOME", "rtsp:", "a.partial",
+    "日" * 60, "x" * 200, "con:a",
+    "'quoted\"", "a.npz", ".hidden", "~", "$HOME", "rtsp:", "a.partial",
 )  # fmt: skip
 _VALUES: Final = {
     "--height": ("1.7", "0.5", "2.5"),

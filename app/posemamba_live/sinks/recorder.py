@@ -86,7 +86,8 @@ class Recorder:
     ) -> None:
         check_output(path, overwrite=overwrite, suffixes=SUFFIXES)
         self.path = path
-        """Where the recording is, once closed; elsewhere if its name was taken meanwhile."""
+        """Where the recording is, once closed; elsewhere if its name was taken meanwhile, and
+        nowhere if there is no picture of it."""
         self._wanted = path
         self._overwrite = overwrite
         self._part = free_name(_unfinished(real_path(path)))
@@ -105,7 +106,9 @@ class Recorder:
         self._pieces: list[Piece] = []
         self._last: Image | None = None
         self._composer = Composer(image_size, fps, view, take=take, unseen=unseen)
-        self._encoder: Encoder | None = Encoder(self._part, self._composer.size, self._fps)
+        self._encoder: Encoder | None = Encoder(
+            self._part, self._composer.size, self._fps, told=path
+        )
         # A live recording has a thread of its own; a film's next picture is drawn meanwhile.
         self._coder = None if realtime else ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._coding: Future[None] | None = None
@@ -168,7 +171,7 @@ class Recorder:
         self._pieces.append(Piece(self._start, end, last.at + last.end - last.begin))
 
     def close(self) -> None:
-        """Complete the video and give it its name; without any frame there is no file.
+        """Complete the video and give it its name; without any picture there is no file.
 
         Raises:
             SinkError: it is incomplete, or has another name; in any case what was recorded is
@@ -187,6 +190,7 @@ class Recorder:
         if not self._written:
             encoder.abort()
             self._part.unlink(missing_ok=True)
+            self.path = self._part
             return
         try:
             encoder.close()
@@ -195,8 +199,11 @@ class Recorder:
         self._end_piece(self._now + 1.0 / self._fps)
         whole = partial_path(self._wanted)
         try:
-            remux(self._part, whole, self._fps, self._sound, self._pieces)
-            self.path = settle(whole, self._wanted, overwrite=self._overwrite)
+            if remux(self._part, whole, self._fps, self._sound, self._pieces):
+                self.path = settle(whole, self._wanted, overwrite=self._overwrite)
+            else:
+                whole.unlink(missing_ok=True)
+                self.path = self._part
         except (SinkError, OSError) as error:
             whole.unlink(missing_ok=True)
             self.path = self._part
