@@ -19,7 +19,7 @@ import pytest
 from posemamba_live.errors import SourceError
 from posemamba_live.sources import network
 from tests.support.films import encode, numbered
-from tests.support.stream_servers import Put, flv_tags, rtmp, rtsp, serving
+from tests.support.stream_servers import CHUNK, Put, flv_tags, rtmp, rtsp, serving
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells of peaks")
 ROOT = Path(__file__).parent.parent
@@ -131,10 +131,10 @@ def playlist(film: bytes) -> Callable[[socket.socket], None]:
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two seconds of film as a.ts and a.flv."""
+    """A folder with two seconds of film as a.ts and, with sound, a.flv."""
     folder = tmp_path_factory.mktemp("films")
-    for name in ("a.ts", "a.flv"):
-        encode(folder / name, [numbered(index) for index in range(60)])
+    for name, tone_s in (("a.ts", 0.0), ("a.flv", 2.0)):
+        encode(folder / name, [numbered(index) for index in range(60)], tone_s=tone_s)
     return folder
 
 
@@ -176,7 +176,8 @@ def test_a_film_of_which_one_picture_has_gigabytes(tmp_path: Path) -> None:
 @linux
 def test_messages_that_never_end_are_noticed(films: Path) -> None:
     """Of RTMP: more and more of them, while pictures come."""
-    tags = list(flv_tags((films / "a.flv").read_bytes()))
+    tags = sorted(flv_tags((films / "a.flv").read_bytes()), key=lambda tag: tag[1])
+    picture = next(content for _, _, content in tags if content[:2] == b"\x17\1")
 
     def play(put: Put) -> None:
         at = 0
@@ -184,10 +185,10 @@ def test_messages_that_never_end_are_noticed(films: Path) -> None:
             put(6, kind, content, at)
         for number in range(400):
             at += 33
-            put(6, 9, tags[-1][2], at)
-            if number >= 200:  # FFmpeg looks at five seconds first
+            put(6, 9, picture, at)
+            if number >= 200:  # FFmpeg looks at some of it first
                 time.sleep(0.02)
-                put(100 + number, 9, bytes(8_000_000), at, 16_000_000)
+                put(100 + number, 9, bytes(CHUNK), at, 2 * CHUNK)
 
     first = "from posemamba_live.sources import bounds; bounds.MAX_GROWTH_MB = 300.0"
     with serving(rtmp(play)) as port:

@@ -17,8 +17,8 @@ _SDP: Final = (
     b"m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
     b"a=fmtp:96 packetization-mode=1\r\na=control:track1\r\n"
 )
-_CHUNK: Final = 2**24 - 2
-"""Bytes of a message in one piece: all."""
+CHUNK: Final = 8_000_000
+"""Bytes of a message in one piece: of small ones all."""
 
 
 @contextlib.contextmanager
@@ -104,7 +104,7 @@ def rtmp(play: Callable[[Put], None]) -> Callable[[socket.socket], None]:
 
     Args:
         play: is given `put(channel, kind, content, milliseconds, length)`, which sends a message;
-            with a length of more than its content it is not complete.
+            with a length of more than its content, which has CHUNK bytes, it is not complete.
     """
 
     def answer(client: socket.socket) -> None:
@@ -122,7 +122,7 @@ def rtmp(play: Callable[[Put], None]) -> Callable[[socket.socket], None]:
             head = at.to_bytes(3, "big") + size.to_bytes(3, "big") + bytes([kind])
             client.sendall(begin + head + struct.pack("<I", 1) + content)
 
-        put(2, 1, struct.pack(">I", _CHUNK))
+        put(2, 1, struct.pack(">I", CHUNK))
         put(3, 20, _text("_result") + _number(1) + b"\5" + _level("NetConnection.Connect.Success"))
         data = _until(client, data, b"createStream")
         time.sleep(0.1)
