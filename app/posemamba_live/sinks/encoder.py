@@ -184,7 +184,8 @@ def remux(
         pieces: which parts of the film's time are in `part`.
 
     Raises:
-        SinkError: it cannot be read or written.
+        OSError: it cannot be written.
+        SinkError: it cannot be read.
     """
     try:
         with contextlib.ExitStack() as stack:
@@ -209,7 +210,9 @@ def remux(
                 out.mux(packet)
                 count += kind == 0
             return count
-    except (FFmpegError, OSError, ValueError) as error:
+    except OSError:  # some of FFmpeg's are
+        raise
+    except (FFmpegError, ValueError) as error:
         raise _cannot(path, error) from error
 
 
