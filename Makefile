@@ -22,9 +22,9 @@ test: $(TEST_VENV)/.ready
 # Both environments, the long tests, kills and fuzzers, and half an hour of soak.
 test-all: test $(NEWEST_VENV)/.ready
 	. $(TEST_VENV)/bin/activate && POSEMAMBA_FUZZ_RUNS=200 POSEMAMBA_TEST_KILLS=20 \
-	  python -m pytest -m "long or not long" tests/test_fuzz.py tests/test_endings.py tests/test_batch*.py
+	  python -m pytest -m "long or not long" tests/test_fuzz*.py tests/test_endings.py tests/test_batch*.py
 	. $(NEWEST_VENV)/bin/activate && python -m pytest
-	. $(TEST_VENV)/bin/activate && python benchmarks/soak.py --minutes 30
+	. $(TEST_VENV)/bin/activate && python benchmarks/soak.py --minutes 30 --record
 
 docs: $(TEST_VENV)/.ready
 	$(TEST_VENV)/bin/pip install --quiet -e '.[docs]'

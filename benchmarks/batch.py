@@ -32,8 +32,8 @@ from posemamba_live.batch.storage import open_folder
 from posemamba_live.batch.tables import DONE, ReportRow
 from posemamba_live.batch.videos import find_videos
 from posemamba_live.batch.worker import VideoWorker, Work
+from posemamba_live.memory import resident_mb
 from posemamba_live.options import Options
-from posemamba_live.run.statistics import resident_mb
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""What the journal costs: frames a second and processor time with it and without it, in turn.
+"""What it costs that nothing is lost: the journal, and a fragment of the recording per picture.
 
 Detects, tracks and lifts a clip as a run does, again and again, and keeps the poses now in
-memory and now in a journal on the disk; then the clock and the processor time of both are
-compared, round by round, so that what else the machine does falls on both alike.
+memory and now in a journal on the disk; or records it, now in a fragment per picture and now in
+one per second. The clock and the processor time of both are compared, round by round, so that
+what else the machine does falls on both alike.
 
-    python benchmarks/journal.py demo_videos/walk_turn.mp4 --rounds 6
+    python benchmarks/journal.py demo_videos/walk_turn.mp4 --rounds 6 --live
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.lifting.people import People
 from posemamba_live.plan import DEFAULT_WEIGHTS, plan_lifting
 from posemamba_live.run.history import History
+from posemamba_live.sinks import encoder
+from posemamba_live.sinks.recorder import Recorder
 from posemamba_live.sources import open_source
 from posemamba_live.takes.journal import Journal
 from posemamba_live.tracking.people import PeopleTracker
@@ -51,7 +54,7 @@ class Bench:
         self._make = lifter_factory(checkpoint, lifting)
         self._meta = {"fps": fps, "image_size": size}
 
-    def round(self, memory: Journal | History) -> Cost:
+    def round(self, memory: Journal | History, recorder: Recorder | None = None) -> Cost:
         """Process the clip once."""
         tracker = PeopleTracker(self._detector, live=self._live)
         people = People(self._make, fill_gaps=not self._live)
@@ -61,13 +64,40 @@ class Bench:
             if isinstance(memory, Journal):
                 memory.track(poses)
             memory.extend(people.push(frame, poses).poses)
+            if recorder is not None:
+                recorder.write(frame, [])
         memory.extend(people.flush().poses)
         if isinstance(memory, Journal):
             memory.close()
-        return Cost(time.perf_counter() - begun, time.process_time() - processor)
+        cost = Cost(time.perf_counter() - begun, time.process_time() - processor)
+        if recorder is not None:
+            recorder.discard()
+        return cost
 
     def journal(self, folder: Path) -> Journal:
         return Journal(folder / "bench.npz", self._meta, live=self._live)
+
+
+WAYS = {
+    "memory": None,
+    "journal": None,
+    "a fragment per second": "frag_keyframe+empty_moov+default_base_moof",
+    "a fragment per picture": encoder._FRAGMENTS,
+}
+"""With FFmpeg's flags where it is a recording; its keyframes come every second."""
+PAIRS = (("journal", "memory"), ("a fragment per picture", "a fragment per second"))
+
+
+def round_of(bench: Bench, way: str, folder: Path) -> Cost:
+    flags = WAYS[way]
+    if flags is None:
+        return bench.round(bench.journal(folder) if way == "journal" else History())
+    encoder._FRAGMENTS = flags
+    size = bench.frames[0].size
+    recorder = Recorder(
+        folder / "bench.mp4", fps=30.0, image_size=size, realtime=True, overwrite=True
+    )
+    return bench.round(History(), recorder)
 
 
 def main() -> None:
@@ -77,25 +107,25 @@ def main() -> None:
     parser.add_argument("--live", action="store_true", help="lift every frame at once")
     arguments = parser.parse_args()
     bench = Bench(arguments.clip, live=arguments.live)
-    costs: dict[str, list[Cost]] = {"memory": [], "journal": []}
+    costs: dict[str, list[Cost]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory() as folder:
         bench.round(History())
         for number in range(arguments.rounds):
-            for name in ("memory", "journal") if number % 2 else ("journal", "memory"):
-                memory = bench.journal(Path(folder)) if name == "journal" else History()
-                costs[name].append(bench.round(memory))
+            for way in list(WAYS)[:: 1 if number % 2 else -1]:
+                costs[way].append(round_of(bench, way, Path(folder)))
     frames = len(bench.frames)
-    for name, found in costs.items():
+    for way, found in costs.items():
         seconds = statistics.median(cost.seconds for cost in found)
         processor = statistics.median(cost.processor for cost in found)
         print(
-            f"{name:8}{frames / seconds:7.1f} frames/s  {1e3 * processor / frames:6.2f} ms of "
+            f"{way:24}{frames / seconds:7.1f} frames/s  {1e3 * processor / frames:6.2f} ms of "
             "processor time a frame"
         )
-    pairs = list(zip(costs["journal"], costs["memory"], strict=True))
-    slower = statistics.median(a.seconds / b.seconds for a, b in pairs) - 1.0
-    more = statistics.median(a.processor / b.processor for a, b in pairs) - 1.0
-    print(f"journal against memory, round by round: time {slower:+.1%}, processor {more:+.1%}")
+    for safe, plain in PAIRS:
+        pairs = list(zip(costs[safe], costs[plain], strict=True))
+        slower = statistics.median(a.seconds / b.seconds for a, b in pairs) - 1.0
+        more = statistics.median(a.processor / b.processor for a, b in pairs) - 1.0
+        print(f"{safe} against {plain}, round by round: time {slower:+.1%}, processor {more:+.1%}")
 
 
 if __name__ == "__main__":

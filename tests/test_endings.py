@@ -306,6 +306,37 @@ def test_a_full_disk_costs_nothing(start: Start, tmp_path: Path) -> None:
         assert "No space left" in run.err
 
 
+@contextmanager
+def frozen(folder: Path) -> Iterator[None]:
+    """A folder on a disk that is read-only from now on, but for files that are open already."""
+    subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["file", "live"])
+def test_a_folder_that_becomes_read_only_costs_nothing(
+    live: bool, walk_clip: Path, start: Start, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    outputs = ("--export", disk / "a.npz", "--export", disk / "a.csv", "--record", disk / "a.mp4")
+    with small_disk(disk, "40m"), MjpegServer(walk_clip, (640, 360), max_frames=60) as camera:
+        source = camera.url if live else walk_clip
+        run = start(*outputs, "--max-frames", 60, source=source, slow=0.05)
+        run.wait_for(30)
+        with frozen(disk):
+            assert run.end() == 1
+            assert {"a.csv", "a.mp4", "a.npz"} <= set(names(run.folder)), run.err
+            assert not {"a.csv", "a.npz"} & set(names(disk)), run.err
+        poses = read_take(run.folder / "a.npz").poses
+        assert len(poses) == 60
+        assert frames_of(run.folder / "a.mp4") > 0
+        assert "Read-only file system" in run.err
+
+
 def test_files_that_may_not_grow(start: Start) -> None:
     """Nothing can be written in any folder: what fits into the journal stays."""
     size = 60_000
@@ -318,6 +349,17 @@ def test_files_that_may_not_grow(start: Start) -> None:
     assert "posemamba-export a.npz.journal a.npz a.csv" in run.err
     assert names(run.folder) == ["a.npz.journal"]
     assert len(recover(run.folder / "a.npz.journal").take.poses) > 30
+
+
+def test_a_recording_of_which_no_picture_was_written_whole_is_no_file(start: Start) -> None:
+    run = start(
+        "--export", "a.npz", "--record", "a.mp4", "--max-frames", 4,
+        limits={"RLIMIT_FSIZE": 4808},
+    )  # fmt: skip
+    assert run.end() == 1
+    assert "cannot record to a.mp4" in run.err
+    assert b"a.mp4" not in run.stdout.read()
+    assert not [name for name in names(run.folder) if name.endswith(".mp4")], run.err
 
 
 # -- signals ---------------------------------------------------------------------------------

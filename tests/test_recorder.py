@@ -20,6 +20,7 @@ from posemamba_live.drawing.colours import PALETTE
 from posemamba_live.drawing.figure import SkeletonRenderer, ViewPoint
 from posemamba_live.drawing.overlay import draw_overlay
 from posemamba_live.errors import SinkError, UsageError
+from posemamba_live.sinks.encoder import Encoder, remux
 from posemamba_live.sinks.recorder import Composer, Recorder
 from posemamba_live.sources import VideoFile
 from posemamba_live.types import Frame, Image, Pose2D, Pose3D
@@ -340,6 +341,7 @@ def test_what_was_recorded_survives_the_program(tmp_path: Path) -> None:
     program = f"""
 import sys, numpy as np
 from pathlib import Path
+from posemamba_live.sinks.encoder import Encoder, remux
 from posemamba_live.sinks.recorder import Recorder
 from posemamba_live.types import Frame
 recorder = Recorder(Path({str(tmp_path / "out.mp4")!r}), fps=30.0, image_size=(64, 48))
@@ -369,12 +371,30 @@ sys.stdin.read()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["out.mp4", "out.partial.mp4"]
 
 
+def test_a_picture_that_is_cut_off_is_left_out(tmp_path: Path) -> None:
+    """As a full disk cuts it: FFmpeg's readers would hand out what there is of it."""
+    noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    for whole in (3, 0):
+        part, path = tmp_path / f"{whole}.part", tmp_path / f"{whole}.mp4"
+        encoder = Encoder(part, (64, 48), FPS)
+        for i in range(whole):
+            encoder.write(noise, i / FPS)
+        size = part.stat().st_size
+        encoder.write(noise[::-1].copy(), 1.0)
+        encoder.close()
+        data = part.read_bytes()
+        part.write_bytes(data[: data.index(b"mdat", size) + 40])
+        assert remux(part, path, FPS) == whole
+        assert len(read(path)[0]) == whole
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no such limit there")
 def test_a_full_disk_leaves_what_there_was_room_for(tmp_path: Path) -> None:
     program = f"""
 import resource, signal, numpy as np
 from pathlib import Path
 from posemamba_live.errors import SinkError
+from posemamba_live.sinks.encoder import Encoder, remux
 from posemamba_live.sinks.recorder import Recorder
 from posemamba_live.types import Frame
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
@@ -385,7 +405,7 @@ for i in range(300):
     try:
         recorder.write(Frame(i, i / 30, np.roll(noise, i, 0), 0.0), [])
     except SinkError as error:
-        print(i, error.what)
+        print(i, Path(error.what.split()[-1]).name)
         break
 try:
     recorder.close()
@@ -396,7 +416,7 @@ print(recorder.path.name)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     written, path = done.stdout.splitlines()
-    assert "out" in written
+    assert written.split()[1] == "out.mp4", "the user's name for it"
     frames, _ = read(tmp_path / path)
     assert 0 < len(frames) <= int(written.split()[0])
     assert [file.name for file in tmp_path.iterdir()] == [path]

@@ -85,7 +85,7 @@ class Nursery:
 
     def close(self) -> None:
         self._socket.close()
-        self._parent.wait(10.0)
+        self._parent.wait(60.0)
 
     def _hear(self) -> tuple[str, int]:
         while b"\n" not in self._rest:

@@ -8,6 +8,7 @@ It finds one person in every frame, and prints each frame's index once it has be
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import shutil
 import sys
@@ -41,6 +42,8 @@ class StandIn:
     no_memory_at: int = -1
     slow_drawing: float = 0.0
     """Seconds that each picture of a recording takes."""
+    module: str = "posemamba_live"
+    """Whose program it is, `posemamba_live.export` for one."""
 
     name = "stand-in"
 
@@ -100,9 +103,8 @@ def main() -> None:
         Composer.compose = slowly  # type: ignore[method-assign]
     models = OneStage(stand_in.name, stand_in)
     detectors.create_detector = lambda *args, **kwargs: models
-    from posemamba_live.__main__ import main as program
-
-    program()
+    package = stand_in.module == "posemamba_live"
+    importlib.import_module(f"{stand_in.module}.__main__" if package else stand_in.module).main()
 
 
 if __name__ == "__main__":

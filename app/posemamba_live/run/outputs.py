@@ -250,17 +250,20 @@ class Outputs:
 
     def _close(self, recorder: Recording, path: Path) -> Path | None:
         """Complete a recording; returns where it is, if it is whole."""
+        failed = False
         try:
             recorder.close()
         except Exception as error:
+            failed = True
             self._fail(error, f"cannot record to {path}")
-            found = getattr(recorder, "path", path)
-            if found == path or ".partial" in found.name:
-                self.recording_failed = True
-                return None
-            path = found  # whole, under another name: somebody had taken its own
-        self.written.append(path)
-        return path
+        found: Path = getattr(recorder, "path", path)
+        if failed and (found == path or ".partial" in found.name):
+            self.recording_failed = True
+            return None
+        if found != path and not found.exists():  # not one picture was whole
+            return None
+        self.written.append(found)  # elsewhere, where somebody had taken its own name
+        return found
 
     def _go_on_elsewhere(self, path: Path) -> None:
         """Keep what was recorded, and take another file for the next frame."""

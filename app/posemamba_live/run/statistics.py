@@ -6,9 +6,7 @@ Memory stays the same however long the run; percentiles come from an even sample
 from __future__ import annotations
 
 import json
-import os
 import random
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +17,7 @@ from typing import Any, Final
 from posemamba_live import STARTED_AT
 from posemamba_live.errors import SinkError
 from posemamba_live.files import write_file
+from posemamba_live.memory import resident_mb
 from posemamba_live.streams.base import StreamFigures
 
 _SAMPLE_SIZE: Final = 4096
@@ -183,18 +182,3 @@ class RunStats:
             part.write_text(text, encoding="utf-8")
 
         return write_file(path, put, overwrite=overwrite, elsewhere=True)
-
-
-def resident_mb() -> float:
-    """Memory that this process holds now, in MiB; its peak, or 0, where only that is known."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-    except (OSError, ValueError, IndexError, AttributeError):
-        pass
-    if sys.platform == "win32":
-        return 0.0
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

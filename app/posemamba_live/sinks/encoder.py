@@ -73,19 +73,22 @@ class Encoder:
         path: file to write; it must not exist.
         size: (W, H) in pixels, both even.
         fps: frames per second, about.
+        told: the user's name for it, for messages.
 
     Raises:
         SinkError: no encoder can write there.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, size: tuple[int, int], fps: float, *, told: Path | None = None
+    ) -> None:
+        self._told = told or path
         self._key_at = -_KEY_S
         self._last = -1
         try:
             self._file = path.open("xb", buffering=0)
         except OSError as error:
-            raise _cannot(path, error) from error
+            raise _cannot(self._told, error) from error
         self._container: OutputContainer | None = None
         try:
             # Flushed, so that the last fragment is not half in FFmpeg's own buffer.
@@ -109,7 +112,7 @@ class Encoder:
         except (FFmpegError, OSError, ValueError) as error:
             self.abort()
             path.unlink(missing_ok=True)
-            raise _cannot(path, error) from error
+            raise _cannot(self._told, error) from error
 
     def write(self, image: Image, seconds: float) -> None:
         """Append one (H, W, 3) BGR picture, contiguous, at a time after the one before.
@@ -138,7 +141,7 @@ class Encoder:
                 container, self._container = self._container, None
                 container.close()
         except (FFmpegError, OSError) as error:
-            raise _cannot(self._path, error) from error
+            raise _cannot(self._told, error) from error
         finally:
             self.abort()
 
@@ -158,7 +161,7 @@ class Encoder:
             for packet in self._stream.encode(frame):
                 self._container.mux(packet)
         except (FFmpegError, OSError) as error:
-            raise _cannot(self._path, error) from error
+            raise _cannot(self._told, error) from error
 
 
 @cache
@@ -170,18 +173,19 @@ def best_codec() -> str:
 
 def remux(
     part: Path, path: Path, fps: float, sound: Sound | None = None, pieces: Sequence[Piece] = ()
-) -> None:
-    """Make an ordinary MP4, index first, of a fragmented one.
+) -> int:
+    """Make an ordinary MP4, index first, of a fragmented one; returns how many pictures it has.
 
     Args:
-        part: what an Encoder has written, complete or not.
+        part: what an Encoder has written, complete or not. A picture that is cut off is left out.
         path: file to write.
         fps: frames per second, which say how long the last one lasts.
         sound: of the film; left out with a warning where MP4 does not hold it.
         pieces: which parts of the film's time are in `part`.
 
     Raises:
-        SinkError: it cannot be read or written.
+        OSError: it cannot be written.
+        SinkError: it cannot be read.
     """
     try:
         with contextlib.ExitStack() as stack:
@@ -201,9 +205,14 @@ def remux(
                     if track is not None:
                         copy = out.add_stream_from_template(track)
                         packets.append(_sounds(heard, track, copy, sound.zero, pieces))
-            for _, _, packet in heapq.merge(*packets, key=lambda timed: timed[:2]):
+            count = 0
+            for _, kind, packet in heapq.merge(*packets, key=lambda timed: timed[:2]):
                 out.mux(packet)
-    except (FFmpegError, OSError, ValueError) as error:
+                count += kind == 0
+            return count
+    except OSError:  # some of FFmpeg's are
+        raise
+    except (FFmpegError, ValueError) as error:
         raise _cannot(path, error) from error
 
 
@@ -216,6 +225,8 @@ def _pictures(
         for packet in film.demux(film.streams.video[0]):
             if packet.dts is None or packet.time_base is None:
                 continue
+            if packet.is_corrupt:
+                break
             if last is not None:
                 assert last.dts is not None
                 last.duration = packet.dts - last.dts

@@ -19,7 +19,7 @@ from posemamba_live.drawing.figure import SkeletonRenderer, ViewPoint
 from posemamba_live.drawing.overlay import draw_numbers, draw_overlay
 from posemamba_live.drawing.text import put_text, text_width
 from posemamba_live.errors import SinkError
-from posemamba_live.files import check_output, free_name, partial_path, real_path, settle
+from posemamba_live.files import check_output, free_name, partial_path, real_path, write_file
 from posemamba_live.options import UnseenName
 from posemamba_live.sinks.encoder import Encoder, Piece, remux
 from posemamba_live.types import Frame, Image, Pose3D
@@ -86,7 +86,8 @@ class Recorder:
     ) -> None:
         check_output(path, overwrite=overwrite, suffixes=SUFFIXES)
         self.path = path
-        """Where the recording is, once closed; elsewhere if its name was taken meanwhile."""
+        """Where the recording is, once closed; elsewhere if its name was taken meanwhile, and
+        nowhere if there is no picture of it."""
         self._wanted = path
         self._overwrite = overwrite
         self._part = free_name(_unfinished(real_path(path)))
@@ -105,7 +106,9 @@ class Recorder:
         self._pieces: list[Piece] = []
         self._last: Image | None = None
         self._composer = Composer(image_size, fps, view, take=take, unseen=unseen)
-        self._encoder: Encoder | None = Encoder(self._part, self._composer.size, self._fps)
+        self._encoder: Encoder | None = Encoder(
+            self._part, self._composer.size, self._fps, told=path
+        )
         # A live recording has a thread of its own; a film's next picture is drawn meanwhile.
         self._coder = None if realtime else ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._coding: Future[None] | None = None
@@ -168,7 +171,7 @@ class Recorder:
         self._pieces.append(Piece(self._start, end, last.at + last.end - last.begin))
 
     def close(self) -> None:
-        """Complete the video and give it its name; without any frame there is no file.
+        """Complete the video and give it its name; without any picture there is no file.
 
         Raises:
             SinkError: it is incomplete, or has another name; in any case what was recorded is
@@ -185,36 +188,38 @@ class Recorder:
         if self._coder is not None:
             self._coder.shutdown()
         if not self._written:
-            encoder.abort()
-            self._part.unlink(missing_ok=True)
+            self._leave_nothing(encoder)
+            self.path = self._part
             return
         try:
             encoder.close()
         except SinkError as error:
             failure = failure or error
         self._end_piece(self._now + 1.0 / self._fps)
-        whole = partial_path(self._wanted)
+        note: SinkError | None = None
         try:
-            remux(self._part, whole, self._fps, self._sound, self._pieces)
-            self.path = settle(whole, self._wanted, overwrite=self._overwrite)
-        except (SinkError, OSError) as error:
-            whole.unlink(missing_ok=True)
+            self.path, note = write_file(
+                self._wanted, self._finish, overwrite=self._overwrite, elsewhere=True
+            )
+        except _NoPicture:
             self.path = self._part
-            why = error.why if isinstance(error, SinkError) else error.strerror or str(error)
+        except SinkError as error:
+            self.path = self._part
             raise SinkError(
                 f"cannot finish {self._wanted}",
-                why=why,
+                why=error.why,
                 hint=f"what was recorded is in {self._part}, and plays",
             ) from error
-        self._part.unlink(missing_ok=True)
-        if failure is not None:
-            raise failure
-        if self.path != self._wanted:
-            raise SinkError(
-                f"{self._wanted} was made by somebody else meanwhile",
-                why="it is left as it is",
-                hint=f"the recording is {self.path}",
-            )
+        with contextlib.suppress(OSError):  # of a disk that has become read-only
+            self._part.unlink(missing_ok=True)
+        trouble = note or failure
+        if trouble is not None:
+            raise trouble
+
+    def _finish(self, path: Path) -> None:
+        """Make the ordinary file of what was recorded."""
+        if not remux(self._part, path, self._fps, self._sound, self._pieces):
+            raise _NoPicture
 
     def discard(self) -> None:
         """Close it and leave no file: what was recorded can be made again. Idempotent."""
@@ -225,8 +230,12 @@ class Recorder:
             self._wait_for_coder()
         if self._coder is not None:
             self._coder.shutdown()
+        self._leave_nothing(encoder)
+
+    def _leave_nothing(self, encoder: Encoder) -> None:
         encoder.abort()
-        self._part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._part.unlink(missing_ok=True)
 
     def __enter__(self) -> Recorder:
         return self
@@ -253,6 +262,10 @@ class Recorder:
         coding, self._coding = self._coding, None
         if coding is not None:
             coding.result()
+
+
+class _NoPicture(Exception):
+    """None was written whole."""
 
 
 def _unfinished(path: Path) -> Path:

@@ -15,6 +15,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -38,6 +39,7 @@ from posemamba_live.sources.base import (
     square_pixels,
     turned,
 )
+from posemamba_live.sources.bounds import pieces_of
 from posemamba_live.sources.feed import Feed
 from posemamba_live.types import Image
 
@@ -90,6 +92,7 @@ class Reel:
         options: FFmpeg's, for opening.
         timeout: seconds for opening, and for each read; None for files.
         feed: what the location sends, if somebody has connected already; closed with the reel.
+        piece: bytes that FFmpeg may take at once, from here until the reel is closed.
 
     Raises:
         NoVideo: it opens, and holds no video.
@@ -104,9 +107,13 @@ class Reel:
         options: Mapping[str, str] | None = None,
         timeout: tuple[float, float] | None = None,
         feed: Feed | None = None,
+        piece: int | None = None,
     ) -> None:
         self.location = location
         self._feed = feed
+        self._bounds = ExitStack()
+        if piece is not None:
+            self.bound(piece)
         self.problem = ""
         """What ended `pictures` before the end of the container; empty where nothing did."""
         self.failures = 0
@@ -152,6 +159,10 @@ class Reel:
             )
         file = _openable(self.location)
         return av.open(file, "r", options=options, timeout=self._timeout, metadata_errors="ignore")
+
+    def bound(self, piece: int) -> None:
+        """Let FFmpeg take no more bytes at once than these, until the reel is closed."""
+        self._bounds.enter_context(pieces_of(piece))
 
     def decode_at_once(self) -> None:
         """Decode without delay rather than fast: each further thread holds a picture back."""
@@ -362,6 +373,7 @@ class Reel:
         self._hang_up()
 
     def _hang_up(self) -> None:
+        self._bounds.close()
         if self._feed is not None:
             self._feed.close()
 
@@ -374,6 +386,8 @@ def reason(error: FFmpegError | OSError) -> str:
     """What FFmpeg says, for people."""
     if isinstance(error, av.error.ExitError | TimeoutError):
         return "nothing came in time"
+    if isinstance(error, MemoryError):
+        return "a piece of it is too large for the memory that it may take"
     return str(error.strerror or error)
 
 

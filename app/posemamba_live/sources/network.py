@@ -15,6 +15,7 @@ from av.error import ArgumentError, FFmpegError
 from posemamba_live.errors import SourceError
 from posemamba_live.shown import public
 from posemamba_live.sources.base import Source, fit, note_size
+from posemamba_live.sources.bounds import FILM_PIECE, STREAM_PIECE, GrowthWatch
 from posemamba_live.sources.container import NoVideo, Reel, reason
 from posemamba_live.sources.feed import Feed
 from posemamba_live.sources.video import URL_SUFFIXES
@@ -124,8 +125,14 @@ class Stream(Source):
     def _read(self, worker: Worker[Frame]) -> None:
         """Decode in the worker's thread; times are those of arrival."""
         started, index, begin, last = 0.0, 0, 0.0, 0.0
+        watch = GrowthWatch(self.name)
+
+        def beat() -> None:
+            worker.beat()
+            watch.look()
+
         try:
-            for decoded in self._reel.pictures(worker.beat):
+            for decoded in self._reel.pictures(beat):
                 now = time.monotonic()
                 if not index:
                     started, begin = now, decoded.seconds
@@ -174,7 +181,7 @@ def _connected(url: str) -> Reel:
     since it has to find its way in films and to follow playlists."""
     options, timeout = _options(url), (TIMEOUT_S, _PLAYLIST_S)
     if scheme_of(url) not in _BYTE_SCHEMES:
-        return Reel(url, options=options, timeout=timeout)
+        return Reel(url, options=options, timeout=(TIMEOUT_S, PATIENCE_S), piece=STREAM_PIECE)
     suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
     named = suffix in URL_SUFFIXES or suffix in _PLAYLIST_SUFFIXES
     if scheme_of(url) not in FILM_SCHEMES or not named:
@@ -185,13 +192,18 @@ def _connected(url: str) -> Reel:
         feed.close()
     others = ",".join(sorted(av.formats_available - {"mpjpeg"}))
     try:
-        return Reel(url, options={**options, "format_whitelist": others}, timeout=timeout)
+        reel = Reel(
+            url, options={**options, "format_whitelist": others}, timeout=timeout, piece=FILM_PIECE
+        )
     except ArgumentError:  # a camera behind a film's name
         feed = Feed(url, options, timeout)
         if not feed.is_multipart:
             feed.close()
             raise
-    return Reel(url, options=options, feed=feed)
+        return Reel(url, options=options, feed=feed)
+    if {"hls", "dash"} & set(reel.format.split(",")) or not is_film(reel):
+        reel.bound(STREAM_PIECE)
+    return reel
 
 
 def is_film(reel: Reel) -> bool:
