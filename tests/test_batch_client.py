@@ -84,3 +84,25 @@ def test_videos_are_lifted_from_outside(
     assert "2 done" in done.stdout + done.stderr
     assert sorted(path.name for path in (tmp_path / "out").glob("*.npz")) == ["a.npz", "b.npz"]
     assert "Token" not in done.stderr
+
+
+def test_long_videos_are_asked_how_far_they_are(client: tuple[str, dict[str, str]]) -> None:
+    """After some seconds; Ray's client does not know what lets a worker answer meanwhile."""
+    address, environment = client
+    program = (
+        "import sys\n"
+        "from posemamba_live.batch.cluster import Cluster, Needs\n"
+        "from posemamba_live.batch.engine import Seat\n"
+        "with Cluster(Needs(sys.argv[1])) as cluster:\n"
+        "    seat = cluster.actor(Seat, int)\n"
+        "    answer = cluster.beside(seat.look).remote()\n"
+        "    while not cluster.answered([answer], 1.0):\n"
+        "        pass\n"
+        "    print('frames:', cluster.value(answer))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, address],
+        env=environment, capture_output=True, text=True, timeout=240.0,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "frames: 0" in done.stdout

@@ -22,6 +22,7 @@ _STORE_BYTES: Final = 80 * 2**20
 """Of the object store, about the least that Ray takes: nothing goes through it but results."""
 _LOOPBACK: Final = "127.0.0.1"
 _GOODBYE_S: Final = 3.0
+_BESIDE: Final = "beside"
 _TRIES: Final = 3
 """To get in through Ray's client: its server forks while gRPC's threads run, and may hang."""
 
@@ -150,9 +151,19 @@ class Cluster:
             num_gpus=self._needs.gpus,
             max_restarts=0,
             max_task_retries=0,
-            concurrency_groups={"looking": 1},
+            concurrency_groups={_BESIDE: 1},
         )(kind)
         return made.remote(*arguments)
+
+    def beside(self, method: Any) -> Any:
+        """A method of an actor, to be run beside what the actor is at.
+
+        Ray's client (`ray://`) cannot ask for that: through it the method waits for its turn.
+        """
+        try:
+            return method.options(concurrency_group=_BESIDE)
+        except ValueError:
+            return method
 
     def kill(self, actor: Any) -> None:
         """End an actor's process, whatever it is at."""

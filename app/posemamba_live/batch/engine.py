@@ -39,7 +39,6 @@ _PATIENCE_S: Final = 30.0
 """After failed starts, until more are tried."""
 _DEEP: Final = 4
 """With more jobs than so many for each worker, each gets its next one before it needs it."""
-_LOOKING: Final = "looking"
 _LONG_S: Final = 5.0
 """A job that has gone on for so long is asked how far it is."""
 
@@ -239,7 +238,7 @@ class Engine(Generic[J]):
     def _ask_for_frames(self, now: float) -> None:
         for member in self._busy:
             if member.looking is None and now - member.busy_since > _LONG_S:
-                member.looking = member.actor.look.options(concurrency_group=_LOOKING).remote()
+                member.looking = self._cluster.beside(member.actor.look).remote()
 
     def _hand_out(self) -> None:
         ready = [member for member in self._members if member.started is not None]
