@@ -74,7 +74,8 @@ def score_clip(
 ) -> dict[str, dict[str, float]]:
     with np.load(file) as found, np.load(truth) as gt:
         keypoints, seen = found["keypoints"], found["seen"]
-        confidence = found["visibility"] * (found["peak"] if scores == "product" else 1.0)
+        peak = found["peak"].astype(np.float32)
+        confidence = found["visibility"] * (peak if scores == "product" else 1.0)
         joints, size, fps = gt["joints_camera"], gt["image_size"], float(gt["fps"])
         up = gt["R"][:, 2]
     if joints.ndim == 3:
@@ -84,7 +85,7 @@ def score_clip(
         lifter = FileLifter(network)
         poses = [
             Pose2D(t, t / fps, 0, keypoints[t, p], confidence[t, p].astype(np.float32),
-                   (int(size[0]), int(size[1])))
+                   (int(size[0]), int(size[1])), peak=peak[t, p])
             for t in np.flatnonzero(seen[:, p])
         ]  # fmt: skip
         lifted = [done for pose in poses for done in lifter.push(pose)] + lifter.flush()

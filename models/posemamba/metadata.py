@@ -101,7 +101,7 @@ class CheckpointMeta:
             raise CheckpointError("its header names an unknown input or output unit")
         if self.input_kind != "image" and self.config.in_channels not in RAY_INPUTS:
             raise CheckpointError(
-                f"{self.input_kind!r} input has {RAY_INPUTS[-1]} channels (once {RAY_INPUTS[0]}), "
+                f"{self.input_kind!r} input has {' or '.join(map(str, RAY_INPUTS))} channels, "
                 f"but its network takes {self.config.in_channels}"
             )
         if self.input_kind == "image" and self.config.in_channels != 2:

@@ -28,7 +28,16 @@ from posemamba.normalize import (
     root_relative,
 )
 from posemamba.runtime import LifterRuntime
-from posemamba.skeleton import CHAIN_SHARE, HEAD, HIP, JOINT_NAMES, NUM_JOINTS, PARENTS, THORAX
+from posemamba.skeleton import (
+    CHAIN_SHARE,
+    HEAD,
+    HIP,
+    JOINT_NAMES,
+    MIRROR,
+    NUM_JOINTS,
+    PARENTS,
+    THORAX,
+)
 
 Float = NDArray[np.float32]
 
@@ -109,6 +118,7 @@ class Lifter:
         image_size: tuple[int, int],
         *,
         fps: float = 30.0,
+        peaks: ArrayLike | None = None,
     ) -> Float:
         """Lift keypoints in the order of Human3.6M-17 (`posemamba.skeleton.JOINT_NAMES`).
 
@@ -118,6 +128,8 @@ class Lifter:
             scores: (B, T, 17) or (T, 17) confidence, 0 to 1; None where nothing is known.
             image_size: W, H in pixels, of all pictures.
             fps: frames a second; only causal weights have a use for it.
+            peaks: as `scores`, how sharply each keypoint was localised, from detectors that say
+                so (`peak_2d` of `poses.npz`); by default the scores stand for it.
 
         Returns:
             (B, T, 17, 3) or (T, 17, 3) float32, root-relative (Hip is zero), in body heights:
@@ -127,7 +139,8 @@ class Lifter:
             ValueError: wrong shapes, values that are not finite or out of range.
         """
         points, trust = _checked(keypoints, scores, JOINT_NAMES)
-        return self._lift(points, trust, image_size, fps)
+        sharp = trust if peaks is None else _checked(keypoints, peaks, JOINT_NAMES, "peaks")[1]
+        return self._lift(points, trust, sharp, image_size, fps)
 
     def from_coco(
         self,
@@ -186,10 +199,16 @@ class Lifter:
         fps: float,
     ) -> Float:
         points, trust = _checked(keypoints, scores, names)
-        return self._lift(to_joints(names, points), to_scores(names, trust), image_size, fps)
+        joint_scores = to_scores(names, trust)
+        return self._lift(to_joints(names, points), joint_scores, joint_scores, image_size, fps)
 
     def _lift(
-        self, keypoints: Float, scores: Float, image_size: tuple[int, int], fps: float
+        self,
+        keypoints: Float,
+        scores: Float,
+        peaks: Float,
+        image_size: tuple[int, int],
+        fps: float,
     ) -> Float:
         size = _checked_size(image_size)
         if not (math.isfinite(fps) and fps > 0.0):
@@ -198,15 +217,20 @@ class Lifter:
             raise ValueError("keypoints are all within two pixels: are they fractions, not pixels?")
         single = keypoints.ndim == 3
         if single:
-            keypoints, scores = keypoints[None], scores[None]
+            keypoints, scores, peaks = keypoints[None], scores[None], peaks[None]
         if self._network is None:
-            joints = self._lift_causally(keypoints, scores, size, 1.0 / fps)
+            joints = self._lift_causally(keypoints, scores, peaks, size, 1.0 / fps)
         else:
-            joints = self._lift_windows(self._network, keypoints, scores, size)
+            joints = self._lift_windows(self._network, keypoints, scores, peaks, size)
         return joints[0] if single else joints
 
     def _lift_windows(
-        self, network: Network, keypoints: Float, scores: Float, size: tuple[int, int]
+        self,
+        network: Network,
+        keypoints: Float,
+        scores: Float,
+        peaks: Float,
+        size: tuple[int, int],
     ) -> Float:
         count = keypoints.shape[1]
         length = min(network.frames, count)
@@ -219,6 +243,7 @@ class Lifter:
                 np.stack([keypoints[row, start : start + length] for row, start in batch]),
                 np.stack([scores[row, start : start + length] for row, start in batch]),
                 size,
+                np.stack([peaks[row, start : start + length] for row, start in batch]),
             )
             for (row, start), own in zip(batch, joints, strict=True):
                 blenders[row].add(start, own)
@@ -226,7 +251,12 @@ class Lifter:
         return np.stack(taken) if taken else np.zeros((0, count, NUM_JOINTS, 3), np.float32)
 
     def _lift_causally(
-        self, keypoints: Float, scores: Float, size: tuple[int, int], elapsed: float
+        self,
+        keypoints: Float,
+        scores: Float,
+        peaks: Float,
+        size: tuple[int, int],
+        elapsed: float,
     ) -> Float:
         model, channels = self._checkpoint.model, self._checkpoint.meta.config.in_channels
         rays, out = RayStream(self._fov_deg), np.empty((*keypoints.shape[:3], 3), np.float32)
@@ -234,7 +264,7 @@ class Lifter:
             return out
         state = model.init_state(len(keypoints))
         for t in range(keypoints.shape[1]):
-            view = rays.update(keypoints[:, t], scores[:, t], size, elapsed)
+            view = rays.update(keypoints[:, t], scores[:, t], size, elapsed, peaks[:, t])
             with torch.inference_mode():
                 inputs = torch.from_numpy(np.ascontiguousarray(view.inputs[:, 0, :, :channels]))
                 answer, state = model.step(inputs, state)
@@ -245,7 +275,7 @@ class Lifter:
 
 
 def _checked(
-    keypoints: ArrayLike, scores: ArrayLike | None, names: tuple[str, ...]
+    keypoints: ArrayLike, scores: ArrayLike | None, names: tuple[str, ...], what: str = "scores"
 ) -> tuple[Float, Float]:
     """Keypoints (..., T, K, 2) and scores (..., T, K) as arrays, if they can be meant."""
     points = np.asarray(keypoints, np.float32)
@@ -265,10 +295,10 @@ def _checked(
     trust = np.asarray(scores, np.float32)
     if trust.shape != points.shape[:-1]:
         raise ValueError(
-            f"scores have the shape {trust.shape}; for these keypoints it is {points.shape[:-1]}"
+            f"{what} have the shape {trust.shape}; for these keypoints it is {points.shape[:-1]}"
         )
     if not (trust >= 0.0).all() or not (trust <= 1.0).all():
-        raise ValueError("scores are not all within 0 to 1")
+        raise ValueError(f"{what} are not all within 0 to 1")
     return points, trust
 
 
@@ -330,32 +360,45 @@ class Network:
         """Of an answer: the joints, and which way is up where the weights say so."""
         return NUM_JOINTS + self._gravity
 
-    def __call__(self, keypoints: Float, scores: Float, image_size: tuple[int, int]) -> Float:
+    def __call__(
+        self,
+        keypoints: Float,
+        scores: Float,
+        image_size: tuple[int, int],
+        peaks: Float | None = None,
+    ) -> Float:
         """Lift B windows.
 
         Args:
             keypoints: (B, T, 17, 2) pixels; T from 1 to `frames`.
             scores: (B, T, 17) confidence, 0 to 1.
             image_size: W, H in pixels.
+            peaks: (B, T, 17) how sharply each was localised; by default the scores.
 
         Returns:
             (B, T, 17, 3) root-relative, camera axes, body heights; of weights that say which way
             is up (B, T, 18, 3), the last row as `gravity.evidence` has it.
         """
+        peaks = scores if peaks is None else peaks
         if not self._mirrored:
-            return self._lift(keypoints, scores, image_size)
+            return self._lift(keypoints, scores, peaks, image_size)
         # The assumed camera is symmetric about the picture's middle, so that the mirrored
         # picture is that of the mirrored person: one reflection undoes the other exactly.
         flipped, trust = mirror_image(keypoints, scores, image_size[0])
         both = self._lift(
-            np.concatenate([keypoints, flipped]), np.concatenate([scores, trust]), image_size
+            np.concatenate([keypoints, flipped]),
+            np.concatenate([scores, trust]),
+            np.concatenate([peaks, peaks[:, :, list(MIRROR)]]),
+            image_size,
         )
         straight, mirrored = np.split(both, 2)
         return 0.5 * (straight + reflected(mirrored))
 
-    def _lift(self, keypoints: Float, scores: Float, image_size: tuple[int, int]) -> Float:
+    def _lift(
+        self, keypoints: Float, scores: Float, peaks: Float, image_size: tuple[int, int]
+    ) -> Float:
         if self._kind == "rays":
-            window = ray_window(keypoints, scores, image_size, self._fov_deg)
+            window = ray_window(keypoints, scores, image_size, self._fov_deg, peaks)
             answer = self._run(window.inputs[..., : self._channels])
             joints = root_relative(answer[:, :, :NUM_JOINTS])
             if self._gravity:

@@ -28,11 +28,11 @@ Float = NDArray[np.float32]
 
 ASSUMED_FOV_DEG: Final = 60.0
 """Field of view across the longer side when nothing better is known."""
-RAY_CHANNELS: Final = 5
-"""x, y, confidence, log of the window's size, tilt of the virtual camera. A network built for
-fewer takes the first ones."""
-RAY_INPUTS: Final = (4, 5)
-"""Numbers of channels that networks are built for: the tilt came last."""
+RAY_CHANNELS: Final = 6
+"""x, y, confidence, log of the window's size, tilt of the virtual camera, peak. A network built
+for fewer takes the first ones."""
+RAY_INPUTS: Final = (4, 5, 6)
+"""Numbers of channels that networks are built for: the tilt came later, the peak last."""
 STREAM_MEMORY_S: Final = 1.0
 """How long `RayStream` remembers where and how large the person was."""
 _SIZE_JOINTS: Final = (*LIMB_JOINTS, NOSE)
@@ -61,7 +61,7 @@ class RayWindow:
     """Normalised input of B windows and the turn that undoes it."""
 
     inputs: Float
-    """(B, T, 17, 5): x, y, confidence, log-size, tilt."""
+    """(B, T, 17, 6): x, y, confidence, log-size, tilt, peak."""
     rotation: Float
     """(B, 3, 3): camera frame to virtual camera frame, v = R @ c."""
 
@@ -79,6 +79,7 @@ def ray_window(
     scores: Float,
     image_size: NDArray[Any] | tuple[int, int],
     fov_deg: float = ASSUMED_FOV_DEG,
+    peaks: Float | None = None,
 ) -> RayWindow:
     """Normalise B windows of keypoints to view rays.
 
@@ -87,6 +88,9 @@ def ray_window(
         scores: (B, T, 17) confidence, 0 to 1.
         image_size: (2,) or (B, 2) W, H in pixels.
         fov_deg: assumed field of view across the longer side.
+        peaks: (B, T, 17) how sharply each keypoint was localised, 0 to 1, where the detector
+            says so apart from the confidence. A keypoint that was put anywhere has a low peak
+            and may be called visible; one that the body hides is the reverse.
     """
     rays = view_rays(keypoints, image_size, fov_deg)
     direction, weight = _shoulders(rays, scores)
@@ -94,7 +98,7 @@ def ray_window(
     flat = _project(rays, rotation[:, None])
     spread, weight = _spread(flat, scores)
     extent = _extent(spread.sum(1), weight.sum(1))[:, None]
-    return RayWindow(_inputs(flat, scores, extent, rotation), rotation)
+    return RayWindow(_inputs(flat, scores, peaks, extent, rotation), rotation)
 
 
 class RayStream:
@@ -113,15 +117,17 @@ class RayStream:
         scores: Float,
         image_size: NDArray[Any] | tuple[int, int],
         elapsed: NDArray[Any] | float,
+        peaks: Float | None = None,
     ) -> RayWindow:
         """Normalise the next frame of B streams.
 
         Args:
             keypoints: (B, 17, 2) pixels, scores: (B, 17), image_size: (2,) or (B, 2).
             elapsed: () or (B,) seconds since the frame before (ignored for the first).
+            peaks: (B, 17) as for `ray_window`.
 
         Returns:
-            A RayWindow of one frame: inputs (B, 1, 17, 5).
+            A RayWindow of one frame: inputs (B, 1, 17, 6).
         """
         keypoints, scores = keypoints[:, None], scores[:, None]
         rays = view_rays(keypoints, image_size, self.fov_deg)
@@ -138,7 +144,8 @@ class RayStream:
             weight = weight + keep[:, 0] * self._sums[2]
         self._sums = (axis, spread, weight)
         extent = _extent(spread, weight)[:, None]
-        return RayWindow(_inputs(flat, scores, extent, rotation), rotation)
+        peaks = None if peaks is None else peaks[:, None]
+        return RayWindow(_inputs(flat, scores, peaks, extent, rotation), rotation)
 
 
 def view_rays(
@@ -180,14 +187,18 @@ def _extent(spread: Float, weight: Float) -> Float:
     return np.asarray(np.sqrt(spread / weight) + 1e-3, np.float32)
 
 
-def _inputs(flat: Float, scores: Float, extent: Float, rotation: Float) -> Float:
-    """(B, T, 17, 5) from virtual image points, scores, (B, 1 or T) sizes, (B, 3, 3) turns."""
+def _inputs(
+    flat: Float, scores: Float, peaks: Float | None, extent: Float, rotation: Float
+) -> Float:
+    """(B, T, 17, 6) from virtual image points, what the detector says of them, (B, 1 or T) sizes
+    and (B, 3, 3) turns."""
     inputs = np.empty((*flat.shape[:3], RAY_CHANNELS), np.float32)
     inputs[..., :2] = flat / extent[..., None, None]
     inputs[..., 2] = scores
     inputs[..., 3] = np.log(extent / _TYPICAL_SIZE)[..., None]
     # The virtual axis in the real camera's frame is the turn's last row; y points down.
     inputs[..., 4] = rotation[:, None, 2, 1, None] / _TYPICAL_TILT
+    inputs[..., 5] = scores if peaks is None else peaks
     return inputs
 
 

@@ -20,6 +20,7 @@ from posemamba.skeleton import (
     L_SHOULDER,
     L_WRIST,
     LIMB_JOINTS,
+    MIRROR,
     R_ANKLE,
     R_ELBOW,
     R_HIP,
@@ -100,6 +101,7 @@ def lift(checkpoint: Checkpoint, windows: Batch) -> Float:
             windows.image_size,
             1.0 / windows.fps,
             checkpoint.meta.fov_deg,
+            windows.peaks,
         )
         return np.asarray(camera @ turn, np.float32)
     # Weights with other inputs or outputs: the library translates them.
@@ -109,7 +111,9 @@ def lift(checkpoint: Checkpoint, windows: Batch) -> Float:
         for row in np.flatnonzero((windows.image_size == size).all(1)):
             width, height = (int(v) for v in size)
             own = slice(row, row + 1)
-            out[own] = network(windows.keypoints[own], windows.scores[own], (width, height))
+            out[own] = network(
+                windows.keypoints[own], windows.scores[own], (width, height), windows.peaks[own]
+            )
     return np.asarray(out @ turn, np.float32)
 
 
@@ -120,11 +124,12 @@ def lift_causally(
     image_size: NDArray[Any] | tuple[int, int],
     elapsed: NDArray[Any] | float,
     fov_deg: float,
+    peaks: Float | None = None,
 ) -> Float:
     """What a causal network answers frame by frame, knowing nothing before each window.
 
     Args:
-        keypoints, scores: (n, T, 17, 2) pixels, (n, T, 17).
+        keypoints, scores, peaks: (n, T, 17, 2) pixels, (n, T, 17).
         image_size: (2,) or (n, 2) W, H.
         elapsed: () or (n,) seconds from frame to frame.
 
@@ -133,7 +138,13 @@ def lift_causally(
     """
     stream = RayStream(fov_deg)
     views = [
-        stream.update(keypoints[:, t], scores[:, t], image_size, elapsed)
+        stream.update(
+            keypoints[:, t],
+            scores[:, t],
+            image_size,
+            elapsed,
+            None if peaks is None else peaks[:, t],
+        )
         for t in range(keypoints.shape[1])
     ]
     inputs = np.concatenate([view.inputs for view in views], 1)
@@ -146,9 +157,15 @@ def mirrored(windows: Batch) -> Batch:
     """The same windows in a mirror: the keypoints and scores of the mirrored people."""
     width = windows.image_size[:, None, None, 0]
     keypoints, scores = mirror_image(windows.keypoints, windows.scores, width)
-    rays = ray_window(keypoints, scores, windows.image_size)
+    peaks = windows.peaks[:, :, list(MIRROR)]
+    rays = ray_window(keypoints, scores, windows.image_size, peaks=peaks)
     return replace(
-        windows, inputs=rays.inputs, keypoints=keypoints, scores=scores, rotation=rays.rotation
+        windows,
+        inputs=rays.inputs,
+        keypoints=keypoints,
+        scores=scores,
+        peaks=peaks,
+        rotation=rays.rotation,
     )
 
 

@@ -48,6 +48,8 @@ class Windows:
     """(B, T, 17, 2)"""
     scores: FloatArray
     """(B, T, 17)"""
+    peaks: FloatArray
+    """(B, T, 17)"""
     image_size: tuple[int, int]
 
     @property
@@ -60,6 +62,7 @@ class Windows:
             np.concatenate([request.keypoints for request in alike]),
             np.concatenate([request.scores for request in alike]),
             self.image_size,
+            np.concatenate([request.peaks for request in alike]),
         )
         ends = np.cumsum([len(request.keypoints) for request in alike])
         return np.split(joints, ends[:-1])

@@ -15,6 +15,7 @@ from posemamba.normalize import RayStream, root_relative
 from posemamba.skeleton import NUM_JOINTS
 from posemamba_live.keypoints import breaks_track, interpolate
 from posemamba_live.lifting.batching import Lifting, Work
+from posemamba_live.lifting.blending import peaks_of
 from posemamba_live.lifting.window import Lifter
 from posemamba_live.types import FloatArray, LiftedPose, Pose2D
 
@@ -73,7 +74,13 @@ class CausalLifter(Lifter):
 
     def _step(self, pose: Pose2D, elapsed: float) -> Work[FloatArray]:
         """(17, 3) root-relative, camera axes, body heights."""
-        view = self._rays.update(pose.keypoints[None], pose.scores[None], pose.image_size, elapsed)
+        view = self._rays.update(
+            pose.keypoints[None],
+            pose.scores[None],
+            pose.image_size,
+            elapsed,
+            peaks_of(pose)[None],
+        )
         step = _Step(self._model, view.inputs[:, 0, :, : self._channels], self._state)
         joints = (yield step)[:, :NUM_JOINTS]
         self._state = step.state

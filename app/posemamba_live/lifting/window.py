@@ -97,9 +97,11 @@ class FileLifter(Lifter):
 
     def _lift(self, starts: Sequence[int]) -> Work[None]:
         windows = [self._poses[s - self._first :][: self._length] for s in starts]
-        keypoints, scores = zip(*map(stack, windows), strict=True)
+        keypoints, scores, peaks = (
+            np.stack(part) for part in zip(*map(stack, windows), strict=True)
+        )
         size = windows[0][0].image_size
-        lifted = yield Windows(self._network, np.stack(keypoints), np.stack(scores), size)
+        lifted = yield Windows(self._network, keypoints, scores, peaks, size)
         for start, joints in zip(starts, lifted, strict=True):
             self._blender.add(start, joints)
 
@@ -162,8 +164,8 @@ class LiveLifter(Lifter):
         before = math.ceil((pose.timestamp - self._poses[0].timestamp) * NETWORK_FPS - 1e-6)
         before = min(before, self._network.frames - 1 - after)
         times = pose.timestamp + np.arange(-before, after + 1) / NETWORK_FPS
-        keypoints, scores = resample(self._poses, times)
-        joints = yield Windows(self._network, keypoints[None], scores[None], pose.image_size)
+        keypoints, scores, peaks = (part[None] for part in resample(self._poses, times))
+        joints = yield Windows(self._network, keypoints, scores, peaks, pose.image_size)
         return lifted_pose(pose, joints[0, before], ahead)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from posemamba.model import PRESETS, PoseMambaConfig
 from posemamba.normalize import RAY_CHANNELS
 from posemamba.training.loss import VELOCITY_WEIGHT
@@ -27,6 +29,9 @@ class TrainConfig:
     small_batch_windows: int = 20_000
     """Many small steps at the start leave the plateau at the mean pose sooner."""
     learning_rate: float = 1.5e-3
+    muon: float = 2.0
+    """Learning rate of the hidden matrices (by Muon) over that of all else (by AdamW); 0 leaves
+    them to AdamW as well."""
     warmup_steps: int = 40
     decay_windows: int = 120_000
     """The rate is constant, then falls to `final_rate` over the last windows: a run can be
@@ -95,4 +100,6 @@ def load_config(path: Path) -> TrainConfig:
     config = TrainConfig(**values)
     if config.preset not in PRESETS:
         raise ValueError(f"{path}: preset {config.preset!r} is none of {', '.join(PRESETS)}")
+    if config.muon and not hasattr(torch.optim, "Muon"):
+        raise ValueError(f'{path}: Muon needs PyTorch 2.9; a newer one, or "muon": 0, will do')
     return config

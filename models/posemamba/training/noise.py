@@ -149,6 +149,8 @@ class Detections:
     """(B, T, 14, 2) pixels."""
     scores: Float
     """(B, T, 14) 0 to 1."""
+    peaks: Float
+    """(B, T, 14) how sharply each was localised, 0 to 1; the scores, where it is not told."""
 
 
 def detect(
@@ -222,18 +224,21 @@ def detect(
 
     noisy = clean + config.amount * error * scale
     scores = _sigmoid(logit)
+    peaks = scores.copy()
     if config.peaks:
         distance = config.amount * np.linalg.norm(error - known, axis=-1)
         beyond = _beyond(clean, image_size) / percent[:, None, None]
         noise_of_peak = _slow(rng, batch, frames, fps)
         peak = _sigmoid(confidence.peak_logits(distance, share, beyond, noise_of_peak))
-        with_peak = np.asarray(rng.random(batch) < config.peaks)
-        scores *= np.where(with_peak[:, None, None], peak, np.float32(1.0))
-    _freeze(rng, noisy, scores, config)
-    _drop_frames(rng, noisy, scores, fps, config)
+        with_peak = np.asarray(rng.random(batch) < config.peaks)[:, None, None]
+        scores *= np.where(with_peak, peak, np.float32(1.0))
+        peaks = np.where(with_peak, peak, peaks)
+    trust = np.stack([scores, peaks], -1)
+    _freeze(rng, noisy, trust, config)
+    _drop_frames(rng, noisy, trust, fps, config)
     squeeze = np.where(rng.random(batch) < config.compressed_scores, rng.uniform(0.6, 1, batch), 1)
-    scores *= squeeze.astype(np.float32)[:, None, None]
-    return Detections(noisy, scores)
+    trust *= squeeze.astype(np.float32)[:, None, None, None]
+    return Detections(noisy, trust[..., 0], trust[..., 1])
 
 
 def _sigmoid(x: Float) -> Float:
@@ -444,18 +449,18 @@ def _lose_at_edge(
             logit[b, part, end] = np.minimum(logit[b, part, end], level)
 
 
-def _freeze(rng: np.random.Generator, noisy: Float, scores: Float, cfg: NoiseConfig) -> None:
+def _freeze(rng: np.random.Generator, noisy: Float, trust: Float, cfg: NoiseConfig) -> None:
     """Let the outer joints of a limb stand still for some frames, with a low score."""
     frames = noisy.shape[1]
     for b, limb in np.argwhere(rng.random((len(noisy), 4)) < cfg.frozen):
         begin, end = _span(rng, frames, 1, 6)
         first, last = _LIMBS[limb][1], _LIMBS[limb][2] + 1
         noisy[b, begin:end, first:last] = noisy[b, begin, first:last]
-        scores[b, begin:end, first:last] *= np.float32(rng.uniform(0.0, 0.6))
+        trust[b, begin:end, first:last] *= np.float32(rng.uniform(0.0, 0.6))
 
 
 def _drop_frames(
-    rng: np.random.Generator, noisy: Float, scores: Float, fps: Float, cfg: NoiseConfig
+    rng: np.random.Generator, noisy: Float, trust: Float, fps: Float, cfg: NoiseConfig
 ) -> None:
     """Lose the whole person for up to a quarter second; bridge it linearly or by holding."""
     frames = noisy.shape[1]
@@ -468,5 +473,5 @@ def _drop_frames(
             after = before
         share = np.linspace(0, 1, end - begin + 2, dtype=np.float32)[1:-1, None, None]
         noisy[b, begin:end] = noisy[b, before] + share * (noisy[b, after] - noisy[b, before])
-        bridge = scores[b, before] + share[..., 0] * (scores[b, after] - scores[b, before])
-        scores[b, begin:end] = bridge * np.float32(rng.uniform(0.0, 1.0))
+        bridge = trust[b, before] + share * (trust[b, after] - trust[b, before])
+        trust[b, begin:end] = bridge * np.float32(rng.uniform(0.0, 1.0))

@@ -155,7 +155,7 @@ class Batch:
     """n windows of T frames."""
 
     inputs: Float
-    """(n, T, 17, 5) what the network sees: `normalize.ray_window` of keypoints and scores."""
+    """(n, T, 17, 6) what the network sees: `ray_window` of keypoints, scores and peaks."""
     target: Float
     """(n, T, 17, 3) root-relative, virtual-camera axes, body heights."""
     height: Float
@@ -163,6 +163,8 @@ class Batch:
     keypoints: Float
     """(n, T, 17, 2) noisy pixels."""
     scores: Float
+    """(n, T, 17)."""
+    peaks: Float
     """(n, T, 17)."""
     joints: Float
     """(n, T, 17, 3) true joints, camera frame, metres."""
@@ -244,13 +246,13 @@ class WindowSampler:
             joints[reaching] = bodies
 
         view = look_at(rng, joints, close, config.camera)
-        keypoints, scores = _observe(rng, view, height, fps, config.noise)
+        keypoints, scores, peaks = _observe(rng, view, height, fps, config.noise)
         seen = view.joints
-        self._pad(rng, keypoints, scores, seen)
-        window = ray_window(keypoints, scores, view.image_size)
+        self._pad(rng, keypoints, scores, peaks, seen)
+        window = ray_window(keypoints, scores, view.image_size, peaks=peaks)
         target = window.to_virtual(root_relative(seen)) / height[:, None, None, None]
         return Batch(
-            window.inputs, target, height, keypoints, scores, seen, window.rotation,
+            window.inputs, target, height, keypoints, scores, peaks, seen, window.rotation,
             view.image_size, view.focal, fps, clip, close, view.up,
         )  # fmt: skip
 
@@ -427,8 +429,8 @@ def _vary_body(rng: np.random.Generator, joints: Float, config: SynthConfig) -> 
 
 def _observe(
     rng: np.random.Generator, view: View, height: Float, fps: Float, noise: NoiseConfig
-) -> tuple[Float, Float]:
-    """Noisy keypoints (n, T, 17, 2) and scores (n, T, 17) of what the cameras see."""
+) -> tuple[Float, Float, Float]:
+    """Noisy keypoints (n, T, 17, 2), scores and peaks (n, T, 17) of what the cameras see."""
     joints = view.joints
     points = np.empty((*joints.shape[:2], NUM_POINTS, 3), np.float32)
     points[:, :, :P_NOSE] = joints[:, :, LIMB_JOINTS]
@@ -447,10 +449,14 @@ def _observe(
         rng, view.project(where), points[..., 2], percent, view.image_size, fps, noise, cover
     )
     limbs = np.zeros((*joints.shape[:3], 2), np.float32)
-    limb_scores = np.zeros(joints.shape[:3], np.float32)
     columns = [POINT_OF[joint] for joint in LIMB_JOINTS]
     limbs[:, :, LIMB_JOINTS] = found.points[:, :, columns]
-    limb_scores[:, :, LIMB_JOINTS] = found.scores[:, :, columns]
     keypoints = assemble(limbs, found.points[:, :, P_NOSE], found.points[:, :, P_EARS])
-    scores = assemble_scores(limb_scores, found.scores[:, :, P_NOSE], found.scores[:, :, P_EARS])
-    return keypoints, scores
+    return keypoints, _of_joints(found.scores), _of_joints(found.peaks)
+
+
+def _of_joints(trust: Float) -> Float:
+    """(n, T, 14) of the detector's points to (n, T, 17)."""
+    limbs = np.zeros((*trust.shape[:2], NUM_JOINTS), np.float32)
+    limbs[:, :, LIMB_JOINTS] = trust[:, :, [POINT_OF[joint] for joint in LIMB_JOINTS]]
+    return assemble_scores(limbs, trust[:, :, P_NOSE], trust[:, :, P_EARS])

@@ -11,7 +11,7 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,11 +71,7 @@ class Trainer:
         torch.set_float32_matmul_precision(config.matmul_precision)
         self.model = build(config.model_config()).to(self.device)
         self.average = [p.detach().clone() for p in self.model.parameters()]
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, config.weight_decay),
-            lr=config.learning_rate,
-            fused=True,
-        )
+        self.optimizers = optimizers(self.model, config)
         self.progress = Progress()
         self.source = BatchSource(config, motion)
         self.workers = workers
@@ -135,14 +131,15 @@ class Trainer:
         if self.model.config.gravity:
             extra, more = gravity_loss(predicted.float(), target, height, angles)
             loss, parts = loss + config.gravity_weight * extra, parts | more
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss.backward()
         if self.world > 1:
             average_gradients(self.model, self.world)
         nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate()
-        self.optimizer.step()
+        for optimizer, factor in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate() * factor
+            optimizer.step()
         with torch.no_grad():
             # A young average would remember the initialisation: decay grows with the steps.
             decay = min(config.ema, (1 + p.step) / (10 + p.step))
@@ -211,7 +208,7 @@ class Trainer:
         state = {
             "model": self.model.state_dict(),
             "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer, _ in self.optimizers],
             "progress": dataclasses.asdict(self.progress),
         }
         torch.save(state, path.with_suffix(".part"))
@@ -222,7 +219,8 @@ class Trainer:
         state = torch.load(path, map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.average = [t.to(self.device) for t in state["average"]]
-        self.optimizer.load_state_dict(state["optimizer"])
+        for (optimizer, _), kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         self.progress = Progress(**state["progress"])
         self.close()  # batches made ahead were those of another step
 
@@ -230,6 +228,9 @@ class Trainer:
         """Begin with the weights of a finished network instead of random ones."""
         source = load_checkpoint(weights, self.device).model.state_dict()
         own = self.model.state_dict()
+        for name, parameter in own.items():
+            if name.startswith("pools.") and ".proj." in name:
+                parameter.zero_()  # weights without pooling go on from what they answer
         fitting = {k: fit(v, own[k]) for k, v in source.items() if k in own}
         self.model.load_state_dict({**own, **{k: v for k, v in fitting.items() if v is not None}})
         self.average = [p.detach().clone() for p in self.model.parameters()]
@@ -334,12 +335,18 @@ def streamed(batch: Batch) -> tuple[Any, Any, Any]:
     """A batch normalised frame by frame (`RayStream`), for causal networks.
 
     Returns:
-        inputs (B, T, 17, 5), target (B, T, 17, 3) in body heights, each frame in the axes of
+        inputs (B, T, 17, 6), target (B, T, 17, 3) in body heights, each frame in the axes of
         its own virtual camera, and (B, T, 2) their pitch and roll.
     """
     stream = RayStream()
     frames = [
-        stream.update(batch.keypoints[:, t], batch.scores[:, t], batch.image_size, 1.0 / batch.fps)
+        stream.update(
+            batch.keypoints[:, t],
+            batch.scores[:, t],
+            batch.image_size,
+            1.0 / batch.fps,
+            batch.peaks[:, t],
+        )
         for t in range(batch.keypoints.shape[1])
     ]
     inputs = np.concatenate([frame.inputs for frame in frames], 1)
@@ -351,7 +358,12 @@ def streamed(batch: Batch) -> tuple[Any, Any, Any]:
 def shortened(batch: Batch, frames: int) -> tuple[Any, Any, Any]:
     """The first frames of every window, normalised by what they hold: as `streamed` returns."""
     part = slice(0, frames)
-    window = ray_window(batch.keypoints[:, part], batch.scores[:, part], batch.image_size)
+    window = ray_window(
+        batch.keypoints[:, part],
+        batch.scores[:, part],
+        batch.image_size,
+        peaks=batch.peaks[:, part],
+    )
     joints = window.to_virtual(root_relative(batch.joints[:, part]))
     angles = _angles(batch, window.rotation[:, None])
     return window.inputs, joints / batch.height[:, None, None, None], angles
@@ -380,12 +392,48 @@ def fit(source: Tensor, own: Tensor) -> Tensor | None:
     return None
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def optimizers(model: nn.Module, config: TrainConfig) -> list[tuple[torch.optim.Optimizer, float]]:
+    """What trains which parameters, each with its factor on the learning rate.
+
+    Muon (Jordan et al. 2024; its steps scaled to AdamW's size as in arXiv 2502.16982) trains the
+    matrices between tokens: its orthogonal steps reach in a third of the windows what AdamW
+    reaches. The two ends of the network, the scan, biases and norms stay with AdamW.
+    """
+    chosen = hidden_matrices(model) if config.muon else []
+    groups = parameter_groups(model, config.weight_decay, without=chosen)
+    found: list[tuple[torch.optim.Optimizer, float]] = [
+        (torch.optim.AdamW(groups, lr=config.learning_rate, fused=True), 1.0)
+    ]
+    if chosen:
+        muon = torch.optim.Muon(
+            chosen,
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        found.append((muon, config.muon))
+    return found
+
+
+def hidden_matrices(model: nn.Module) -> list[Tensor]:
+    """Weights of the linear layers that map tokens to tokens."""
+    ends = ("Spatial_patch_to_embedding", "frame_embedding", "head", "gravity")
+    return [
+        module.weight
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not name.startswith(ends)
+    ]
+
+
+def parameter_groups(
+    model: nn.Module, weight_decay: float, without: Sequence[Tensor] = ()
+) -> list[dict[str, Any]]:
     """Weight decay for matrices only: not for A, D, biases, norms, positions, skips."""
     plain = ("A_logs", "Ds", "bias", "norm", "pos_embed", "input_skip", "head.0", "scale", "shift")
     groups: dict[bool, list[Tensor]] = {True: [], False: []}
+    others = {id(parameter) for parameter in without}
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and id(parameter) not in others:
             groups[any(part in name for part in plain)].append(parameter)
     return [
         {"params": groups[False], "weight_decay": weight_decay},
