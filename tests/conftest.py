@@ -62,7 +62,7 @@ def walk_exports(walk_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def tiny_checkpoint() -> Checkpoint:
     """A real network, far too small and untrained, with a window of WINDOW frames."""
     torch.manual_seed(3)
-    config = PoseMambaConfig(dim=16, depth=1, frames=WINDOW, in_channels=5)
+    config = PoseMambaConfig(dim=16, depth=1, frames=WINDOW, in_channels=6)
     model = PoseMamba(config)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -103,6 +103,7 @@ def make_track() -> MakeTrack:
                     keypoints=keypoints.astype(np.float32),
                     scores=np.full(17, 0.9, np.float32),
                     image_size=(640, 360),
+                    peak=np.linspace(0.5, 1.0, 17, dtype=np.float32),
                 )
             )
         return poses

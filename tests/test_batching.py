@@ -30,10 +30,14 @@ class Counting(Network):
         self.batches: list[int] = []
 
     def __call__(
-        self, keypoints: FloatArray, scores: FloatArray, image_size: tuple[int, int]
+        self,
+        keypoints: FloatArray,
+        scores: FloatArray,
+        image_size: tuple[int, int],
+        peaks: FloatArray | None = None,
     ) -> FloatArray:
         self.batches.append(len(keypoints))
-        return super().__call__(keypoints, scores, image_size)
+        return super().__call__(keypoints, scores, image_size, peaks)
 
 
 @pytest.fixture

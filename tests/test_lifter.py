@@ -37,8 +37,8 @@ def lift_all(lifter: Lifter, poses: list[Pose2D]) -> list[LiftedPose]:
 
 def by_hand(checkpoint: Checkpoint, poses: list[Pose2D]) -> FloatArray:
     """One window through the model, without any of the code under test: (T, 17, 3)."""
-    keypoints, scores = stack(poses)
-    window: RayWindow = ray_window(keypoints[None], scores[None], poses[0].image_size, 60.0)
+    keypoints, scores, peaks = (part[None] for part in stack(poses))
+    window: RayWindow = ray_window(keypoints, scores, poses[0].image_size, 60.0, peaks)
     with torch.no_grad():
         out = checkpoint.model(torch.from_numpy(window.inputs)).numpy()
     out = out - out[:, :, :1]
@@ -52,8 +52,8 @@ def test_network_is_the_model_between_normalisation_and_its_inverse(
     network: Network, tiny_checkpoint: Checkpoint, make_track: MakeTrack
 ) -> None:
     poses = make_track(WINDOW)
-    keypoints, scores = stack(poses)
-    got = network(keypoints[None], scores[None], (640, 360))[0]
+    keypoints, scores, peaks = (part[None] for part in stack(poses))
+    got = network(keypoints, scores, (640, 360), peaks)[0]
     np.testing.assert_allclose(got, by_hand(tiny_checkpoint, poses), atol=1e-5)
 
 
@@ -61,11 +61,13 @@ def test_mirrored_pass_commutes_with_mirroring(
     tiny_checkpoint: Checkpoint, make_track: MakeTrack
 ) -> None:
     network = Network(tiny_checkpoint, fov_deg=60.0, mirrored=True)
-    keypoints, scores = (part[None] for part in stack(make_track(WINDOW)))
+    keypoints, scores, peaks = (part[None] for part in stack(make_track(WINDOW)))
     order = list(MIRROR)
     flipped = keypoints[:, :, order] * [-1, 1] + [640, 0]
-    straight = network(keypoints, scores, (640, 360))
-    mirrored = network(flipped.astype(np.float32), scores[:, :, order], (640, 360))
+    straight = network(keypoints, scores, (640, 360), peaks)
+    mirrored = network(
+        flipped.astype(np.float32), scores[:, :, order], (640, 360), peaks[:, :, order]
+    )
     np.testing.assert_allclose(mirrored, straight[:, :, order] * [-1, 1, 1], atol=2e-5)
 
 
@@ -111,7 +113,7 @@ def test_official_kind_of_input(make_track: MakeTrack) -> None:
     meta = SimpleNamespace(frames=WINDOW, input_kind="image", config=config)
     fake: Any = SimpleNamespace(model=Flat(), meta=meta)
     network = Network(cast(Checkpoint, fake), fov_deg=60.0)
-    keypoints, scores = stack(make_track(4))
+    keypoints, scores, _ = stack(make_track(4))
     got = network(keypoints[None], scores[None], (640, 360))[0]
     offset = keypoints - keypoints[:, :1]
     ratio = got[..., :2] / np.where(np.abs(offset) < 1.0, np.nan, offset)

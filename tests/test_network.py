@@ -27,10 +27,14 @@ def arrays(track: list[Any]) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([p.keypoints for p in track]), np.stack([p.scores for p in track])
 
 
+def peaks(track: list[Any]) -> np.ndarray:
+    return np.stack([p.peak for p in track])
+
+
 @pytest.fixture(scope="module")
 def causal() -> Checkpoint:
     torch.manual_seed(6)
-    config = PoseMambaConfig(dim=16, depth=1, frames=9, in_channels=5, causal=True)
+    config = PoseMambaConfig(dim=16, depth=1, frames=9, in_channels=6, causal=True)
     meta = CheckpointMeta("causal", config, "stream", "body_height")
     return Checkpoint(PoseMamba(config).eval().requires_grad_(False), meta)
 
@@ -46,7 +50,7 @@ def test_it_lifts_as_the_application_lifts_files(
     expected = [lifted.joints for pose in track for lifted in file.push(pose)]
     expected += [lifted.joints for lifted in file.flush()]
     lifter = posemamba.Lifter(tiny_checkpoint, fov_deg=50, mirrored=mirrored, device="cpu")
-    got = lifter(*arrays(track), SIZE)
+    got = lifter(*arrays(track), SIZE, peaks=peaks(track))
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, np.stack(expected), atol=2e-6)
 
@@ -59,7 +63,9 @@ def test_it_goes_from_frame_to_frame_as_the_application_does(
     expected = np.stack([stream.push(pose)[0].joints for pose in track])
     lifter = posemamba.Lifter(causal)
     assert lifter.frames == 1
-    np.testing.assert_allclose(lifter(*arrays(track), SIZE, fps=25.0), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        lifter(*arrays(track), SIZE, fps=25.0, peaks=peaks(track)), expected, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("kind", ["window", "causal"])

@@ -80,6 +80,18 @@ def test_scale_of_the_picture_does_not_matter() -> None:
     np.testing.assert_allclose(small.inputs, full.inputs, atol=1e-4)
 
 
+def test_the_peak_is_the_last_input_and_the_score_stands_for_it() -> None:
+    _, keypoints, scores = walker()
+    peaks = np.random.default_rng(4).uniform(0, 1, scores.shape).astype(np.float32)
+    window = normalize.ray_window(keypoints, scores, SIZE, peaks=peaks)
+    np.testing.assert_array_equal(window.inputs[..., 5], peaks)
+    stream = normalize.RayStream().update(keypoints[:, 0], scores[:, 0], SIZE, 0.0, peaks[:, 0])
+    np.testing.assert_array_equal(stream.inputs[:, 0, :, 5], peaks[:, 0])
+    without = normalize.ray_window(keypoints, scores, SIZE).inputs
+    np.testing.assert_array_equal(without[..., 5], scores)
+    np.testing.assert_array_equal(without[..., :5], window.inputs[..., :5])
+
+
 def test_the_first_frame_of_a_stream_is_a_window_of_one() -> None:
     _, keypoints, scores = walker()
     stream = normalize.RayStream().update(keypoints[:, 0], scores[:, 0], SIZE, 0.0)

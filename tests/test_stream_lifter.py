@@ -20,7 +20,7 @@ SIZE = (640, 480)
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
     torch.manual_seed(1)
-    config = PoseMambaConfig(dim=16, depth=1, frames=9, in_channels=5, causal=True)
+    config = PoseMambaConfig(dim=16, depth=1, frames=9, in_channels=6, causal=True)
     model = PoseMamba(config)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -32,7 +32,7 @@ def checkpoint() -> Checkpoint:
 def walk(count: int, fps: float = 30.0, person_id: int = 0) -> list[Pose2D]:
     rng = np.random.default_rng(5)
     body = rng.uniform(150, 330, (17, 2))
-    scores = rng.uniform(0.5, 1, 17).astype(np.float32)
+    scores, peak = rng.uniform(0.5, 1, (2, 17)).astype(np.float32)
     return [
         Pose2D(
             i,
@@ -41,6 +41,7 @@ def walk(count: int, fps: float = 30.0, person_id: int = 0) -> list[Pose2D]:
             (body + np.array([2.0, 0.5]) * i).astype(np.float32),
             scores,
             SIZE,
+            peak=peak,
         )
         for i in range(count)
     ]
@@ -57,7 +58,9 @@ def test_every_frame_is_answered_at_once_and_equals_the_sequence(checkpoint: Che
     assert [p.pose2d.frame_index for p in lifted] == list(range(20))
     assert all(p.look_ahead == 0 for p in lifted)
     rays = RayStream(60.0)
-    views = [rays.update(p.keypoints[None], p.scores[None], SIZE, 1 / 30) for p in poses]
+    views = [
+        rays.update(p.keypoints[None], p.scores[None], SIZE, 1 / 30, p.peak[None]) for p in poses
+    ]
     with torch.no_grad():
         inputs = torch.from_numpy(np.concatenate([v.inputs for v in views], 1))
         whole = checkpoint.model(inputs).numpy()

@@ -277,7 +277,7 @@ def test_a_resumed_stream_goes_on_where_it_stopped(motion: MotionSet) -> None:
 def test_every_window_is_finite_at_any_length(motion: MotionSet) -> None:
     for frames in (1, 2, 27, 81):
         batch = WindowSampler(motion, frames=frames, seed=11).batch(64)
-        assert batch.inputs.shape == (64, frames, 17, 5)
+        assert batch.inputs.shape == (64, frames, 17, 6)
         assert batch.inputs.dtype == batch.target.dtype == np.float32
         assert np.isfinite(batch.inputs).all()
         assert np.isfinite(batch.target).all()
@@ -434,6 +434,14 @@ def test_wrists_whose_hand_has_left_the_picture_may_be_anywhere(
     assert (inside > 8.0).mean() < 0.02
     shown = found.scores[:, :, [left, right]].mean(1).ravel()
     assert shown[astray].mean() < 0.75 * shown[~astray].mean()
+
+    told = replace(config, peaks=1.0)
+    found = noise.detect(np.random.default_rng(8), points, depth, percent, cut, fps, told)
+    off = np.linalg.norm(found.points - points, axis=-1)[:, :, [left, right]] / 2.0
+    peaks = found.peaks[:, :, [left, right]]
+    assert 0.3 < np.median(peaks[off > 15.0]) < 0.5, "measured on rendered desks: 0.3 to 0.5"
+    assert np.median(peaks[off < 2.0]) > 0.8
+    assert (found.scores <= found.peaks + 1e-6).all(), "visibility times peak"
 
 
 def test_joint_order_of_the_noise_tables() -> None:

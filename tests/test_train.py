@@ -14,14 +14,21 @@ from typer.testing import CliRunner
 
 from posemamba import gravity
 from posemamba.checkpoint import load_checkpoint, save_checkpoint
-from posemamba.normalize import RayStream
+from posemamba.normalize import RAY_CHANNELS, RayStream
 from posemamba.skeleton import NUM_JOINTS
 from posemamba.training.config import TrainConfig, load_config
 from posemamba.training.loss import OTHER_JOINT_WEIGHT, pose_loss
 from posemamba.training.metrics import hip_aligned
 from posemamba.training.scoring import predict
 from posemamba.training.synth import WindowSampler, load_windows
-from posemamba.training.train import Trainer, app, parameter_groups, shortened, streamed
+from posemamba.training.train import (
+    Trainer,
+    app,
+    hidden_matrices,
+    parameter_groups,
+    shortened,
+    streamed,
+)
 from posemamba_live.evaluation.synthetic import lift
 from tests.support.motion_files import walking, write_motion
 
@@ -163,7 +170,11 @@ def test_a_causal_run_sees_what_streams_see(motion: Path, tmp_path: Path) -> Non
     stream = RayStream()
     for t in range(9):
         view = stream.update(
-            batch.keypoints[:, t], batch.scores[:, t], batch.image_size, 1 / batch.fps
+            batch.keypoints[:, t],
+            batch.scores[:, t],
+            batch.image_size,
+            1 / batch.fps,
+            batch.peaks[:, t],
         )
         np.testing.assert_allclose(inputs[:, t], view.inputs[:, 0], atol=1e-6)
         back = view.to_camera(target[:, t : t + 1] * batch.height[:, None, None, None])[:, 0]
@@ -181,7 +192,7 @@ def test_short_windows_are_normalised_by_what_they_hold(motion: Path, tmp_path: 
     back = np.einsum("bij,bi->bj", batch.rotation, up)
     np.testing.assert_allclose(back, batch.up, atol=1e-5)
     inputs, target, _ = shortened(batch, 4)
-    assert inputs.shape == (3, 4, 17, 5)
+    assert inputs.shape == (3, 4, 17, 6)
     assert target.shape == (3, 4, 17, 3)
     assert np.abs(inputs - batch.inputs[:, :4]).max() > 1e-4
 
@@ -214,18 +225,75 @@ def test_starting_from_finished_weights(motion: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(a, b.detach(), atol=0, rtol=0)
 
 
-def test_weights_made_before_the_tilt_was_an_input_go_on(motion: Path, tmp_path: Path) -> None:
-    """The new channel changes nothing at first, and is learned from then on."""
-    old = make_trainer(motion, tmp_path / "o", model={**SMALL["model"], "in_channels": 4})
+@pytest.mark.parametrize("channels", [4, 5])
+def test_weights_made_before_an_input_was_there_go_on(
+    channels: int, motion: Path, tmp_path: Path
+) -> None:
+    """New channels change nothing at first, and are learned from then on."""
+    old = make_trainer(motion, tmp_path / "o", model={**SMALL["model"], "in_channels": channels})
     with old.averaged() as model:
         save_checkpoint(tmp_path / "old.safetensors", model.state_dict(), old._meta({}))
     trainer = make_trainer(motion, tmp_path / "n")
     trainer.start_from(str(tmp_path / "old.safetensors"))
-    x = torch.randn(2, 9, 17, 5)
+    x = torch.randn(2, 9, 17, RAY_CHANNELS)
     with torch.no_grad():
-        torch.testing.assert_close(trainer.model(x), old.model(x[..., :4]))
+        torch.testing.assert_close(trainer.model(x), old.model(x[..., :channels]))
     trainer.step()
-    assert trainer.model.frame_embedding.weight.view(-1, 17, 5)[..., 4].abs().max() > 0
+    embedding = trainer.model.frame_embedding.weight.view(-1, 17, RAY_CHANNELS)
+    assert (embedding[..., channels:].abs().amax((0, 1)) > 0).all()
+
+
+def test_weights_without_pooling_go_on_with_it(motion: Path, tmp_path: Path) -> None:
+    old = make_trainer(motion, tmp_path / "p")
+    with old.averaged() as model:
+        save_checkpoint(tmp_path / "old.safetensors", model.state_dict(), old._meta({}))
+    pooling = {**SMALL["model"], "pooling": True}
+    trainer = make_trainer(motion, tmp_path / "q", model=pooling)
+    trainer.start_from(str(tmp_path / "old.safetensors"))
+    x = torch.randn(2, 9, 17, RAY_CHANNELS)
+    with torch.no_grad():
+        torch.testing.assert_close(trainer.model(x), old.model(x))
+    trainer.step()
+    assert trainer.model.pools[0].proj.weight.abs().max() > 0
+
+
+def test_hidden_matrices_take_orthogonal_steps(motion: Path, tmp_path: Path) -> None:
+    trainer = make_trainer(motion, tmp_path / "r", weight_decay=0.0)
+    names = {id(p): n for n, p in trainer.model.named_parameters() if p.requires_grad}
+    hidden = {names[id(p)] for p in hidden_matrices(trainer.model)}
+    assert {n.split(".", 2)[2] for n in hidden if n.startswith("STEblocks.0")} == {
+        "op.in_proj.weight", "op.out_proj.weight", "mlp.fc1.weight", "mlp.fc2.weight"
+    }  # fmt: skip
+    assert not any(n.startswith(("head", "Spatial_patch", "frame_embedding")) for n in hidden)
+    groups = [g for o, _ in trainer.optimizers for g in o.param_groups]
+    trained = [id(p) for group in groups for p in group["params"]]
+    assert len(trained) == len(set(trained)) == len(names)
+
+    own = {"muon": trainer.model.STEblocks[0].mlp.fc1.weight, "adamw": trainer.model.head[1].weight}
+    before = {name: weight.detach().clone() for name, weight in own.items()}
+    rate = trainer.rate()
+    trainer.step()
+    moved = {name: (weight.detach() - before[name]) / rate for name, weight in own.items()}
+    torch.testing.assert_close(moved["adamw"].abs(), torch.ones(3, 16), atol=0.02, rtol=0)
+    factor, rows = trainer.config.muon, max(own["muon"].shape)
+    spectrum = torch.linalg.svdvals(moved["muon"]) / (0.2 * rows**0.5 * factor)
+    assert 0.7 < spectrum[:4].mean() < 1.3, "an orthogonal matrix of the size of AdamW's steps"
+
+
+def test_all_parameters_can_be_left_to_adamw(motion: Path, tmp_path: Path) -> None:
+    trainer = make_trainer(motion, tmp_path / "s", muon=0.0)
+    ((optimizer, factor),) = trainer.optimizers
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert factor == 1.0
+
+
+def test_an_old_pytorch_without_muon_is_told(
+    motion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(torch.optim, "Muon")
+    code, output = train(SMALL, motion, tmp_path)
+    assert code == 2
+    assert "PyTorch 2.9" in " ".join(output.split())
 
 
 def test_a_run_that_does_not_learn_says_so(

@@ -36,15 +36,16 @@ def test_interpolate_lies_between_and_says_so(make_track: MakeTrack) -> None:
 def test_resample_is_linear_and_constant_beyond_the_ends(make_track: MakeTrack) -> None:
     track = [pose for i, pose in enumerate(make_track(20)) if i % 3 != 1]  # an uneven rate
     times = np.linspace(-0.2, 1.0, 57)
-    keypoints, _ = stack(track)
+    keypoints, _, peaks = stack(track)
     stamps = [pose.timestamp for pose in track]
     reference = interp1d(
         stamps, keypoints, axis=0, bounds_error=False, fill_value=(keypoints[0], keypoints[-1])
     )
-    got, got_scores = resample(track, times)
+    got, got_scores, got_peaks = resample(track, times)
+    np.testing.assert_allclose(got_peaks, np.tile(peaks[0], (len(times), 1)), rtol=1e-6)
     np.testing.assert_allclose(got, reference(times), atol=2e-3)
     np.testing.assert_allclose(got_scores, 0.9)
-    single, _ = resample(track[:1], times[:4])
+    single, *_ = resample(track[:1], times[:4])
     np.testing.assert_array_equal(single, np.repeat(keypoints[:1], 4, axis=0))
 
 

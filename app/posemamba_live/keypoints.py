@@ -50,10 +50,12 @@ def interpolate(
     """The pose between two others at a time between theirs, linearly, marked `predicted`.
 
     Args:
-        score_factor: confidence relative to the less sure of the two neighbours.
+        score_factor: confidence (and peak) relative to the less sure of the two neighbours.
     """
     span = after.timestamp - before.timestamp
     fraction = np.float32((timestamp - before.timestamp) / span if span > 0 else 0.0)
+    told = before.peak is not None and after.peak is not None
+    sharp = np.minimum(before.peak, after.peak) if told else None
     return Pose2D(
         frame_index=frame_index,
         timestamp=timestamp,
@@ -62,6 +64,7 @@ def interpolate(
         scores=np.float32(score_factor) * np.minimum(before.scores, after.scores),
         image_size=before.image_size,
         predicted=True,
+        peak=None if sharp is None else np.float32(score_factor) * sharp,
     )
 
 
