@@ -396,8 +396,8 @@ def optimizers(model: nn.Module, config: TrainConfig) -> list[tuple[torch.optim.
     """What trains which parameters, each with its factor on the learning rate.
 
     Muon (Jordan et al. 2024; its steps scaled to AdamW's size as in arXiv 2502.16982) trains the
-    matrices between tokens: its orthogonal steps reach in a third of the windows what AdamW
-    reaches. The two ends of the network, the scan, biases and norms stay with AdamW.
+    matrices between tokens: a network that begins learns faster by its orthogonal steps, a grown
+    one as fast. The two ends of the network, the scan, biases and norms stay with AdamW.
     """
     chosen = hidden_matrices(model) if config.muon else []
     groups = parameter_groups(model, config.weight_decay, without=chosen)
