@@ -31,6 +31,7 @@ from posemamba_live.evaluation.evaluate import app
 from posemamba_live.evaluation.synthetic import lift, mirrored
 from posemamba_live.lifting.causal import CausalLifter
 from posemamba_live.types import Pose2D
+from tests.support.mediapipe_models import mediapipe_with_models
 from tests.support.motion_files import walking, write_motion
 
 DEMO_VIDEOS = Path(__file__).resolve().parent.parent / "demo_videos"
@@ -217,6 +218,7 @@ def test_clips_command_says_what_is_wrong(clip_folder: Path, tmp_path: Path) -> 
 
 
 def test_mediapipe_scores_as_published_on_a_real_clip() -> None:
+    mediapipe_with_models()
     found = {clip.name: clip for clip in clips.find_clips(DEMO_VIDEOS)}
     clip = found["walk_turn"]
     scores = clips.score_clip(clip, "mediapipe", clips.run_mediapipe(clip))

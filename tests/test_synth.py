@@ -435,6 +435,11 @@ def test_wrists_whose_hand_has_left_the_picture_may_be_anywhere(
     shown = found.scores[:, :, [left, right]].mean(1).ravel()
     assert shown[astray].mean() < 0.75 * shown[~astray].mean()
 
+    never = replace(config, astray=0.0)
+    found = noise.detect(np.random.default_rng(8), points, depth, percent, cut, fps, never)
+    off = np.linalg.norm(found.points - points, axis=-1)[:, :, [left, right]].max(1) / 2.0
+    assert (off > 8.0).mean() < 0.05
+
     told = replace(config, peaks=1.0)
     found = noise.detect(np.random.default_rng(8), points, depth, percent, cut, fps, told)
     off = np.linalg.norm(found.points - points, axis=-1)[:, :, [left, right]] / 2.0

@@ -92,6 +92,12 @@ def _parquet(path: Path) -> None:
     pyarrow.parquet.read_table(path)
 
 
+def _rrd(path: Path) -> None:
+    from rerun.chunk import RrdReader
+
+    assert sum(chunk.to_record_batch().num_rows for chunk in RrdReader(path).stream().to_chunks())
+
+
 def _film(path: Path) -> None:
     with av.open(str(path)) as film:
         assert film.duration
@@ -113,6 +119,7 @@ _READERS = {
     ".glb": _glb,
     ".c3d": _c3d,
     ".parquet": _parquet,
+    ".rrd": _rrd,
     ".mp4": _film,
     ".png": _picture,
     ".html": _page,

@@ -135,6 +135,9 @@ class NoiseConfig:
     raw: bool = True
     """Errors of unsmoothed keypoints (`RAW_*`), places fixed to the body (`landmarks`) instead of
     biases in the picture, and hands and feet lost at its edge."""
+    astray: float = EDGE_ASTRAY
+    """Share of the limbs whose hand or foot has left the picture while wrist or ankle has not,
+    that are put anywhere; of `raw` errors."""
     self_occlusion: bool = True
     """Joints that the body hides are less visible and worse placed."""
     peaks: float = 0.8
@@ -219,7 +222,7 @@ def detect(
     _hide(rng, error, logit, drift, up, config)
     _burst(rng, error, logit, clean, scale, far, fps, config)
     if config.raw:
-        _lose_at_edge(rng, error, logit, drift, clean, image_size, percent)
+        _lose_at_edge(rng, error, logit, drift, clean, image_size, percent, config.astray)
     _invent_outside(rng, error, logit, drift, up, clean, image_size, percent)
 
     noisy = clean + config.amount * error * scale
@@ -419,6 +422,7 @@ def _lose_at_edge(
     clean: Float,
     image_size: Float,
     percent: Float,
+    often: float,
 ) -> None:
     """Put wrists and ankles whose hand or foot has left the picture where the body is, or the
     other one of the pair."""
@@ -432,7 +436,7 @@ def _lose_at_edge(
         at_edge = (_beyond(tip[:, :, None], image_size) > 0)[..., 0]
         at_edge &= (_beyond(clean[:, :, end, None], image_size) < 0)[..., 0]
         for b in np.flatnonzero(at_edge.mean(1) > 0.3):
-            if rng.random() >= EDGE_ASTRAY:
+            if rng.random() >= often:
                 continue
             begin, end_frame = (0, frames) if rng.random() < 0.5 else _span(rng, frames, 3, frames)
             part = slice(begin, end_frame)
