@@ -86,7 +86,7 @@ def test_recordings_of_a_batch_are_lifted_on_their_own(
     )
 
 
-@pytest.mark.parametrize("weights", ["window-m7", "window-m3"])
+@pytest.mark.parametrize("weights", ["window-m7", "window-m8", "window-m3"])
 def test_the_shipped_weights_lift_true_keypoints(weights: str) -> None:
     """Of a film with ground truth, so that no detector is to blame."""
     with np.load(DEMO_VIDEOS / "walk_turn_gt.npz") as truth:

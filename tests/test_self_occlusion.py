@@ -268,7 +268,7 @@ def test_the_network_answers_one_row_more_and_keeps_its_poses() -> None:
 
 
 def test_shipped_weights_have_no_such_row() -> None:
-    for name in ("window-m3", "window-m4", "window-m5", "window-m6", "window-m7"):
+    for name in ("window-m3", "window-m4", "window-m5", "window-m6", "window-m7", "window-m8"):
         assert not load_checkpoint(name).meta.config.gravity
 
 
