@@ -28,7 +28,7 @@ STRANGER: Final = b"a stranger's"
 _NAMES: Final = (
     "film", "a b", "-v", "100%d", "%s", "{}", "*", "[a]", "\x1b[31mred", "new\nline", "ünï 🕺",
     "日" * 60, "x" * 200, "con:a",
-    "'quoted\"", "a.npz", ".hidden", "~", "$HOME", "rtsp:", "a.partial",
+    "'quoted\"", "a.npz", ".hidden", "~", "$HOME", "$\\frac{$", "rtsp:", "a.partial",
 )  # fmt: skip
 _VALUES: Final = {
     "--height": ("1.7", "0.5", "2.5"),
