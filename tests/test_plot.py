@@ -136,3 +136,10 @@ def test_the_title_is_what_the_film_is_called(poses: Path, tmp_path: Path) -> No
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
     assert "<title>a$\\frac{$\\x1b[31m&lt;b&gt;.mp4: " in page
     assert plot(path).exit_code == 0
+
+
+@pytest.mark.parametrize("moment", ["nan", "inf", "-1e300"])
+def test_a_moment_that_is_none_is_refused(moment: str, poses: Path) -> None:
+    done = plot(poses, f"--at={moment}")
+    assert done.exit_code == 2
+    assert "The person is not seen at" in done.stderr

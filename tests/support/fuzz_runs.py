@@ -136,7 +136,7 @@ class Scene:
         rng = self._rng
         words = [self._source(), "--headless"]
         for option in rng.sample(list(_VALUES), rng.choice((0, 0, 1, 1, 2, 3))):
-            good = rng.random() < 0.95
+            good = rng.random() < 0.9
             words += [option, rng.choice(_VALUES[option] if good else fuzz.ODD_WORDS)]
         words += [flag for flag in _FLAGS if rng.random() < 0.08]
         weights = self._material.weights

@@ -303,7 +303,7 @@ def _chosen(motion: Motion, moments: Sequence[float]) -> list[int]:
         return [int(row) for row in seen[np.linspace(0, len(seen) - 1, count).astype(int)]]
     rows = []
     for moment in moments:
-        row = round(moment * motion.rate) - motion.first
+        row = round(moment * motion.rate) - motion.first if math.isfinite(moment) else -1
         if not (0 <= row < len(motion.joints) and motion.seen[row]):
             first, last = motion.times[[0, -1]]
             raise UsageError(
