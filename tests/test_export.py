@@ -105,3 +105,15 @@ def test_a_journal_is_made_into_files(tmp_path: Path) -> None:
         assert data["frame_index"].tolist() == list(range(0, 90, 3))
     assert (tmp_path / "walk.bvh").stat().st_size > 1000
     assert (tmp_path / "walk.npz.journal").exists()
+
+
+def test_an_output_that_fails_does_not_keep_the_others(poses: Path, tmp_path: Path) -> None:
+    taken, folder = tmp_path / "taken.csv", tmp_path / "folder.trc"
+    taken.write_text("somebody's")
+    folder.mkdir()
+    outputs = [taken, tmp_path / "a.bvh", folder, tmp_path / "none" / "a.json", tmp_path / "a.json"]
+    done = export(poses, *outputs)
+    assert done.exit_code == 1
+    assert done.stdout.split() == [str(tmp_path / "a.bvh"), str(tmp_path / "a.json")]
+    assert done.stderr.count("error: ") == 3
+    assert taken.read_text() == "somebody's"
