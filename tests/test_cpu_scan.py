@@ -204,3 +204,20 @@ def test_sizes_without_a_kernel_are_named(sizes: dict[str, int]) -> None:
     model = PoseMamba(PoseMambaConfig(**{"dim": 16, "depth": 1, "frames": 9, **sizes}))
     with use_backend("numba"), pytest.raises(ValueError, match="16 states"):
         model(torch.zeros(1, 9, 17, 2))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits and /proc of Linux")
+def test_where_memory_is_short_nothing_is_compiled() -> None:
+    """LLVM would end the process with a word of its own."""
+    code = """
+import re, resource
+import posemamba.scan.backends as backends
+from pathlib import Path
+now = 1024 * int(re.search(r"VmSize:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
+resource.setrlimit(resource.RLIMIT_AS, (now + 300_000_000, now + 300_000_000))
+try:
+    backends._load("numba")
+except MemoryError as error:
+    print(error)
+"""
+    assert run(code) == "the network's kernels cannot be loaded"

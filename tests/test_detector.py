@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
@@ -232,8 +233,11 @@ def test_any_other_bundle_can_be_given(tmp_path):
     built.close()
 
 
+_WRONG = ("empty", "text", "other", "rubbish", "exchanged", "missing", "folder")
+
+
 def _wrong_models(folder: Path) -> dict[str, Path]:
-    files = {name: folder / f"{name}.task" for name in ("empty", "text", "other", "rubbish")}
+    files = {name: folder / f"{name}.task" for name in _WRONG[:5]}
     files["empty"].touch()
     files["text"].write_text("not a model\n" * 100)
     with zipfile.ZipFile(files["other"], "w") as archive:
@@ -242,10 +246,15 @@ def _wrong_models(folder: Path) -> dict[str, Path]:
     with zipfile.ZipFile(files["rubbish"], "w") as archive:
         archive.writestr("pose_detector.tflite", b"x" * 1000)
         archive.writestr("pose_landmarks_detector.tflite", b"x" * 1000)
+    with zipfile.ZipFile(io.BytesIO(bundle.load_bundle())) as whole:
+        (one, first), (other, second) = ((name, whole.read(name)) for name in whole.namelist())
+    with zipfile.ZipFile(files["exchanged"], "w") as archive:
+        archive.writestr(one, second)
+        archive.writestr(other, first)
     return {**files, "missing": folder / "missing.task", "folder": folder}
 
 
-@pytest.mark.parametrize("kind", ["empty", "text", "other", "rubbish", "missing", "folder"])
+@pytest.mark.parametrize("kind", _WRONG)
 def test_a_wrong_model_gives_cause_and_remedy(tmp_path, kind, capfd):
     path = _wrong_models(tmp_path)[kind]
     with pytest.raises(DetectorError) as caught:

@@ -25,8 +25,12 @@ from posemamba_live.batch import command as batch
 from posemamba_live.evaluation import evaluate
 from posemamba_live.options import Options
 from posemamba_live.sources import open_source
+from posemamba_live.sources.bounds import FILM_PIECE, MAX_GROWTH_MB, STREAM_PIECE
+from posemamba_live.sources.feed import MAX_PACKET_BYTES
 from posemamba_live.streams import wire
 from posemamba_live.streams.base import StreamInfo
+from posemamba_live.streams.guard import BURST, MAX_CONNECTIONS, RATE
+from posemamba_live.streams.websocket import MAX_CLIENTS
 from posemamba_live.takes.journal import Journal
 from posemamba_live.takes.take import read_take
 from posemamba_live.types import Frame, LiftedPose
@@ -195,3 +199,22 @@ def test_pages_build(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "PoseMamba" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_limits_of_clients_are_those_of_the_code() -> None:
+    streaming = (ROOT / "docs" / "streaming.md").read_text(encoding="utf-8")
+    security = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    for told in (
+        f"up to {MAX_CLIENTS} WebSocket clients",
+        f"{MAX_CLIENTS} can be there at once",
+        f"more than {BURST // 1024} kB at once or {RATE:.0f} bytes a second",
+        f"At most {MAX_CONNECTIONS} connections are open",
+    ):
+        assert told in " ".join(streaming.split())
+    for told in (
+        f"at most {MAX_CONNECTIONS} connections are open and {MAX_CLIENTS} clients served",
+        f"end when {MAX_PACKET_BYTES >> 20} MB have come",
+        f"above {STREAM_PIECE >> 20} MB (films of a known length {FILM_PIECE >> 20})",
+        f"grown by {MAX_GROWTH_MB / 1000:.0f} GB",
+    ):
+        assert told in " ".join(security.split())

@@ -337,6 +337,41 @@ def test_a_folder_that_becomes_read_only_costs_nothing(
         assert "Read-only file system" in run.err
 
 
+def test_a_film_whose_folder_is_removed_is_recorded_in_another_one(
+    start: Start, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    run = start("--export", out / "a.npz", "--record", out / "a.mp4", "--max-frames", 60,
+                remove=str(out), slow=0.02)  # fmt: skip
+    assert run.end() == 1
+    assert names(run.folder) == ["a.mp4", "a.npz"]
+    assert frames_of(run.folder / "a.mp4") == 60
+    for name in ("a.mp4", "a.npz"):
+        told = f"{out / name} could not be written: it is {run.folder / name} instead"
+        assert run.err.count(str(out / name)) == run.err.count(told) == 1, run.err
+
+
+def test_a_live_recording_goes_on_where_a_disk_is_full(
+    walk_clip: Path, start: Start, tmp_path: Path
+) -> None:
+    """Its poses are in an export, so that no journal is left, and no line that makes it again."""
+    disk = tmp_path / "disk"
+    with small_disk(disk, "300k"), MjpegServer(walk_clip, (640, 360), max_frames=60) as camera:
+        run = start(
+            "--export", "a.npz", "--record", disk / "a.mp4", "--max-frames", 90, source=camera.url
+        )
+        assert run.end() == 1
+        films = sorted([*disk.glob("*.mp4"), *run.folder.glob("*.mp4")])
+        assert len(films) >= 2, run.err
+        assert all(".partial" not in film.name for film in films)
+        assert sum(frames_of(film) for film in films) >= 45
+        assert "it goes on in" in run.err
+        assert "posemamba-export" not in run.err
+    assert len(read_take(run.folder / "a.npz").poses) == 90
+    assert not list(run.folder.glob("*.journal"))
+
+
 def test_files_that_may_not_grow(start: Start) -> None:
     """Nothing can be written in any folder: what fits into the journal stays."""
     size = 60_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -9,10 +11,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from posemamba_live.evaluation import evaluate
 from posemamba_live.export import app
 from posemamba_live.takes.journal import Journal
 from tests.support.lifted_poses import lifted_pose
+from tests.support.nursery import environment
 
 
 def export(*arguments: object) -> Result:
@@ -67,21 +69,17 @@ def test_an_input_that_cannot_be_read(poses: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "x.csv").exists()
 
 
-def test_the_old_spellings_go_on_to_work(
-    poses: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for words, written in (
-        (["export", str(poses), str(tmp_path / "old.csv")], tmp_path / "old.csv"),
-        (["plot", str(poses)], tmp_path / "walk.png"),
-    ):
-        monkeypatch.setattr("sys.argv", ["posemamba-eval", *words])
-        with pytest.raises(SystemExit) as stop:
-            evaluate.main()
-        assert stop.value.code == 0
-        told = capsys.readouterr()
-        assert told.err == f"posemamba-eval {words[0]} is posemamba-{words[0]} now\n"
-        assert told.out.split() == [str(written)]
-        assert written.stat().st_size > 1000
+@pytest.mark.parametrize(("command", "more"), [("export", ["old.csv"]), ("plot", [])])
+def test_the_old_spellings_go_on_to_work(command: str, more: list[str], poses: Path) -> None:
+    program = "from posemamba_live.evaluation import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, command, poses.name, *more],
+        cwd=poses.parent, env=environment(), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr == f"posemamba-eval {command} is posemamba-{command} now\n"
+    (written,) = [poses.parent / name for name in more or ["walk.png"]]
+    assert done.stdout == f"{written.name}\n"
+    assert written.stat().st_size > 1000
 
 
 def test_a_film_is_drawn_anew(poses: Path, walk_clip: Path, tmp_path: Path) -> None:
@@ -107,3 +105,15 @@ def test_a_journal_is_made_into_files(tmp_path: Path) -> None:
         assert data["frame_index"].tolist() == list(range(0, 90, 3))
     assert (tmp_path / "walk.bvh").stat().st_size > 1000
     assert (tmp_path / "walk.npz.journal").exists()
+
+
+def test_an_output_that_fails_does_not_keep_the_others(poses: Path, tmp_path: Path) -> None:
+    taken, folder = tmp_path / "taken.csv", tmp_path / "folder.trc"
+    taken.write_text("somebody's")
+    folder.mkdir()
+    outputs = [taken, tmp_path / "a.bvh", folder, tmp_path / "none" / "a.json", tmp_path / "a.json"]
+    done = export(poses, *outputs)
+    assert done.exit_code == 1
+    assert done.stdout.split() == [str(tmp_path / "a.bvh"), str(tmp_path / "a.json")]
+    assert done.stderr.count("error: ") == 3
+    assert taken.read_text() == "somebody's"

@@ -17,6 +17,8 @@ from posemamba_live.detectors.onnx_runtime import Session
 from posemamba_live.detectors.person import keep
 from posemamba_live.detectors.trial import try_out
 from posemamba_live.errors import DetectorError
+from posemamba_live.tracking.people import PeopleTracker
+from posemamba_live.types import Frame
 from tests.support import onnx_models
 
 
@@ -74,7 +76,9 @@ def crowded(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("make", "why"), [(endless, "first run takes"), (enormous, "")], ids=["endless", "enormous"]
+    ("make", "why"),
+    [(endless, "first run takes"), (enormous, "more than 4 GB")],
+    ids=["endless", "enormous"],
 )
 def test_what_would_never_answer_is_given_up(
     make: Callable[[Path], Path], why: str, tmp_path: Path
@@ -119,3 +123,49 @@ def test_a_crowd_of_boxes_costs_no_minutes(tmp_path: Path) -> None:
     kept = keep(answers[0, :, :4], answers[0, :, 4], 0.5)
     assert time.monotonic() - start < 5.0
     assert 0 < len(kept) <= 300
+
+
+def crowded_in_one_stage(path: Path) -> Path:
+    """The same of a network that finds keypoints as well, of everybody's whole body."""
+    rng = np.random.default_rng(1)
+    corners = rng.uniform(0, 640, (1, 100_000, 2)).astype(np.float32)
+    boxes = np.concatenate([corners, corners + 9.0, np.full((1, 100_000, 1), 0.9)], 2)
+    points = corners[:, :, None] + rng.uniform(0, 9, (1, 100_000, 17, 2))
+    points = np.concatenate([points, np.full((1, 100_000, 17, 1), 0.9)], 3)
+    picture = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 640, 640])
+    nodes = [
+        helper.make_node("ReduceMax", ["input"], ["top"], keepdims=0),
+        helper.make_node("Mul", ["top", "zero"], ["nothing"]),
+        helper.make_node("Add", ["boxes", "nothing"], ["dets"]),
+        helper.make_node("Add", ["points", "nothing"], ["keypoints"]),
+    ]
+    answers = [
+        helper.make_tensor_value_info("dets", TensorProto.FLOAT, [1, 100_000, 5]),
+        helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, [1, 100_000, 17, 3]),
+    ]
+    held = [
+        numpy_helper.from_array(np.asarray(value, np.float32), name)
+        for name, value in (("boxes", boxes), ("points", points), ("zero", 0.0))
+    ]
+    graph = helper.make_graph(nodes, "hostile", [picture], answers, held)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(path))
+    return path
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_a_crowd_that_is_found_everywhere_costs_no_minutes(stages: int, tmp_path: Path) -> None:
+    """In the whole picture and in each of 26 parts of it."""
+    if stages == 2:
+        pose = onnx_models.pose_model(tmp_path / "pose.onnx")
+        person = str(crowded(tmp_path / "person.onnx"))
+    else:
+        pose, person = crowded_in_one_stage(tmp_path / "pose.onnx"), None
+    models = create_detector("rtmpose", DetectorSettings(pose, person_model=person))
+    tracker = PeopleTracker(models, people=8)
+    start = time.monotonic()
+    for index in range(3):
+        frame = Frame(index, index / 30, np.zeros((720, 1280, 3), np.uint8), 0.0)
+        assert len(tracker(frame)) <= 8
+    assert time.monotonic() - start < 30.0
+    models.close()

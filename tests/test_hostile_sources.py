@@ -95,6 +95,7 @@ def test_a_picture_without_an_end_is_bounded(address: str, head: bytes, begin: b
         told, growth = watched(address.format(port))
     assert growth < GROWTH_MB, told
     assert "64 MB have come, and it is not complete" in told
+    assert "Traceback" not in told
 
 
 def watched(url: str, first: str = "") -> tuple[str, float]:
@@ -190,10 +191,48 @@ def test_messages_that_never_end_are_noticed(films: Path) -> None:
                 time.sleep(0.02)
                 put(100 + number, 9, bytes(CHUNK), at, 2 * CHUNK)
 
-    first = "from posemamba_live.sources import bounds; bounds.MAX_GROWTH_MB = 300.0"
     with serving(rtmp(play)) as port:
-        told, growth = watched(f"rtmp://127.0.0.1:{port}/app/x", first)
+        told, growth = watched(f"rtmp://127.0.0.1:{port}/app/x", LITTLE.format(100))
     assert "takes too much memory" in told
+    assert growth < 1000.0, told
+
+
+LITTLE = "from posemamba_live.sources import bounds; bounds.MAX_GROWTH_MB = {}"
+
+
+@linux
+def test_a_list_that_never_ends_is_given_up() -> None:
+    """While FFmpeg reads it in one call, which takes ten times as much as has come."""
+    head = b"HTTP/1.0 200 OK\r\nContent-Type: application/vnd.apple.mpegurl\r\n\r\n"
+    head += b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:0\n"
+    entries = b"#EXTINF:2,\ns0.ts\n" * 50_000
+
+    def answer(client: socket.socket) -> None:
+        client.recv(65536)
+        client.sendall(head)
+        for _ in range(MANY // len(entries)):
+            client.sendall(entries)
+
+    with serving(answer) as port:
+        told, growth = watched(f"http://127.0.0.1:{port}/a.m3u8", LITTLE.format(40))
+    assert "more than 0.04 GB since it was opened" in told
+    assert growth < 500.0, told
+
+
+@linux
+def test_messages_without_a_picture_are_given_up(films: Path) -> None:
+    """Of RTMP, all of them read in one call."""
+    tags = sorted(flv_tags((films / "a.flv").read_bytes()), key=lambda tag: tag[1])
+
+    def play(put: Put) -> None:
+        for kind, at, content in tags:
+            put(6, kind, content, at)
+        for number in range(400):
+            put(100 + number, 9, bytes(CHUNK), 2000, 2 * CHUNK)
+
+    with serving(rtmp(play)) as port:
+        told, growth = watched(f"rtmp://127.0.0.1:{port}/app/x", LITTLE.format(100))
+    assert "more than 0.1 GB since it was opened" in told
     assert growth < 1000.0, told
 
 

@@ -151,6 +151,17 @@ def test_parts_are_for_films(film: bytes) -> None:
         open_source(server.url("/live"), start=1.0)
 
 
+def test_what_this_ffmpeg_does_not_read_is_named() -> None:
+    with FilmServer({"/a.mpd": b"<?xml version='1.0'?><MPD></MPD>"}) as server:
+        if network._reads("dash"):
+            pytest.skip("this FFmpeg reads DASH")
+        with pytest.raises(SourceError) as caught:
+            open_source(server.url("/a.mpd"))
+    assert "DASH" in caught.value.why
+    assert ".m3u8" in caught.value.hint
+    assert network._reads("hls")
+
+
 def test_a_missing_page_is_named() -> None:
     with FilmServer({}) as server, pytest.raises(SourceError, match="Not Found"):
         open_source(server.url("/film.mp4"))

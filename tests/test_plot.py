@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -121,3 +122,24 @@ def test_what_cannot_be_drawn_is_told(
         assert fragment in done.stderr
     assert Path("mine.png").read_text() == "mine"
     assert not list(Path().glob(".*part*"))
+
+
+def test_the_title_is_what_the_film_is_called(poses: Path, tmp_path: Path) -> None:
+    """Not what its name would mean to somebody who sets formulas."""
+    path = tmp_path / "$\\frac{$.npz"
+    values = dict(np.load(poses, allow_pickle=False))
+    values["meta"] = np.array(json.dumps({"source": "a$\\frac{$\x1b[31m<b>.mp4"}))
+    with path.open("wb") as file:
+        np.savez(file, **values)
+    done = plot(path, "--output", tmp_path / "a.html")
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "<title>a$\\frac{$\\x1b[31m&lt;b&gt;.mp4: " in page
+    assert plot(path).exit_code == 0
+
+
+@pytest.mark.parametrize("moment", ["nan", "inf", "-1e300"])
+def test_a_moment_that_is_none_is_refused(moment: str, poses: Path) -> None:
+    done = plot(poses, f"--at={moment}")
+    assert done.exit_code == 2
+    assert "The person is not seen at" in done.stderr

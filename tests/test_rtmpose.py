@@ -283,8 +283,8 @@ def test_nms_keeps_the_surest_of_boxes_on_each_other():
     assert keep(boxes, scores, 0.5) == [1, 2]
     assert keep(boxes, scores, 0.75) == [1]
     assert keep(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0.5) == []
-    assert overlap(boxes[0], boxes[2]) == pytest.approx(1 / 3)
-    assert overlap(boxes[0], boxes[0] + 20) == 0.0
+    others = np.stack([boxes[2], boxes[0], boxes[0] + 20])
+    assert overlap(boxes[0], others) == pytest.approx([1 / 3, 1.0, 0.0])
 
 
 # -- the detectors ----------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,12 @@ from posemamba_live.address import parse_address
 from posemamba_live.errors import LiveError
 from posemamba_live.shown import SafeFormatter, printable, public, safe
 from posemamba_live.sources.network import Stream
+from posemamba_live.takes.journal import Journal
+from tests.support.lifted_poses import lifted_pose
+from tests.support.nursery import environment
+
+if sys.platform != "win32":
+    import pty
 
 SECRET = "s3cr3t"
 MASKED = {
@@ -192,6 +200,67 @@ def test_a_name_with_escapes_does_not_reach_the_terminal(
         assert all(c.isprintable() or c in "\n\t" for c in out + err), (command, out + err)
         if name not in command[-1]:  # options and arguments are escaped by the parser
             assert ODD_NAMES[name] in err
+
+
+def on_a_terminal(folder: Path, program: str, *words: str) -> tuple[int, str]:
+    """Exit code of a program whose words go to a terminal, and the words."""
+    ours, its = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *words],
+        cwd=folder, env=environment(), stdin=its, stdout=its, stderr=its,
+    )  # fmt: skip
+    os.close(its)
+    said = b""
+    try:
+        while part := os.read(ours, 65536):
+            said += part
+    except OSError:  # nobody holds the other end any more
+        pass
+    os.close(ours)
+    return process.wait(60.0), said.decode(errors="replace")
+
+
+PROGRAMS = {
+    "posemamba_live.__main__": [("{}", "--headless"), ("--{}",)],
+    "posemamba_live.export": [("{}", "a.csv"), ("a.npz", "--{}"), ("{}",)],
+    "posemamba_live.plot": [("{}",), ("a.npz", "b", "{}"), ("a.npz", "--at", "{}")],
+    "posemamba_live.batch.__main__": [("{}",), ("--{}",)],
+    "posemamba_live.doctor": [("{}",), ("--camera", "{}")],
+    "posemamba_live.evaluation": [("clips", "{}"), ("clips", ".", "{}"), ("{}",)],
+    "posemamba.convert": [("{}", "{}"), ("a.bin", "{}"), ("--{}", "a")],
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals of Unix")
+@pytest.mark.parametrize("module", PROGRAMS)
+def test_no_program_shows_them_on_a_terminal(module: str, tmp_path: Path) -> None:
+    for command in PROGRAMS[module]:
+        for word in ("\x1b[35mred", "rtsp://u:s3cr3t@127.0.0.1:1/x?jwt=s3cr3t"):
+            words = [part.format(word) for part in command]
+            code, said = on_a_terminal(tmp_path, f"from {module} import main; main()", *words)
+            assert code in (1, 2), said
+            assert "\x1b[35mred" not in said
+            assert "Traceback" not in said
+            if module != "posemamba.convert":  # knows nothing of addresses
+                assert SECRET not in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals of Unix")
+def test_what_a_damaged_file_is_called_is_shown_escaped(tmp_path: Path) -> None:
+    """By those who only log, and by libraries that warn of letters."""
+    journal = Journal(tmp_path / "\x1b[35mred", {"fps": 30.0, "image_size": [1280, 720]}, live=True)
+    journal.extend([lifted_pose(index) for index in range(30)])
+    assert journal.close()
+    path = journal.path
+    assert path is not None
+    with path.open("ab") as file:
+        file.write(bytes(100))
+    for module, words in (("plot", ["--output", "a.png"]), ("export", ["a.csv"])):
+        program = f"from posemamba_live.{module} import main; main()"
+        code, said = on_a_terminal(tmp_path, program, str(path), *words)
+        assert code == 0, said
+        assert "\\x1b[35mred.journal: the record at byte" in said
+        assert all(c.isprintable() or c in "\r\n" for c in said), said
 
 
 def test_logs_and_tracebacks_are_safe() -> None:

@@ -25,6 +25,7 @@ from posemamba_live.errors import (
     EXIT_OK,
     EXIT_USAGE,
     LiveError,
+    UsageError,
     describe,
 )
 from posemamba_live.options import DECLARED, Declared, Panel
@@ -43,11 +44,17 @@ class Program:
     Args:
         name: as it is typed.
         explain: says of an error of Click's what was meant, given the words of the line.
+        app: its commands, where they are not declared here.
     """
 
-    def __init__(self, name: str, explain: Callable[[Any, Sequence[str]], str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        explain: Callable[[Any, Sequence[str]], str],
+        app: typer.Typer | None = None,
+    ) -> None:
         self.name = name
-        self.app = typer.Typer(
+        self.app = app or typer.Typer(
             add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}
         )
         self.words: Sequence[str] = ()
@@ -115,15 +122,41 @@ class Program:
         return code
 
 
-def start(run: Callable[[Sequence[str]], int]) -> NoReturn:
-    """Run a program with the words of the process's command line, and end the process."""
+def start(run: Callable[[Sequence[str]], int], words: Sequence[str] | None = None) -> NoReturn:
+    """Run a program with the words of the command line, or others, and end the process."""
     prepare()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries' notes to their developers
-    code = run(sys.argv[1:])
+    code = run(sys.argv[1:] if words is None else words)
     if code == EXIT_INTERRUPTED:
         leave(code)
     finish(code)
+
+
+def start_app(
+    app: typer.Typer, name: str, words: Sequence[str] | None = None, *, verbosity: int = 0
+) -> NoReturn:
+    """`start` for a program that is a Typer application: what it says is as safe as what the
+    others say, whoever says it.
+
+    Args:
+        name: as it is typed.
+        words: instead of those of the process's command line.
+        verbosity: see `set_up_logging`.
+    """
+
+    def run(words: Sequence[str]) -> int:
+        set_up_logging(verbosity, words)
+        if not words and app.info.no_args_is_help is True:
+            program.run(["--help"])
+            return EXIT_USAGE
+        return program.run(words)
+
+    def explain(error: Any, words: Sequence[str]) -> str:
+        return str(UsageError(error.format_message(), hint=f"{name} --help lists the options"))
+
+    program = Program(name, explain, app)
+    start(run, words)
 
 
 def declared_parameters(declaring: type, formats: str = "") -> list[Declaration]:

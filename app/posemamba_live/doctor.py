@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import platform
 import statistics
@@ -17,16 +16,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 
 from posemamba_live import __version__
+from posemamba_live.command_line import start_app
 from posemamba_live.errors import EXIT_FAILURE, LiveError, SourceError, missing_library
+from posemamba_live.shown import safe
 
 _DISTRIBUTION: Final = "posemamba-live"
 _WINDOW_TIMEOUT_S: Final = 60.0
@@ -318,7 +319,12 @@ def check_cache() -> Finding:
 
 
 def examine(name: str, check: Callable[[], Finding]) -> Finding:
-    """Run a check; one that raises is a failed one."""
+    """Run a check; one that raises is a failed one. Its words may be shown."""
+    finding = _examined(name, check)
+    return replace(finding, text=safe(finding.text), hint=safe(finding.hint))
+
+
+def _examined(name: str, check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except LiveError as error:
@@ -382,10 +388,9 @@ def doctor(
         raise typer.Exit(EXIT_FAILURE)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """The `posemamba-doctor` program."""
-    logging.getLogger("posemamba").setLevel(logging.ERROR)  # findings say it
-    app()
+    start_app(app, "posemamba-doctor", verbosity=-1)  # findings say it
 
 
 if __name__ == "__main__":

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from posemamba_live.command_line import start_app
 from posemamba_live.errors import EXIT_FAILURE, LiveError, SinkError, UsageError
 from posemamba_live.keypoints import marked
 from posemamba_live.options import UnseenName
 from posemamba_live.shown import printable, safe
-from posemamba_live.terminal import libraries_named
 
 if TYPE_CHECKING:
     from posemamba_live.takes.take import Take
@@ -179,10 +179,9 @@ def _sentence(error: LiveError) -> str:
     return printable(safe(f"{told}; {error.hint}" if error.hint else told))
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(words: Sequence[str] | None = None) -> NoReturn:
     """Entry point; takes the command line's words where none are given."""
-    with libraries_named():
-        app(None if words is None else list(words), prog_name="posemamba-export")
+    start_app(app, "posemamba-export", words)
 
 
 if __name__ == "__main__":

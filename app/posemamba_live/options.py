@@ -346,6 +346,10 @@ class Options:
         if self.fps is not None:
             _in_range("--fps", self.fps, 0.001, 10_000.0, "pictures a second")
         _in_range("--start", self.start, 0.0, math.inf, "seconds")
+        for name, until in (("--end", self.end), ("--duration", self.duration)):
+            if until == math.inf:
+                why = f"without {name} there is none"
+                raise UsageError(f"{name} inf is no limit", why=why, hint=f"leave {name} out")
         if self.end is not None and not self.end > self.start:
             raise UsageError(
                 f"--end {self.end:g} is not after --start {self.start:g}",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from posemamba_live.command_line import start_app
 from posemamba_live.errors import LiveError
 from posemamba_live.shown import printable
-from posemamba_live.terminal import libraries_named
 
 if TYPE_CHECKING:
     from posemamba_live.takes.take import Take
@@ -99,10 +99,9 @@ def _check(output: Path, overwrite: bool) -> None:
     check_output(output, overwrite=overwrite, suffixes=SUFFIXES)
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(words: Sequence[str] | None = None) -> NoReturn:
     """Entry point; takes the command line's words where none are given."""
-    with libraries_named():
-        app(None if words is None else list(words), prog_name="posemamba-plot")
+    start_app(app, "posemamba-plot", words)
 
 
 if __name__ == "__main__":

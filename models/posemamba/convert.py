@@ -72,13 +72,15 @@ def convert(
 def _check_paths(source: Path, target: Path, overwrite: bool) -> None:
     """What can be told without reading the checkpoint."""
     if target.suffix != _SUFFIX:
-        raise typer.BadParameter(f"{target} has to end in {_SUFFIX}", param_hint="OUT")
+        raise typer.BadParameter(f"{printable(target)} has to end in {_SUFFIX}", param_hint="OUT")
     if source.suffix == _SUFFIX:
-        raise typer.BadParameter(f"{source} is safetensors already", param_hint="IN")
+        raise typer.BadParameter(f"{printable(source)} is safetensors already", param_hint="IN")
     if target.is_dir():
-        raise typer.BadParameter(f"{target} is a folder", param_hint="OUT")
+        raise typer.BadParameter(f"{printable(target)} is a folder", param_hint="OUT")
     if target.exists() and not overwrite:
-        raise typer.BadParameter(f"{target} exists; replace it with --overwrite", param_hint="OUT")
+        raise typer.BadParameter(
+            f"{printable(target)} exists; replace it with --overwrite", param_hint="OUT"
+        )
     if not source.is_file():
         why = "it is a folder" if source.is_dir() else "there is no such file"
         _fail(f"{source} cannot be read", cause=why, hint="give the path of a checkpoint")

@@ -28,7 +28,7 @@ STRANGER: Final = b"a stranger's"
 _NAMES: Final = (
     "film", "a b", "-v", "100%d", "%s", "{}", "*", "[a]", "\x1b[31mred", "new\nline", "ünï 🕺",
     "日" * 60, "x" * 200, "con:a",
-    "'quoted\"", "a.npz", ".hidden", "~", "$HOME", "rtsp:", "a.partial",
+    "'quoted\"", "a.npz", ".hidden", "~", "$HOME", "$\\frac{$", "rtsp:", "a.partial",
 )  # fmt: skip
 _VALUES: Final = {
     "--height": ("1.7", "0.5", "2.5"),
@@ -136,7 +136,7 @@ class Scene:
         rng = self._rng
         words = [self._source(), "--headless"]
         for option in rng.sample(list(_VALUES), rng.choice((0, 0, 1, 1, 2, 3))):
-            good = rng.random() < 0.95
+            good = rng.random() < 0.9
             words += [option, rng.choice(_VALUES[option] if good else fuzz.ODD_WORDS)]
         words += [flag for flag in _FLAGS if rng.random() < 0.08]
         weights = self._material.weights

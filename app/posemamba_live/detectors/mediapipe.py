@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,6 +94,7 @@ class MediaPipeDetector:
             min_pose_presence_confidence=min_confidence,
             min_tracking_confidence=min_confidence,
         )
+        trial = replace(options, running_mode=vision.RunningMode.IMAGE)
         self._landmarker: Any = None
         self._quiet = not logger.isEnabledFor(logging.DEBUG)
         self._last_ms = -1
@@ -100,6 +102,8 @@ class MediaPipeDetector:
         self._last_timestamp = -np.inf
         try:
             with self._log_filter():
+                if model is not None:
+                    _try_out(trial)
                 self._landmarker = vision.PoseLandmarker.create_from_options(options)
         except (RuntimeError, ValueError) as error:
             raise DetectorError(
@@ -147,9 +151,10 @@ class MediaPipeDetector:
         return {"model": model, "version": mediapipe.__version__}
 
     def close(self) -> None:
-        if self._landmarker is not None:
-            self._landmarker.close()
-            self._landmarker = None
+        landmarker, self._landmarker = self._landmarker, None
+        if landmarker is not None:
+            with suppress(RuntimeError):  # what it failed with was told when it did
+                landmarker.close()
 
     def _run(self, frame: Frame) -> vision.PoseLandmarkerResult:
         if self._landmarker is None:
@@ -177,6 +182,20 @@ class MediaPipeDetector:
 
     def _log_filter(self) -> AbstractContextManager[None]:
         return without_native_log() if self._quiet else nullcontext()
+
+
+def _try_out(options: vision.PoseLandmarkerOptions) -> None:
+    """Look at a black picture: a bundle may load, and hold other networks.
+
+    Raises:
+        RuntimeError, ValueError: MediaPipe failed.
+    """
+    landmarker = vision.PoseLandmarker.create_from_options(options)
+    try:
+        black = np.zeros((64, 64, 3), np.uint8)
+        landmarker.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=black))
+    finally:
+        landmarker.close()
 
 
 def _positions(landmarks: Sequence[Any]) -> NDArray[np.float32]:

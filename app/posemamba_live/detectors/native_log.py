@@ -20,6 +20,7 @@ _LOG_LINE: Final = re.compile(
     rb"|WARNING: All log messages before absl::InitializeLog"
     rb"|INFO: Created TensorFlow Lite"
     rb"|ERROR: The model is not a valid Flatbuffer"
+    rb"|Calculator::\w+\(\) for node "
 )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from posemamba_live.detectors.base import DetectorSettings, PersonDetector, Region
 from posemamba_live.detectors.blazepose_detector import BlazePoseDetector, is_blazepose_detector
@@ -163,18 +164,19 @@ def keep(boxes: FloatArray, scores: FloatArray, min_score: float) -> list[int]:
     good &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     # The surest of them: comparing each with each of a network's 200,000 would take minutes.
     sure = np.flatnonzero(good)
-    order = [int(i) for i in sure[np.argsort(-scores[sure], kind="stable")][:_MOST_BOXES]]
+    order = sure[np.argsort(-scores[sure], kind="stable")][:_MOST_BOXES]
     kept: list[int] = []
-    for index in order:
-        if all(overlap(boxes[index], boxes[other]) <= _MAX_OVERLAP for other in kept):
-            kept.append(index)
+    while len(order):
+        first, others = order[0], order[1:]
+        kept.append(int(first))
+        order = others[overlap(boxes[first], boxes[others]) <= _MAX_OVERLAP]
     return kept
 
 
-def overlap(a: FloatArray, b: FloatArray) -> float:
-    """Intersection over union of two boxes (left, top, right, bottom)."""
-    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    if (sides <= 0).any():
-        return 0.0
-    common = float(sides.prod())
-    return common / (float((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod()) - common)
+def overlap(one: FloatArray, others: FloatArray) -> NDArray[np.float64]:
+    """Intersection over union of a box (left, top, right, bottom) with each of (N, 4) others."""
+    low, high = np.maximum(one[:2], others[:, :2]), np.minimum(one[2:], others[:, 2:])
+    common = np.prod(np.maximum(high - low, 0.0), axis=1, dtype=np.float64)
+    areas = np.prod(others[:, 2:] - others[:, :2], axis=1, dtype=np.float64)
+    whole = np.prod(one[2:] - one[:2], dtype=np.float64) + areas - common
+    return np.asarray(common / whole)

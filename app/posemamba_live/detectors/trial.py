@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from posemamba_live.errors import DetectorError
+from posemamba_live.errors import DetectorError, out_of_memory
 
 SECONDS: Final = 30.0
 """For loading the library, opening the file and one run: RTMPose takes 2 on a slow machine."""
@@ -82,4 +82,6 @@ def try_out(path: Path, *, hint: str, seconds: float = SECONDS, memory: int = ME
     if done.returncode:
         told = done.stdout.decode(errors="replace").strip()
         why = told if done.returncode == _FAILED and told else "it ends the process that runs it"
+        if out_of_memory(MemoryError() if "MemoryError" in why else RuntimeError(why)):
+            why = f"it wants more than {memory / 2**30:.0f} GB of memory for one picture"
         raise DetectorError(f"Cannot load the model {path}", why=why[:500], hint=hint)

@@ -19,6 +19,7 @@ from posemamba.training import benchmark_motion, benchmark_sets
 from posemamba.training.benchmark_sets import Sequence
 from posemamba.training.motion import MotionError, load_motion
 from posemamba.training.synth import SynthConfig, evaluation_windows
+from posemamba_live.command_line import start_app
 from posemamba_live.evaluation import clips
 from posemamba_live.evaluation.benchmarks import benchmark_predictor
 from posemamba_live.evaluation.report import print_table, write_json
@@ -275,16 +276,15 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Entry point."""
     words = sys.argv[1:]
     if words and words[0] in _MOVED:
         _run_moved(words[0], words[1:])
-        return
-    app()
+    start_app(app, "posemamba-eval")
 
 
-def _run_moved(command: str, words: list[str]) -> None:
+def _run_moved(command: str, words: list[str]) -> NoReturn:
     """The old spellings `posemamba-eval plot` and `posemamba-eval export` go on to work."""
     typer.echo(f"posemamba-eval {command} is posemamba-{command} now", err=True)
     if command == "plot":

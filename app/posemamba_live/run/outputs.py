@@ -62,10 +62,12 @@ class Outputs:
     undrawn: Path | None = None
     """The recording, as long as it is still to be drawn from the film."""
     recording_failed: bool = False
-    _failures: int = 0
-    """Of the recording."""
+    _places: list[Path] | None = None
+    """Folders that the recording may go on in; None as long as it has not failed."""
     _recorder: Recording | None = None
     _recording_to: Path | None = None
+    _part: Path | None = None
+    """What the recording is called as long as it is not complete."""
     _known: Sequence[Pose3D] | None = None
     """All poses of the recording, where they are known."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -110,12 +112,12 @@ class Outputs:
         try:
             if self._recorder is None:
                 self._recorder = self.open_recorder(path, self._known)
+                self._part = getattr(self._recorder, "part", None)
             self._recorder.write(frame, poses)
         except Exception as error:
             begun = self._recorder is not None
-            self._fail(error, f"cannot record to {path}")
             self.recording_failed |= begun
-            self._go_on_elsewhere(path)
+            self._go_on_elsewhere(path, error)
             return begun
         return True
 
@@ -214,6 +216,13 @@ class Outputs:
         """Write the poses so far to a new file in the current folder; returns its path."""
         return self._export(fresh_name("poses", ".npz"), solve, overwrite=False)
 
+    @property
+    def whole(self) -> bool:
+        """Whether the files hold all that a journal does, or that can be made of it."""
+        if self.unfinished or self.undrawn is not None:
+            return False
+        return not self.recording_failed or (self.film is None and bool(self.exports))
+
     def how_to_finish(self, journal: Journal) -> str:
         """Where the poses are that are not in all exports, and the line that gets them there."""
         path = journal.path
@@ -225,7 +234,13 @@ class Outputs:
             words += ["--video", self.film.name]
         if self.film is not None and self.undrawn is not None:
             names.append(self.undrawn if self.overwrite else free_name(self.undrawn))
-        names = names or [path.with_suffix("")]
+        if not names and self.exports:
+            if self._part is not None and self._part.exists():
+                return f"what was recorded is in {self._part}, and plays"
+            return f"all poses are in the exports, and in {path}"
+        if not names:  # only a recording was wanted, which poses alone do not make
+            first = path.with_suffix("")
+            names = [first.with_suffix(".npz") if first.suffix == ".mp4" else first]
         line = shlex.join([*words, *map(str, names)])
         return f"everything captured is in {path}; this line makes the files of it:\n  {line}"
 
@@ -265,16 +280,29 @@ class Outputs:
         self.written.append(found)  # elsewhere, where somebody had taken its own name
         return found
 
-    def _go_on_elsewhere(self, path: Path) -> None:
+    def _go_on_elsewhere(self, path: Path, error: Exception) -> None:
         """Keep what was recorded, and take another file for the next frame."""
         recorder, self._recorder, self._recording_to = self._recorder, None, None
+        if self._places is None:
+            self._places = [path.parent, *other_folders(path.parent)]
+        if recorder is None:  # a folder that takes no file is not asked again
+            self._places = [place for place in self._places if place != path.parent]
+        # What was begun is closed first: a broken encoder works again in the same folder, and
+        # there its name is taken then.
+        failures = len(self.errors)
         if recorder is not None:
             self._close(recorder, path)
-        folders = [path.parent, *other_folders(path.parent)]
-        if self._failures < len(folders):
-            # A broken encoder works again in the same folder; a full disk does not.
-            self._recording_to = free_name(folders[self._failures] / path.name)
-            self._failures += 1
+        if self._places:
+            target = self._recording_to = free_name(self._places.pop(0) / path.name)
+            why = getattr(error, "why", "") or f"{type(error).__name__}: {error}"
+            what = (
+                SinkError(f"{path} could not be written: it is {target} instead", why=why)
+                if recorder is None
+                else SinkError(f"cannot record to {path}", why=why, hint=f"it goes on in {target}")
+            )
+            self.errors.insert(failures, what)
+        else:
+            self._fail(error, f"cannot record to {path}")
 
     def _fail(self, error: Exception, what: str) -> None:
         logger.debug("%s", what, exc_info=error)

@@ -296,8 +296,7 @@ class Run:
                 )
             )
         done = lifted and not any(thread.is_alive() for thread in work)
-        whole = self.outputs.undrawn is None and not self.outputs.recording_failed
-        if done and whole and not self.outputs.unfinished:
+        if done and self.outputs.whole:
             journal.remove()
             self._journal = None
 

@@ -90,7 +90,8 @@ class Recorder:
         nowhere if there is no picture of it."""
         self._wanted = path
         self._overwrite = overwrite
-        self._part = free_name(_unfinished(real_path(path)))
+        self.part = free_name(_unfinished(real_path(path)))
+        """What it is called until it is closed."""
         self._fps = fps if math.isfinite(fps) and fps > 0.0 else _DEFAULT_FPS
         self._realtime = realtime
         self._sound = sound
@@ -107,7 +108,7 @@ class Recorder:
         self._last: Image | None = None
         self._composer = Composer(image_size, fps, view, take=take, unseen=unseen)
         self._encoder: Encoder | None = Encoder(
-            self._part, self._composer.size, self._fps, told=path
+            self.part, self._composer.size, self._fps, told=path
         )
         # A live recording has a thread of its own; a film's next picture is drawn meanwhile.
         self._coder = None if realtime else ThreadPoolExecutor(1, thread_name_prefix="encode")
@@ -189,7 +190,7 @@ class Recorder:
             self._coder.shutdown()
         if not self._written:
             self._leave_nothing(encoder)
-            self.path = self._part
+            self.path = self.part
             return
         try:
             encoder.close()
@@ -202,23 +203,23 @@ class Recorder:
                 self._wanted, self._finish, overwrite=self._overwrite, elsewhere=True
             )
         except _NoPicture:
-            self.path = self._part
+            self.path = self.part
         except SinkError as error:
-            self.path = self._part
+            self.path = self.part
             raise SinkError(
                 f"cannot finish {self._wanted}",
                 why=error.why,
-                hint=f"what was recorded is in {self._part}, and plays",
+                hint=f"what was recorded is in {self.part}, and plays",
             ) from error
         with contextlib.suppress(OSError):  # of a disk that has become read-only
-            self._part.unlink(missing_ok=True)
+            self.part.unlink(missing_ok=True)
         trouble = note or failure
         if trouble is not None:
             raise trouble
 
     def _finish(self, path: Path) -> None:
         """Make the ordinary file of what was recorded."""
-        if not remux(self._part, path, self._fps, self._sound, self._pieces):
+        if not remux(self.part, path, self._fps, self._sound, self._pieces):
             raise _NoPicture
 
     def discard(self) -> None:
@@ -235,7 +236,7 @@ class Recorder:
     def _leave_nothing(self, encoder: Encoder) -> None:
         encoder.abort()
         with contextlib.suppress(OSError):
-            self._part.unlink(missing_ok=True)
+            self.part.unlink(missing_ok=True)
 
     def __enter__(self) -> Recorder:
         return self

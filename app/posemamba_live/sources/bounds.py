@@ -30,7 +30,11 @@ _WITHOUT: Final = 2**31 - 1
 """FFmpeg's own limit."""
 MAX_GROWTH_MB: Final = 2000.0
 """Of the process while a stream is read. Networks that are loaded meanwhile take less than 1000."""
-_EVERY_S: Final = 0.5
+_EVERY_S: Final = 0.2
+_NOTHING: Final = 32
+"""Bytes: less than FFmpeg takes for anything."""
+_STARVED_S: Final = 0.2
+"""Whoever takes gigabytes takes some of them within this time."""
 
 _lock = threading.Lock()
 _held: list[int] = []
@@ -72,7 +76,9 @@ def _setter() -> Any:
 class GrowthWatch:
     """Looks from time to time how much the process has grown since this was made.
 
-    RTMP has 65,000 channels, and on each a message may begin that is never complete.
+    RTMP has 65,000 channels, and on each a message may begin that is never complete; the list of
+    segments of a playlist may have no end. Both are read in one call, in which nobody looks but
+    those who wait for it.
     """
 
     def __init__(self, name: str) -> None:
@@ -89,8 +95,21 @@ class GrowthWatch:
         if resident_mb() - self._before > MAX_GROWTH_MB:
             error = SourceError(
                 f"{self._name} takes too much memory",
-                why=f"{MAX_GROWTH_MB / 1000:.0f} GB since it was opened",
+                why=f"more than {MAX_GROWTH_MB / 1000:g} GB since it was opened",
                 hint="check that the address is that of a camera or a video",
             )
             logger.warning("%s", error)
             raise error
+
+    def look_at_a_call(self) -> None:
+        """The same from outside of a call of FFmpeg's, which it makes fail.
+
+        For a moment FFmpeg gets no memory at all, whoever calls it. A recording that wants some
+        just then goes on in a second file.
+        """
+        try:
+            self.look()
+        except SourceError:
+            with pieces_of(_NOTHING):
+                time.sleep(_STARVED_S)
+            raise

@@ -153,10 +153,14 @@ class Reel:
 
     def _opened(self, options: dict[str, str]) -> InputContainer:
         if self._feed is not None:
-            # PyAV asks for `read` alone.
-            return av.open(
-                cast(BinaryIO, self._feed), "r", options=options, metadata_errors="ignore"
-            )
+            try:
+                # PyAV asks for `read` alone.
+                return av.open(
+                    cast(BinaryIO, self._feed), "r", options=options, metadata_errors="ignore"
+                )
+            except FFmpegError:
+                self._feed.check()
+                raise
         file = _openable(self.location)
         return av.open(file, "r", options=options, timeout=self._timeout, metadata_errors="ignore")
 
@@ -292,13 +296,17 @@ class Reel:
                     if packet.stream.index == self._stream.index:
                         yield cast("Packet[VideoStream]", packet)
                 self._exhausted = True
-                if self._feed is not None and self._feed.error is not None:
-                    self.problem = reason(self._feed.error)
+                if self._feed is not None:
+                    self._feed.check()
+                    if self._feed.error is not None:
+                        self.problem = reason(self._feed.error)
             except InvalidDataError:
                 failures += 1
                 self.failures += 1
                 self._exhausted = failures >= _CORRUPT_LIMIT
             except FFmpegError as error:
+                if self._feed is not None:
+                    self._feed.check()
                 self._exhausted = True
                 self.problem = reason(error)
 

@@ -41,6 +41,7 @@ class Feed:
         self.name = url
         self.error: FFmpegError | None = None
         """What ended it, if it was not the end."""
+        self._refused: SourceError | None = None
         self._options = dict(options)
         self._timeout = timeout
         self._container: InputContainer = av.open(
@@ -80,25 +81,37 @@ class Feed:
         return int(self._container.size) <= 0
 
     def progress(self) -> None:
-        """Something is complete: count from here."""
-        self._count = 0
-
-    def read(self, size: int) -> bytes:
-        """What is there, at most `size` bytes; nothing at the end.
+        """Something is complete: count from here.
 
         Raises:
-            SourceError: too much has come since the last `progress`.
+            SourceError: as `check`.
         """
+        self.check()
+        self._count = 0
+
+    def check(self) -> None:
+        """Raises SourceError: too much has come without an end, and no more is read."""
+        if self._refused is not None:
+            raise self._refused
+
+    def read(self, size: int) -> bytes:
+        """What is there, at most `size` bytes; nothing at the end, and none after too much.
+
+        FFmpeg calls this: an error would be printed, and reading go on.
+        """
+        if self._refused is not None:
+            return b""
         if not self._rest:
             self._rest = next(self._chunks, b"")
         data, self._rest = self._rest[:size], self._rest[size:]
         self._count += len(data)
         if self._count > MAX_PACKET_BYTES:
-            raise SourceError(
+            self._refused = SourceError(
                 f"{public(self.name)} sends a picture without an end",
                 why=f"{MAX_PACKET_BYTES >> 20} MB have come, and it is not complete",
                 hint="check that the address is that of a camera or a video",
             )
+            return b""
         return data
 
     def _received(self) -> Iterator[bytes]:

@@ -29,7 +29,8 @@ FILM_SCHEMES: Final = ("http", "https")
 """Behind the others is what comes at its own time."""
 _BYTE_SCHEMES: Final = ("http", "https", "tcp", "tls")
 """Behind these are bytes in which a packet may be as long as the sender likes."""
-_PLAYLIST_SUFFIXES: Final = (".m3u8", ".m3u", ".mpd")
+_DASH_SUFFIX: Final = ".mpd"
+_PLAYLIST_SUFFIXES: Final = (".m3u8", ".m3u", _DASH_SUFFIX)
 TIMEOUT_S: Final = 5.0
 """For an answer, and for each read."""
 _PLAYLIST_S: Final = 20.0
@@ -85,12 +86,14 @@ class Stream(Source):
         # Pictures come one by one: looking ahead for a rate would be waiting.
         self._fps = reel.rate(measure=False)
         playlist = "hls" in reel.format.split(",")
+        self._watch = GrowthWatch(self.name)
         self._worker: Worker[Frame] = Worker(
             self.name,
             self._read,
             capacity=_WAITING,
             newest=True,
             patience=_PLAYLIST_S + 1.0 if playlist else PATIENCE_S,
+            look=self._watch.look_at_a_call,
         )
         try:
             first = self._worker.take()
@@ -125,11 +128,10 @@ class Stream(Source):
     def _read(self, worker: Worker[Frame]) -> None:
         """Decode in the worker's thread; times are those of arrival."""
         started, index, begin, last = 0.0, 0, 0.0, 0.0
-        watch = GrowthWatch(self.name)
 
         def beat() -> None:
             worker.beat()
-            watch.look()
+            self._watch.look()
 
         try:
             for decoded in self._reel.pictures(beat):
@@ -160,7 +162,8 @@ def open_url(url: str) -> Reel:
     def connect(worker: Worker[Reel]) -> None:
         worker.put(_connected(url))
 
-    worker: Worker[Reel] = Worker(name, connect, patience=PATIENCE_S)
+    look = GrowthWatch(name).look_at_a_call
+    worker: Worker[Reel] = Worker(name, connect, patience=PATIENCE_S, look=look)
     start = time.monotonic()
     try:
         reel = worker.take()
@@ -171,7 +174,9 @@ def open_url(url: str) -> Reel:
         late = time.monotonic() - start > 0.9 * TIMEOUT_S
         raise _silent(name, "nothing more came in time" if late else reason(error)) from error
     except SourceError as error:
-        raise _silent(name, error.why) from error
+        raise SourceError(
+            f"Cannot open the stream {name}", why=error.why, hint=error.hint
+        ) from error
     assert reel is not None
     return reel
 
@@ -183,6 +188,12 @@ def _connected(url: str) -> Reel:
     if scheme_of(url) not in _BYTE_SCHEMES:
         return Reel(url, options=options, timeout=(TIMEOUT_S, PATIENCE_S), piece=STREAM_PIECE)
     suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
+    if suffix == _DASH_SUFFIX and not _reads("dash"):
+        raise SourceError(
+            f"{public(url)} is a DASH stream",
+            why="the FFmpeg that PyAV brings does not read DASH",
+            hint="its HLS address, which ends in .m3u8, if there is one",
+        )
     named = suffix in URL_SUFFIXES or suffix in _PLAYLIST_SUFFIXES
     if scheme_of(url) not in FILM_SCHEMES or not named:
         feed = Feed(url, options, timeout)
@@ -215,6 +226,14 @@ def is_film(reel: Reel) -> bool:
         return reel.duration is not None
     suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
     return reel.duration is not None or reel.bytes is not None or suffix in URL_SUFFIXES
+
+
+def _reads(format_name: str) -> bool:
+    """Whether this FFmpeg has a reader for a format; `av.formats_available` names writers too."""
+    try:
+        return bool(av.ContainerFormat(format_name, "r").is_input)
+    except ValueError:
+        return False
 
 
 def scheme_of(url: str) -> str:

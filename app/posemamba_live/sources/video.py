@@ -137,7 +137,7 @@ class VideoFile(Source):
 
     def _frames_wanted(self, promised: int | None) -> int | None:
         limits = [] if self._max_frames is None else [self._max_frames]
-        if self._end is not None:
+        if self._end is not None and self._end < math.inf:
             limits.append(math.ceil((self._end - self._start) * self._fps - _EPSILON))
         if promised is not None:
             before = math.ceil(self._start * self._fps - _EPSILON)

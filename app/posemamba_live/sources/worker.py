@@ -34,6 +34,7 @@ class Worker(Generic[T]):
         capacity: items that may wait to be taken.
         newest: a full worker drops its oldest item instead of waiting.
         patience: seconds without any progress after which `take` gives up; None waits on.
+        look: called now and then while somebody waits; what it raises, `take` raises.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Worker(Generic[T]):
         capacity: int = 3,
         newest: bool = False,
         patience: float | None = None,
+        look: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
         self._work = work
         self._capacity = capacity
         self._newest = newest
         self._patience = patience
+        self._look = look
         self._items: deque[T] = deque()
         self._error: Exception | None = None
         self._ended = False
@@ -104,12 +107,17 @@ class Worker(Generic[T]):
         """Wait for the next item; None at the end, and after `close`.
 
         Raises:
-            SourceError: nothing moves any more.
+            SourceError: nothing moves any more, or `look` has seen too much.
             Exception: what the work has failed with, once, after all its items.
         """
         with self._changed:
             while not self._items and not self._ended and not self._closing:
                 self._changed.wait(_LOOK_S)
+                try:
+                    self._look()
+                except SourceError:
+                    self._closing = True
+                    raise
                 still = time.monotonic() - self._moved
                 if self._patience is not None and still > self._patience and not self._items:
                     self._closing = True

@@ -42,6 +42,7 @@ from posemamba.skeleton import (
 from posemamba_live.drawing.colours import BONE_JOINT, PersonColors, Rgb
 from posemamba_live.errors import UsageError
 from posemamba_live.keypoints import marked
+from posemamba_live.shown import printable
 from posemamba_live.takes.angles import joint_angles
 from posemamba_live.takes.take import Motion, Take
 
@@ -168,7 +169,9 @@ class _Page:
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(13.0, 15.0), facecolor="white", layout="constrained")
-        figure.suptitle(self.title, x=0.01, ha="left", fontsize=13, color=_ON_PAPER.centre)
+        figure.suptitle(
+            self.title, x=0.01, ha="left", fontsize=13, color=_ON_PAPER.centre, parse_math=False
+        )
         if self.camera:
             figure.supxlabel(self.camera, x=0.01, ha="left", fontsize=9, color=_GREY)
         if self.unsure.any():
@@ -289,7 +292,7 @@ def _title(take: Take, motion: Motion, people: int) -> str:
     source = Path(str(take.meta.get("source", take.name))).name
     who = f", person {motion.person_id} of {people}" if people > 1 else ""
     seconds = len(motion.joints) / motion.rate
-    return f"{source}{who}: {seconds:.1f} s at {motion.rate:.3g} poses a second"
+    return f"{printable(source)}{who}: {seconds:.1f} s at {motion.rate:.3g} poses a second"
 
 
 def _chosen(motion: Motion, moments: Sequence[float]) -> list[int]:
@@ -300,7 +303,7 @@ def _chosen(motion: Motion, moments: Sequence[float]) -> list[int]:
         return [int(row) for row in seen[np.linspace(0, len(seen) - 1, count).astype(int)]]
     rows = []
     for moment in moments:
-        row = round(moment * motion.rate) - motion.first
+        row = round(moment * motion.rate) - motion.first if math.isfinite(moment) else -1
         if not (0 <= row < len(motion.joints) and motion.seen[row]):
             first, last = motion.times[[0, -1]]
             raise UsageError(

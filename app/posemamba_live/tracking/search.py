@@ -52,6 +52,11 @@ _AT_SEAM: Final = 2.0
 _PIECE: Final = 0.85
 """Fraction of such a box within somebody's from which it is a piece of them."""
 
+_MOST_IN_PART: Final = 30
+"""Boxes of one part that are compared with all others; a dozen is looked at in the end."""
+_MOST_SEEN: Final = 100
+"""People of a one-stage model who are compared with each other; at most eight are followed."""
+
 
 class Part(NamedTuple):
     """A part of a picture."""
@@ -218,7 +223,7 @@ def _in_parts(
     """Who is found in parts, at their seams nobody twice, beside those found before."""
     found: list[Region] = []
     for part in parts:
-        for region in person.find(part.image):
+        for region in person.find(part.image)[:_MOST_IN_PART]:
             moved = region.moved(part.x, part.y)
             piece = _ends_at_seam(region, part, image)
             if not any(
@@ -240,7 +245,10 @@ def _seen_in(models: OneStage, frame: Frame, parts: Sequence[Part]) -> list[Foun
 
 
 def _people(found: Sequence[Found]) -> list[Sight]:
-    return without_duplicates([Seen(s) for s in map(Sight.of, found) if is_person(s)])
+    """The surest of them, nobody twice: each is compared with each."""
+    sights = [sight for sight in map(Sight.of, found) if is_person(sight)]
+    sights.sort(key=lambda sight: sight.score, reverse=True)
+    return without_duplicates([Seen(sight) for sight in sights[:_MOST_SEEN]])
 
 
 def _believed(sights: Sequence[Sight]) -> int:

@@ -6,6 +6,7 @@ import atexit
 import functools
 import importlib.util
 import logging
+import mmap
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ class Backend:
 _chosen: str | None = None
 
 
+_LLVM_BYTES: Final = 512 * 2**20
+"""Of addresses; compiling takes less."""
 _CANDIDATES: Final = {"cpu": ("numba", "reference"), "cuda": ("triton", "mamba", "reference")}
 """Best first."""
 _LIBRARIES: Final = {
@@ -107,8 +110,17 @@ def _check_compiles() -> None:
         raise RuntimeError("NUMBA_DISABLE_JIT is set; without it the network is much faster")
 
 
+def _check_memory() -> None:
+    """Raises MemoryError where LLVM might not get what it takes: it would abort the process."""
+    try:
+        mmap.mmap(-1, _LLVM_BYTES).close()
+    except OSError as error:
+        raise MemoryError("the network's kernels cannot be loaded") from error
+
+
 def _import_cpu() -> ModuleType:
     """The CPU backend, even where Numba finds no folder in which to keep compiled kernels."""
+    _check_memory()
     try:
         return import_module("posemamba.scan.cpu")
     except RuntimeError as error:
