@@ -68,7 +68,7 @@ _SOLVE_EVERY: Final = 0.5
 """Seconds between new running estimates."""
 _SETTLED: Final = 2.0
 """Seconds in which the running estimates may move fast."""
-_LEARNT: Final = math.radians(3.0)
+_LEARNT: Final = math.radians(1.5)
 """Pitch that is still to be learnt at which the floor is moved under people."""
 _SINKING_S: Final = 0.15
 _FLOATING_S: Final = 1.0
