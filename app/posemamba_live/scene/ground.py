@@ -316,8 +316,8 @@ def _descend(
         lower = above.argmin(1)
 
         # Several at once: they are level.
-        information, pull, misfit = _level(evidence, above, lower, ground, turn)
-        normal += seen_as.T @ information @ seen_as
+        levels, pull, misfit = _level(evidence, above, lower, ground, turn)
+        normal += seen_as.T @ levels @ seen_as
         rhs -= seen_as.T @ pull
         cost += misfit
 
