@@ -15,7 +15,21 @@ import cv2
 import numpy as np
 import pytest
 
-from posemamba.skeleton import L_WRIST, R_WRIST
+from posemamba.skeleton import (
+    HIP,
+    L_ANKLE,
+    L_ELBOW,
+    L_HIP,
+    L_KNEE,
+    L_SHOULDER,
+    L_WRIST,
+    R_ANKLE,
+    R_ELBOW,
+    R_HIP,
+    R_KNEE,
+    R_SHOULDER,
+    R_WRIST,
+)
 from posemamba_live.drawing.colours import PALETTE
 from posemamba_live.drawing.figure import SkeletonRenderer, ViewPoint
 from posemamba_live.drawing.overlay import draw_overlay
@@ -60,7 +74,7 @@ def true_pose(truth: Truth, i: int, *, person: int = 0, predicted: bool = False)
         ),
         joints=camera - camera[0],
         root=camera[0],
-        joints_world=truth["joints_world"][i],
+        joints_world=truth["joints_world"][i].copy(),
         look_ahead=0,
     )
 
@@ -248,6 +262,27 @@ def test_nearer_limbs_cover_farther_ones(truth: Truth) -> None:
     colors = PALETTE[0]
     assert amount(azimuth, colors.left) > 1.5 * amount(azimuth, colors.right)
     assert amount(azimuth + 180, colors.right) > 1.5 * amount(azimuth + 180, colors.left)
+
+
+@pytest.mark.parametrize("step", [0.0, 0.1, 0.2])
+def test_legs_begin_behind_the_pelvis(truth: Truth, step: float) -> None:
+    """Whoever stands, or leans back: the round end of a thigh does not lie on the trunk."""
+    pose = true_pose(truth, 20)
+    body = pose.joints_world
+    for shoulder, elbow, wrist in (
+        (R_SHOULDER, R_ELBOW, R_WRIST),
+        (L_SHOULDER, L_ELBOW, L_WRIST),
+    ):  # arms are raised, out of the way
+        body[elbow] = body[shoulder] + np.array([0.0, 0.0, 0.25])
+        body[wrist] = body[shoulder] + np.array([0.0, 0.0, 0.50])
+    body[[R_KNEE, L_KNEE], 1] = body[HIP, 1] - step
+    body[[R_ANKLE, L_ANKLE], 1] = body[HIP, 1] - 2.0 * step - 0.1
+    renderer = SkeletonRenderer((300, 300), ViewPoint(0.0, 4.0))
+    room = renderer.draw([pose], 0.0)
+    for hip in (R_HIP, L_HIP):
+        x, y = renderer.project(body[hip].astype(np.float64))[0].astype(int)
+        color = room[y, x].astype(int)
+        assert color.max() - color.min() < 60, "grey, as the trunk is"
 
 
 def test_the_view_glides(truth: Truth) -> None:

@@ -444,6 +444,26 @@ def test_people_on_hands_and_knees_are_on_the_floor(walk: Clip) -> None:
     assert np.percentile(lowest, 95) < 0.12
 
 
+@pytest.mark.parametrize("pitch_deg", [-24.0, 4.0])
+@pytest.mark.parametrize("facing", [1.0, -1.0])
+def test_hands_knees_and_feet_on_the_floor_tell_the_pitch(
+    walk: Clip, facing: float, pitch_deg: float
+) -> None:
+    """Nobody stands, and nobody moves in depth; poses lean as lifted ones do."""
+    true = Ground(math.radians(pitch_deg), 0.0, 1.5)
+    body = crawling(walk)[:60]
+    body = body - body[:, :1] * [1.0, 1.0, 0.0]
+    around = body * [facing, facing, 1.0]
+    away = np.stack([around[..., 1], 4.0 - around[..., 0], around[..., 2] - true.height], -1)
+    camera = away @ true.rotation
+    lean = about_x(-math.radians(1.0 - 0.2 * pitch_deg))
+    relative = (camera - camera[:, :1]) @ lean.T
+    evidence = gather_evidence(relative, camera[:, 0], np.ones((60, 17)), 1 / FPS)
+    found = fit_ground(evidence).ground
+    assert math.degrees(abs(found.pitch - true.pitch)) < 4.0
+    assert found.height == pytest.approx(true.height, rel=0.2)
+
+
 def test_a_steep_camera_is_found_from_a_walk_in_depth(walk: Clip) -> None:
     """28 degrees down, 3.3 m up, and a lifter that leans bodies back by a third of it."""
     turn = math.radians(24.0)
@@ -562,12 +582,16 @@ def test_a_pitch_that_is_given_turns_poses_that_lean(clip: Clip, solve: str) -> 
     assert error < 0.7 * before
 
 
+@pytest.mark.parametrize("seen", [0.95, 0.05])
 @pytest.mark.parametrize("live", [False, True])
-def test_feet_that_stand_do_not_slide(walk: Clip, live: bool) -> None:
-    """Where the true foot stands, ours slides less than half of what it did, at no cost."""
+def test_feet_that_stand_do_not_slide(walk: Clip, live: bool, seen: float) -> None:
+    """Where the true foot stands, ours slides less than half of what it did, at no cost, whether
+    somebody sees it or not."""
 
     def solved(smooth: float) -> list[Pose3D]:
         lifted = noisy(walk)
+        for pose in lifted:
+            pose.pose2d.scores[[R_ANKLE, L_ANKLE]] = seen
         if live:
             return track_live(lifted, walk, smooth=smooth)
         return solve_scene(lifted, walk.height_m, walk.fov_deg, smooth=smooth)
@@ -620,7 +644,7 @@ def test_the_floor_stays_under_people_while_it_is_learnt(walk: Clip) -> None:
     for pose in walk.lifted(units=leaning, pixels=pixels):
         lowest.append(tracker.update(pose).joints_world[:, 2].min())
         pitches.append(tracker.ground.pitch)
-    assert math.degrees(pitches[0] - pitches[-1]) > 5.0  # there was something to be learnt
+    assert math.degrees(pitches[0] - pitches[-1]) > 3.0  # there was something to be learnt
     assert lowest[0] == pytest.approx(ANKLE_HEIGHT, abs=0.02)
     low, high = np.percentile(lowest, [5, 95])
     assert low > -0.05

@@ -57,6 +57,9 @@ class _Part(IntEnum):
     LEFT_LEG = 5
 
 
+_LEGS: Final = (_Part.RIGHT_LEG, _Part.LEFT_LEG)
+
+
 @dataclass(frozen=True, slots=True)
 class _Solid:
     part: _Part
@@ -114,6 +117,11 @@ _FACTOR, _PIXELS, _SHIFT, _GAIN = np.array(_LAYERS).T
 _RIM, BASE = 0, 1
 """Layers: around a solid, and the whole of it."""
 _ALL: Final = tuple(range(len(_LAYERS)))
+_RAISED: Final = 0.12
+"""Metres by which a thigh's middle is nearer than the trunk's when it may cover it: the leg of who
+stands hangs below the pelvis, and its round end would lie on it."""
+_BEHIND: Final = 1e-3
+"""Metres behind the trunk at which it is drawn then."""
 _LIGHT: Final = np.array([-0.55, -0.83])
 """Direction to the light in the picture."""
 _ANGLES: Final = np.linspace(0.0, 2.0 * np.pi, 20, endpoint=False)
@@ -235,13 +243,17 @@ def outlines(centres: Array, radii: Array, layers: tuple[int, ...] = _ALL) -> li
 
 def _ordered(depth: Array) -> Array:
     """(S,) depths by which solids are drawn: parts that do not reach through the trunk have
-    one depth, and are drawn as one."""
+    one depth, and are drawn as one. The pelvis covers where legs begin that are not raised."""
     out = depth.copy()
     trunk = _PARTS == _Part.TRUNK
     out[trunk] = middle = float(depth[trunk].mean())
     for part in _Part:
         mine = part == _PARTS
         if part in (_Part.TRUNK, _Part.HEAD):
+            continue
+        if part in _LEGS and depth[mine][0] > middle - _RAISED:
+            leg = float(depth[mine].mean())  # of two legs the nearer one still covers the other
+            out[mine] = max(leg, middle + _BEHIND * (1.0 + leg - middle))
             continue
         if (depth[mine] > middle).all() or (depth[mine] <= middle).all():
             out[mine] = depth[mine].mean()

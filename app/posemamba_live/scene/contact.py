@@ -2,7 +2,8 @@
 
 What is measured of a person's place wavers by centimetres from frame to frame; legs know better
 how far the hip moves while a foot stands. So the hip's path is filtered with both (`PathFilter`),
-and what is left is taken up by the legs, as far as the keypoints allow (`planted`).
+and what is left is taken up by the legs, as far as the keypoints allow (`planted`). Feet that
+nobody sees are no exception: where they are is a guess, and one that stands is the better one.
 """
 
 from __future__ import annotations
@@ -297,13 +298,12 @@ class Feet:
         self._shifts = np.zeros((2, 3))
 
     def __call__(
-        self, joints: Array, root: Array, scores: Array, time: float, ground: Ground
+        self, joints: Array, root: Array, time: float, ground: Ground
     ) -> tuple[Array, Array]:
         """Take one pose.
 
         Args:
             joints: (17, 3) metres, camera axes, relative to Hip; root: (3,) camera frame.
-            scores: (17,) confidence.
             time: seconds.
             ground: as now estimated.
 
@@ -318,7 +318,7 @@ class Feet:
         self._past.append((time, ankles + root))
         while time - self._past[0][0] > 2.0 * _SPEED_S and len(self._past) > 2:
             self._past.popleft()
-        stand = self._standing(ground) * seen(scores[list(ANKLES)])
+        stand = self._standing(ground)
         root = self._path(root, ankles, stand, time, ground)
         out = joints.copy()
         for foot, (hip, knee, ankle) in enumerate(LEGS):
@@ -348,11 +348,6 @@ class Feet:
             self._places[foot] = None
             self._shifts[foot] *= math.exp(-dt / (0.5 * _FADE_S))
         return np.array(self._shifts[foot])
-
-
-def seen(scores: Array) -> Array:
-    """How much is given on joints of such confidence, 0 to 1."""
-    return np.asarray(np.clip((scores - 0.1) / 0.4, 0.0, 1.0), np.float64)
 
 
 def _pieces(first: int, end: int, times: Array) -> list[tuple[int, int]]:

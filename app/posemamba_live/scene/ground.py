@@ -54,14 +54,16 @@ ANKLE_HEIGHT: Final = 0.085
 """Metres from the floor to the ankle joint of a standing foot, sole included."""
 PITCH_PRIOR: Final = (math.radians(-8.0), math.radians(12.0))
 ROLL_PRIOR: Final = (0.0, math.radians(4.0))
-HEIGHT_PRIOR: Final = (1.3, 1.5)
+HEIGHT_PRIOR: Final = (1.3, 2.5)
 """Mean and standard deviation of the camera's pitch, roll (radians) and height (metres)."""
 EVIDENCE_SPACING: Final = 0.5
 """Seconds after which two frames count as independent: errors of a lifter are that slow."""
 _LEAN: Final = math.radians(18.0)
 """How far a person's body axis has to be off the vertical at one time to count a quarter."""
-_VOTE: Final = math.radians(6.0)
-"""How far it is off the usual at one time."""
+_VOTE: Final = math.radians(3.0)
+"""How far it is off the usual at one time, of people who stand or walk."""
+_OTHER_VOTE: Final = 0.025
+"""Weight of anybody else's."""
 _LEAN_BIAS: Final = (math.radians(2.5), math.radians(2.5))
 """What averaging over time does not remove, pitch and roll."""
 _FORWARD: Final = math.radians(2.0)
@@ -81,6 +83,13 @@ _DEPTH_NOISE: Final = 0.015
 tells nothing else about its slope."""
 _LIFTED: Final = 0.06
 """Metres above the floor at which a foot counts a quarter as a standing one."""
+_NOT_LEVEL: Final = 0.05
+_NOT_LEVEL_SLOPE: Final = 0.1
+"""Metres, and more as a fraction of the distance between the two, by which a joint is above the
+lowest one when it counts a quarter as a contact too."""
+_LEVEL_BIAS: Final = 0.04
+_LEVEL_ERROR: Final = 0.10
+"""Metres by which two contacts of one pose are not level, all the time and at one time."""
 _ITERATIONS: Final = 12
 _CERTAIN: Final = math.radians(0.05) ** -2
 """Information, per square radian, of a pitch that is given."""
@@ -99,6 +108,7 @@ CONTACTS: Final = {
 """Joints that can carry a body, and metres from the floor to their centre when they do."""
 _CONTACT_JOINTS: Final = np.array(list(CONTACTS))
 _CLEARANCES: Final = np.array(list(CONTACTS.values()))
+_IS_FOOT: Final = np.isin(_CONTACT_JOINTS, (R_ANKLE, L_ANKLE))
 _NO_FOOT_WEIGHT: Final = 0.5
 """Of a contact other than a foot: people lean on furniture too."""
 
@@ -202,9 +212,10 @@ def gather_evidence(
     right = joints[:, R_HIP] - joints[:, L_HIP] + joints[:, R_SHOULDER] - joints[:, L_SHOULDER]
     upright = _unit(axis - math.tan(_FORWARD) * _unit(np.cross(axis, right)))
     axes = np.where(standing[:, None], upright, trunk)
-    axis_weights = np.where(standing, 1.0, 0.1) * (0.02 + scores[:, [HIP, THORAX]].min(1) ** 2)
-    is_foot = np.isin(_CONTACT_JOINTS, (R_ANKLE, L_ANKLE))
-    contact_weights = np.where(is_foot, 1.0, _NO_FOOT_WEIGHT) * (
+    axis_weights = np.where(standing, 1.0, _OTHER_VOTE) * (
+        0.02 + scores[:, [HIP, THORAX]].min(1) ** 2
+    )
+    contact_weights = np.where(_IS_FOOT, 1.0, _NO_FOOT_WEIGHT) * (
         0.02 + scores[:, _CONTACT_JOINTS] ** 2
     )
     offsets = joints[:, _CONTACT_JOINTS]
@@ -303,6 +314,13 @@ def _descend(
         heights = evidence.offsets @ (turn.T @ up) + (evidence.roots @ up)[:, None]
         above = heights + x[2] - _CLEARANCES
         lower = above.argmin(1)
+
+        # Several at once: they are level.
+        levels, pull, misfit = _level(evidence, above, lower, ground, turn)
+        normal += seen_as.T @ levels @ seen_as
+        rhs -= seen_as.T @ pull
+        cost += misfit
+
         offsets, error = evidence.offsets[rows, lower] @ turn.T, above[rows, lower]
         points = offsets + evidence.roots
         variance = _FOOT_ERROR**2 + (_DEPTH_NOISE * (x[2] - ANKLE_HEIGHT)) ** 2
@@ -329,6 +347,39 @@ def _descend(
         if np.abs(step).max() < _CONVERGED:
             break
     return cost, Settled(Ground(float(x[0]), float(x[1]), float(x[2])), float(x[3]))
+
+
+def _level(
+    evidence: GroundEvidence, above: Array, lower: Array, ground: Ground, turn: Array
+) -> tuple[Array, Array, float]:
+    """What bodies say that touch the floor at several places at once: these are level.
+
+    Hands and feet, knees and feet, hips and shoulders; not the two feet of somebody who stands:
+    they are too close together for what the lifter knows of their depth.
+
+    Args:
+        above: (K, C) metres of contacts above where they carry a body.
+        lower: (K,) the lowest of each pose.
+
+    Returns:
+        Information (2, 2) on pitch and roll as the body has them, its gradient (2,), and cost.
+    """
+    rows = np.arange(len(lower))
+    gap = above - above[rows, lower][:, None]
+    pairs = (evidence.offsets - evidence.offsets[rows, lower][:, None]) @ turn.T
+    lever = np.linalg.norm(pairs, axis=-1)
+    w = np.sqrt(evidence.contact_weights * evidence.contact_weights[rows, lower][:, None])
+    w = w / (1.0 + (gap / (_NOT_LEVEL + _NOT_LEVEL_SLOPE * lever)) ** 4) ** 2
+    w = np.where(_IS_FOOT[lower][:, None] & _IS_FOOT, 0.0, w)
+    total = float(w.sum())
+    if total < 1e-6:
+        return np.zeros((2, 2)), np.zeros(2), 0.0
+    b = np.stack([pairs @ d for d in _up_derivatives(ground)], -1)  # (K, C, 2)
+    spread = _LEVEL_BIAS**2 + _LEVEL_ERROR**2 / total
+    n = np.einsum("kc,kci,kcj->ij", w, b, b) / (total * spread)
+    g = np.einsum("kc,kci,kc->i", w, b, gap) / (total * spread)
+    best = np.linalg.solve(n + 1e-9 * np.eye(2), g)
+    return n, g, float(best @ g)
 
 
 def _geman_mcclure(ratio: Array) -> Array:

@@ -33,7 +33,7 @@ from posemamba_live.scene.body import (
     segment_lengths,
     segment_weights,
 )
-from posemamba_live.scene.contact import ANKLES, Feet, carried, planted, seen, standing
+from posemamba_live.scene.contact import ANKLES, Feet, carried, planted, standing
 from posemamba_live.scene.distance import CORRELATED, fuse_floor, joint_weights
 from posemamba_live.scene.ground import (
     DEPTH_ERROR,
@@ -68,7 +68,7 @@ _SOLVE_EVERY: Final = 0.5
 """Seconds between new running estimates."""
 _SETTLED: Final = 2.0
 """Seconds in which the running estimates may move fast."""
-_LEARNT: Final = math.radians(3.0)
+_LEARNT: Final = math.radians(1.5)
 """Pitch that is still to be learnt at which the floor is moved under people."""
 _SINKING_S: Final = 0.15
 _FLOATING_S: Final = 1.0
@@ -223,7 +223,7 @@ class SceneTracker:
         depth = max(person.depth(float(z[0]), float(variance[0]), now), MIN_DEPTH)
         root = fit_lateral(joints, rays, weights, np.array([depth]))
         if self._smooth > 0.0:
-            placed, at = person.feet(joints[0], root[0], scores[0], now, self.ground)
+            placed, at = person.feet(joints[0], root[0], now, self.ground)
         else:
             placed, at = joints[0], root[0]
         pose = _pose3d(lifted, placed, at, self.ground)
@@ -406,7 +406,7 @@ class _Recording:
         """Keep feet that stand where they stand."""
         ankles = self.joints[:, ANKLES]
         feet = ground.to_world(ankles + self.root[:, None])
-        stand = standing(feet, self.times) * seen(self.scores[:, ANKLES])
+        stand = standing(feet, self.times)
         self.root = carried(self.root, ankles, stand, self.times, ground)
         self.joints = planted(self.joints, self.root, ground, stand, self.times)
 
