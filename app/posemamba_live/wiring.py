@@ -25,6 +25,7 @@ from posemamba_live.errors import (
     describe,
 )
 from posemamba_live.files import free_name
+from posemamba_live.garbage import loaded
 from posemamba_live.options import Options, UnseenName
 from posemamba_live.parts import Parts, build
 from posemamba_live.plan import DEFAULT_WEIGHTS, LiftingPlan, RunPlan, plan_run
@@ -105,6 +106,7 @@ def execute(options: Options) -> int:
         screen = watch.screen if watch is not None else None
         start = starts[0] if starts else None
         run = prepare(options, plan, source, parts, streams=streams, screen=screen, start=start)
+        loaded()
         interrupts.run_begins(run.interrupt, lambda: say(_interrupted(run.last_words())))
         with reporter(plan) as report:
             result = run.run(watch or idle, report)
