@@ -27,7 +27,7 @@ from posemamba_live.errors import (
 from posemamba_live.files import free_name
 from posemamba_live.garbage import loaded
 from posemamba_live.options import Options, UnseenName
-from posemamba_live.parts import Parts, build
+from posemamba_live.parts import Parts, build, libraries_ahead
 from posemamba_live.plan import DEFAULT_WEIGHTS, LiftingPlan, RunPlan, plan_run
 from posemamba_live.run.progress import reporter, summary
 from posemamba_live.run.signals import Interrupts
@@ -73,6 +73,7 @@ def execute(options: Options) -> int:
     _check_outputs(options)
     with ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
+        libraries_ahead()
         # A source that cannot be opened should say so before seconds are spent on loading.
         # A pipe cannot be opened twice: it plays while the rest is loaded.
         piped = options.source == STDIN and options.realtime
