@@ -74,6 +74,24 @@ def test_low_and_high_rates_are_recorded_and_exported(
     np.testing.assert_allclose(times, np.arange(12) / fps, atol=1.1e-3)
 
 
+def test_a_clock_that_jumps_by_hours_makes_no_file_larger(
+    tiny_weights: Path, tmp_path: Path, finder: None
+) -> None:
+    times = [k / 30 + (36_000.0 if k >= 15 else 0.0) for k in range(30)]
+    encode(tmp_path / "film.mkv", [numbered(i) for i in range(30)], times=times)
+    suffixes = (".npz", ".c3d", ".bvh", ".trc", ".csv", ".json", ".glb")
+    paths = [tmp_path / f"out{suffix}" for suffix in suffixes]
+    words = [word for path in paths for word in ("--export", path)]
+    mp4 = tmp_path / "out.mp4"
+    assert run(tmp_path / "film.mkv", *words, "--record", mp4, "--weights", tiny_weights) == 0
+    with np.load(paths[0]) as data:
+        assert len(data["timestamp"]) == 30
+        assert data["timestamp"][-1] == pytest.approx(36_000.0 + 29 / 30, abs=2e-3)
+    assert {
+        path.name: path.stat().st_size for path in (*paths, mp4) if path.stat().st_size > 2e6
+    } == {}
+
+
 @pytest.mark.parametrize("option", [[], ["--no-sound"]])
 def test_the_recording_keeps_the_sound_unless_told(
     option: list[str], tiny_weights: Path, tmp_path: Path, finder: None

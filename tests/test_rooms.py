@@ -19,7 +19,7 @@ LIBRARY: Final = "posemamba"
 
 ROOMS: Final = (
     # lowest first; rooms of one line know nothing of each other, unless it is files of the root
-    ("types", "errors", "terminal", "shown", "nearest", "memory"),
+    ("types", "errors", "terminal", "shown", "nearest", "memory", "garbage"),
     ("keypoints", "address", "files"),
     ("options",),
     ("plan", "command_line"),

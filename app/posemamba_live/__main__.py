@@ -39,6 +39,9 @@ def main() -> NoReturn:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
     _open_with_a_word()
+    from posemamba_live.garbage import put_off
+
+    put_off()
     from posemamba_live.cli import main as command
 
     command()

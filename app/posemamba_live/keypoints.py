@@ -54,8 +54,9 @@ def interpolate(
     """
     span = after.timestamp - before.timestamp
     fraction = np.float32((timestamp - before.timestamp) / span if span > 0 else 0.0)
-    told = before.peak is not None and after.peak is not None
-    sharp = np.minimum(before.peak, after.peak) if told else None
+    sharp = None
+    if before.peak is not None and after.peak is not None:
+        sharp = np.float32(score_factor) * np.minimum(before.peak, after.peak)
     return Pose2D(
         frame_index=frame_index,
         timestamp=timestamp,
@@ -64,7 +65,7 @@ def interpolate(
         scores=np.float32(score_factor) * np.minimum(before.scores, after.scores),
         image_size=before.image_size,
         predicted=True,
-        peak=None if sharp is None else np.float32(score_factor) * sharp,
+        peak=sharp,
     )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
 import logging
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +45,25 @@ class Parts(NamedTuple):
     lifting: LiftingPlan
     make_lifter: Callable[[], Lifter]
     """For each person."""
+
+
+def libraries_ahead() -> None:
+    """Let the system load PyTorch's library in a thread, while other things are done.
+
+    It takes a tenth of the start-up, in which an import would keep the interpreter from everybody.
+    """
+    if sys.platform != "linux":
+        return
+    spec = importlib.util.find_spec("torch")
+    folders = spec.submodule_search_locations if spec is not None else None
+    library = Path(next(iter(folders or ()), "")) / "lib" / "libtorch_cpu.so"
+    if library.is_file():
+        # As a C function: `CDLL` does not let others run meanwhile.
+        load, flags = ctypes.CDLL(None).dlopen, os.RTLD_NOW | os.RTLD_LOCAL
+        work = threading.Thread(
+            target=load, args=(os.fsencode(library), flags), name="libraries", daemon=True
+        )
+        work.start()
 
 
 def build(

@@ -25,8 +25,9 @@ from posemamba_live.errors import (
     describe,
 )
 from posemamba_live.files import free_name
+from posemamba_live.garbage import loaded
 from posemamba_live.options import Options, UnseenName
-from posemamba_live.parts import Parts, build
+from posemamba_live.parts import Parts, build, libraries_ahead
 from posemamba_live.plan import DEFAULT_WEIGHTS, LiftingPlan, RunPlan, plan_run
 from posemamba_live.run.progress import reporter, summary
 from posemamba_live.run.signals import Interrupts
@@ -72,6 +73,7 @@ def execute(options: Options) -> int:
     _check_outputs(options)
     with ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
+        libraries_ahead()
         # A source that cannot be opened should say so before seconds are spent on loading.
         # A pipe cannot be opened twice: it plays while the rest is loaded.
         piped = options.source == STDIN and options.realtime
@@ -105,6 +107,7 @@ def execute(options: Options) -> int:
         screen = watch.screen if watch is not None else None
         start = starts[0] if starts else None
         run = prepare(options, plan, source, parts, streams=streams, screen=screen, start=start)
+        loaded()
         interrupts.run_begins(run.interrupt, lambda: say(_interrupted(run.last_words())))
         with reporter(plan) as report:
             result = run.run(watch or idle, report)

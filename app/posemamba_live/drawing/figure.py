@@ -103,19 +103,21 @@ class SkeletonRenderer:
         self._framing: Framing = follow if take is None else planned(take, lens)
         self._unseen = unseen
 
-    def draw(self, poses: Sequence[Pose3D], timestamp: float) -> Image:
+    def draw(self, poses: Sequence[Pose3D], timestamp: float, onto: Image | None = None) -> Image:
         """One picture.
 
         Args:
             poses: everybody in this frame.
             timestamp: seconds; the camera's movement follows this clock.
+            onto: where to draw it, (H, W, 3); rows may be apart.
 
         Returns:
-            (H, W, 3) BGR, new.
+            (H, W, 3) BGR, new, or `onto`.
         """
         bodies = [with_extras(pose.joints_world) for pose in poses]
         self._eye = self._framing.eye(bodies, timestamp)
-        image = self._backdrop.copy()
+        image = np.empty_like(self._backdrop) if onto is None else onto
+        image[:] = self._backdrop
         self._draw_grid(image)
         middle = float(np.mean([self.project(body[HIP])[1] for body in bodies])) if bodies else 0.0
         people, faint = [], []
@@ -133,7 +135,7 @@ class SkeletonRenderer:
         if faint:
             layer = image.copy()
             fill(layer, faint, SUBPIXEL_BITS)
-            image = np.asarray(cv2.addWeighted(layer, _GHOST, image, 1.0 - _GHOST, 0.0), np.uint8)
+            image[:] = cv2.addWeighted(layer, _GHOST, image, 1.0 - _GHOST, 0.0)
         fill(image, people, SUBPIXEL_BITS)
         if len(poses) > 1:
             heads = np.array([body[HEAD] for body in bodies])
@@ -199,7 +201,7 @@ class SkeletonRenderer:
         lit = cv2.multiply(
             cv2.cvtColor(mask[top:], cv2.COLOR_GRAY2BGR), self._fade[top:], scale=1.0 / 255.0
         )
-        image[top:] = cv2.add(image[top:], lit)
+        cv2.add(image[top:], lit, dst=image[top:])
 
     def _draw_shadow(self, image: Image, bodies: Sequence[Array], poses: Sequence[Pose3D]) -> None:
         """Darken the floor under the body: near the floor strongly, high above it hardly."""

@@ -59,7 +59,7 @@ def put_text(
 
 def text_width(text: str, *, size: float, bold: bool = False) -> float:
     """Width in pixels of a line that `put_text` would write."""
-    return float(_font(_pixels(size), bold).getlength(text))
+    return _width(text, _pixels(size), bold)
 
 
 def fitted(text: str, room: float, *, size: float, bold: bool = False) -> str:
@@ -87,6 +87,11 @@ def _font(pixels: int, bold: bool) -> Any:
 
 
 @lru_cache(maxsize=512)
+def _width(text: str, pixels: int, bold: bool) -> float:
+    return float(_font(pixels, bold).getlength(text))
+
+
+@lru_cache(maxsize=512)
 def _line(text: str, pixels: int, bold: bool, rim: int) -> tuple[NDArray[np.uint8], int, int]:
     """(H, W) opacity, and where it lies: pixels right of the origin, and above it."""
     font = _font(pixels, bold)
@@ -103,5 +108,5 @@ def _blend(
     x, y = max(x, 0), max(y, 0)
     area = image[y : y + mask.shape[0], x : x + mask.shape[1]]
     opacity = mask[: area.shape[0], : area.shape[1], None].astype(np.uint16)
-    mixed = (opacity * np.array(bgr, np.uint16) + (255 - opacity) * area + 127) // 255
-    area[:] = mixed.astype(np.uint8)
+    mixed = opacity * np.array(bgr, np.uint16) + (255 - opacity) * area + 128
+    area[:] = (mixed + (mixed >> 8)) >> 8  # a 255th, rounded: dividing takes four times as long

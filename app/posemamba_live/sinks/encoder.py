@@ -121,7 +121,7 @@ class Encoder:
             SinkError: the encoder failed; what was written before stays.
         """
         planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8)
-        frame = VideoFrame.from_ndarray(planes, "yuv420p")
+        frame = VideoFrame.from_numpy_buffer(planes, "yuv420p")
         self._last = max(self._last + 1, round(seconds / _TIME_BASE))
         frame.pts, frame.time_base = self._last, _TIME_BASE
         if seconds - self._key_at >= _KEY_S:

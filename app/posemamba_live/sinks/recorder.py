@@ -310,9 +310,8 @@ class Composer:
         width, height = self.size
         out = np.empty((height, width, 3), np.uint8)
         self._draw_picture(out[:, : self._picture_width], frame, poses)
-        room = self._renderer.draw(poses, frame.timestamp)
+        room = self._renderer.draw(poses, frame.timestamp, out[:, self._picture_width :])
         self._caption(room, frame, poses)
-        out[:, self._picture_width :] = room
         return out
 
     def _draw_picture(self, panel: Image, frame: Frame, poses: Sequence[Pose3D]) -> None:
@@ -322,11 +321,15 @@ class Composer:
         scale = max(fits) if max(fits) < 1.01 * min(fits) else min(fits)
         size = (max(1, round(w * scale)), max(1, round(h * scale)))
         method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
-        picture = np.asarray(cv2.resize(frame.image, size, interpolation=method), np.uint8)
+        fills = (size[1], size[0]) == panel.shape[:2]
+        picture = panel if fills else np.empty((size[1], size[0], 3), np.uint8)
+        cv2.resize(frame.image, size, dst=picture, interpolation=method)
         seen = [pose.pose2d for pose in poses]
         hidden = [pose.unseen for pose in poses] if self._hides else None
         draw_overlay(picture, seen, scale=scale, hidden=hidden)
         draw_numbers(picture, seen, scale=scale)
+        if fills:
+            return
         picture = picture[: panel.shape[0], : panel.shape[1]]
         if picture.shape != panel.shape:
             panel[:] = to_bgr8(BACKGROUND)

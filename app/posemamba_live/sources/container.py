@@ -28,7 +28,6 @@ import numpy as np
 from av.error import FFmpegError, InvalidDataError
 from av.format import Flags
 from av.stream import Disposition
-from av.video.reformatter import Colorspace, VideoReformatter
 
 from posemamba_live.shown import public
 from posemamba_live.sources.base import (
@@ -41,6 +40,7 @@ from posemamba_live.sources.base import (
 )
 from posemamba_live.sources.bounds import pieces_of
 from posemamba_live.sources.feed import Feed
+from posemamba_live.sources.pixels import BgrConverter
 from posemamba_live.types import Image
 
 if TYPE_CHECKING:
@@ -54,9 +54,6 @@ logger = logging.getLogger(__name__)
 STDIN: Final = "-"
 DEFAULT_FPS: Final = 30.0
 """Where a container names no rate and has no times."""
-_MATRIX: Final = Colorspace.ITU601
-"""How colours are turned into BGR, whatever the file says: so does OpenCV, whose pictures
-cameras give and detectors were measured with, and so are recordings turned back."""
 _MEASURED_PACKETS: Final = 60
 _CLOCK_SLACK: Final = 0.05
 _LONG_PROBE: Final[dict[str, str]] = {"probesize": "500000000", "analyzeduration": "900000000"}
@@ -120,7 +117,7 @@ class Reel:
         """Pieces that could not be read or decoded."""
         self._options = {"protocol_whitelist": "file,pipe,fd", **(options or {})}
         self._timeout = timeout
-        self._reformatter = VideoReformatter()
+        self._to_bgr = BgrConverter()
         try:
             self._container = self._opened(self._options)
         except BaseException:
@@ -291,8 +288,9 @@ class Reel:
                     if not packet.size:  # ends the demuxer's generator
                         continue
                     failures = 0
-                    if packet.pts is not None and packet.time_base is not None:
-                        self._reached = max(self._reached, float(packet.pts * packet.time_base))
+                    ticks, base = packet.pts, packet.time_base
+                    if ticks is not None and base is not None:
+                        self._reached = max(self._reached, _seconds(ticks, base))
                     if packet.stream.index == self._stream.index:
                         yield cast("Packet[VideoStream]", packet)
                 self._exhausted = True
@@ -335,7 +333,7 @@ class Reel:
             for frame in frames:
                 base = frame.time_base or self._stream.time_base
                 ticks = frame.pts
-                seconds = float(ticks * base) if ticks is not None and base else math.nan
+                seconds = _seconds(ticks, base) if ticks is not None and base else math.nan
                 yield Decoded(frame, seconds, self._aspect(), damaged or frame.is_corrupt)
             if packet is None:
                 return
@@ -358,13 +356,7 @@ class Reel:
         """
         frame = decoded.frame
         check_pixels(frame.width, frame.height, "the source")
-        # A frame's own reformatter would set up tables and threads for each picture.
-        bgr = self._reformatter.reformat(frame, format="bgr24", src_colorspace=_MATRIX)
-        plane = bgr.planes[0]
-        rows = np.frombuffer(cast(bytes, plane), np.uint8).reshape(-1, plane.line_size)
-        image = np.ascontiguousarray(rows[: bgr.height, : 3 * bgr.width]).reshape(
-            bgr.height, bgr.width, 3
-        )
+        image = self._to_bgr(frame)
         clockwise = -round(frame.rotation / 90) * 90 % 360
         aspect = decoded.aspect
         if clockwise % 180 and aspect:
@@ -384,6 +376,11 @@ class Reel:
         self._bounds.close()
         if self._feed is not None:
             self._feed.close()
+
+
+def _seconds(ticks: int, base: Fraction) -> float:
+    """float(ticks * base), at a tenth of the cost."""
+    return ticks * base.numerator / base.denominator
 
 
 class NoVideo(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import av
-from av.error import ArgumentError, FFmpegError
+from av.error import FFmpegError
 
 from posemamba_live.errors import SourceError
 from posemamba_live.shown import public
@@ -206,7 +207,9 @@ def _connected(url: str) -> Reel:
         reel = Reel(
             url, options={**options, "format_whitelist": others}, timeout=timeout, piece=FILM_PIECE
         )
-    except ArgumentError:  # a camera behind a film's name
+    except FFmpegError as error:
+        if error.errno != errno.EINVAL:  # which says: a camera behind a film's name
+            raise
         feed = Feed(url, options, timeout)
         if not feed.is_multipart:
             feed.close()
