@@ -55,6 +55,8 @@ STDIN: Final = "-"
 DEFAULT_FPS: Final = 30.0
 """Where a container names no rate and has no times."""
 _MEASURED_PACKETS: Final = 60
+_COUNTED: Final = ("avi",)
+"""Formats in which a picture's time is its number by the header's rate, whatever that is."""
 _CLOCK_SLACK: Final = 0.05
 _LONG_PROBE: Final[dict[str, str]] = {"probesize": "500000000", "analyzeduration": "900000000"}
 """Bytes and microseconds to look for a video track that is not announced and begins late."""
@@ -248,6 +250,8 @@ class Reel:
             for rate in (self._stream.average_rate, self._stream.guessed_rate)
             if rate is not None and 0.0 < rate < 1e5
         ]
+        if named and self.format in _COUNTED:
+            return named[0]
         guessed = self._stream.guessed_rate
         default = float(guessed) if guessed and 0.1 <= guessed <= 480.0 else DEFAULT_FPS
         measured = measured_rate(self._stamps()) if measure else None
