@@ -37,9 +37,11 @@ import torch
 from torch import Tensor
 
 from posemamba.checkpoint import load_checkpoint
-from posemamba.model import PRESETS, PoseMamba, PoseMambaConfig
+from posemamba.config import PRESETS, PoseMambaConfig
+from posemamba.cuda import CudaForward, Precision
+from posemamba.model import PoseMamba
 from posemamba.normalize import ray_window, root_relative
-from posemamba.runtime import CudaForward, LifterRuntime, Precision
+from posemamba.runtime import LifterRuntime
 from posemamba.scan import ScanParameters, available_backends, backends, reference, use_backend
 from posemamba.skeleton import NUM_JOINTS
 
@@ -308,7 +310,7 @@ def check_precision(c: Context) -> str:
             off = np.linalg.norm(root_relative(answer) - expected, axis=-1)
             found[name].append(_BODY_MM * off.ravel())
     for runtime in (exact, *others.values()):
-        need(runtime.device.type == "cuda", "a runtime has left the GPU: nothing was compared")
+        need(runtime.device == "cuda", "a runtime has left the GPU: nothing was compared")
     rows = {which: np.concatenate(parts) for which, parts in found.items()}
     for which, off in rows.items():
         need(bool(off.mean() <= PRECISION_LIMIT_MM), f"{which}: mean {off.mean():.2f} mm")
@@ -336,7 +338,7 @@ def check_fallback(c: Context) -> str:
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
         logger.removeHandler(handler)
-    need(runtime.device.type == "cpu", "it did not leave the GPU")
+    need(runtime.device == "cpu", "it did not leave the GPU")
     need(len(warnings) == 1, f"{len(warnings)} warnings: {warnings}")
     need(float(np.abs(answers[1] - expected).max()) <= 1e-5, "wrong after the failure")
     off = np.abs(answers[0] - np.tile(expected, (64, 1, 1, 1))).max()
@@ -349,7 +351,8 @@ import logging
 import os
 import numpy as np
 import torch
-from posemamba.model import PRESETS, PoseMamba, PoseMambaConfig
+from posemamba.config import PRESETS, PoseMambaConfig
+from posemamba.model import PoseMamba
 from posemamba.runtime import LifterRuntime
 
 warnings = []
@@ -362,14 +365,14 @@ with torch.no_grad():
     expected = model(x).numpy()
 runtime = LifterRuntime(model, "cuda", "float32")
 runtime.warm_up(2, 27)
-assert runtime.device.type == "cuda", warnings
+assert runtime.device == "cuda", warnings
 try:  # an index outside of its tensor: no call to this GPU works from here on
     torch.zeros(1, device="cuda")[torch.tensor([5], device="cuda")].item()
 except RuntimeError:
     pass
 for _ in range(2):
     np.testing.assert_allclose(runtime(x), expected, atol=1e-5)
-assert runtime.device.type == "cpu"
+assert runtime.device == "cpu"
 assert len(warnings) == 1, warnings
 print(warnings[0], flush=True)
 os._exit(0)  # what is left of CUDA cannot be tidied up

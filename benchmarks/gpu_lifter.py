@@ -25,8 +25,9 @@ from typing import Any, Final
 
 import torch
 
-from posemamba.model import PRESETS, PoseMamba, PoseMambaConfig
-from posemamba.runtime import CudaForward, Precision
+from posemamba.config import PRESETS, PoseMambaConfig
+from posemamba.cuda import CudaForward, Precision
+from posemamba.model import PoseMamba
 from posemamba.scan import available_backends, use_backend
 from posemamba.skeleton import NUM_JOINTS
 

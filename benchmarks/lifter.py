@@ -24,7 +24,8 @@ import torch
 import typer
 from motionagformer import XS_FRAMES, MotionAGFormer
 
-from posemamba.model import PRESETS, PoseMamba, PoseMambaConfig
+from posemamba.config import PRESETS, PoseMambaConfig
+from posemamba.model import PoseMamba
 from posemamba.scan import use_backend
 
 NETWORKS: Final = ("S", "M3", "XS")

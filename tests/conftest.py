@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from posemamba.checkpoint import Checkpoint, CheckpointMeta, save_checkpoint
-from posemamba.model import PoseMamba, PoseMambaConfig
+from posemamba.config import PoseMambaConfig
+from posemamba.model import PoseMamba
 from posemamba_live.types import Pose2D
 
 if not torch.cuda.is_available():

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from posemamba.checkpoint import Checkpoint, CheckpointMeta
-from posemamba.model import PoseMamba, PoseMambaConfig
+from posemamba.config import PoseMambaConfig
+from posemamba.model import PoseMamba
 from posemamba.network import Network
 from posemamba.scan import use_backend
 from posemamba_live.lifting.batching import alone, together

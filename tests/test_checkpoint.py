@@ -24,7 +24,8 @@ from posemamba.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from posemamba.model import PoseMamba, PoseMambaConfig
+from posemamba.config import PoseMambaConfig
+from posemamba.model import PoseMamba
 from tests.support.hostile_files import HOSTILE, Marker
 
 OFFICIAL = PoseMambaConfig(dim=16, depth=1, frames=9)
@@ -236,7 +237,8 @@ def test_a_network_that_the_file_cannot_fill_is_never_built(
     def refuse(config: PoseMambaConfig) -> PoseMamba:
         raise AssertionError(f"built {config}")
 
-    monkeypatch.setattr("posemamba.checkpoint.build", refuse)
+    monkeypatch.setattr("posemamba.hybrid.build", refuse)
+    monkeypatch.setattr("posemamba.checkpoint.parameter_shapes", refuse)
     with_header(copy, lambda own: own["config"].update(dim=2048, depth=64, frames=4096))
     with pytest.raises(CheckpointError, match="fewer numbers"):
         load_checkpoint(copy)

@@ -15,8 +15,9 @@ from torch import Tensor
 from typer.testing import CliRunner, Result
 
 from posemamba.checkpoint import load_checkpoint
+from posemamba.config import PoseMambaConfig
 from posemamba.convert import app
-from posemamba.model import PoseMamba, PoseMambaConfig
+from posemamba.model import PoseMamba
 from tests.support.hostile_files import HOSTILE, Marker
 
 PARITY = Path(__file__).resolve().parent.parent.parent / "shared" / "parity"

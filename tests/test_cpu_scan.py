@@ -16,12 +16,14 @@ import torch
 pytest.importorskip("numba")
 
 import posemamba
-from posemamba.model import PoseMamba, PoseMambaConfig
+from posemamba.config import PoseMambaConfig
+from posemamba.model import PoseMamba
 from posemamba.scan import use_backend
 
 SETUP = """
     import torch
-    from posemamba.model import PoseMamba, PoseMambaConfig
+    from posemamba.config import PoseMambaConfig
+    from posemamba.model import PoseMamba
     from posemamba.scan import available_backends, get_backend, use_backend
     torch.manual_seed(0)
     model = PoseMamba(PoseMambaConfig(dim=16, depth=1, frames=9)).eval().requires_grad_(False)

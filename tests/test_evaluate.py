@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from posemamba.checkpoint import Checkpoint, CheckpointMeta, load_checkpoint, save_checkpoint
-from posemamba.model import PoseMamba, PoseMambaConfig
+from posemamba.config import PoseMambaConfig
+from posemamba.model import PoseMamba
 from posemamba.network import Network
 from posemamba.normalize import reflected
 from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS, MIRROR

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from posemamba.checkpoint import CheckpointError, CheckpointMeta, load_checkpoint, save_checkpoint
+from posemamba.config import PRESETS, PoseMambaConfig
 from posemamba.hybrid import LAYERS, build
 from posemamba.hybrid.attention import JointAttention, hops
 from posemamba.hybrid.graph import FrameGraph, JointGraph
@@ -21,13 +22,7 @@ from posemamba.hybrid.sequences import (
     scan_sequences,
     step_sequences,
 )
-from posemamba.model import (
-    PRESETS,
-    LifterNetwork,
-    PoseMambaConfig,
-    split_states,
-    stack_states,
-)
+from posemamba.model import LifterNetwork, split_states, stack_states
 from posemamba.pooling import NeighbourPooling, neighbours
 from posemamba.skeleton import L_ANKLE, L_WRIST, R_ANKLE, THORAX
 

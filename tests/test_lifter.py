@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from posemamba.checkpoint import Checkpoint, CheckpointMeta
-from posemamba.model import PoseMamba, PoseMambaConfig
+from posemamba.config import PoseMambaConfig
+from posemamba.model import PoseMamba
 from posemamba.network import Network, from_image_units
 from posemamba.normalize import RayWindow, ray_window
 from posemamba.skeleton import CHAIN_SHARE, MIRROR, PARENTS
@@ -111,8 +112,7 @@ def test_official_kind_of_input(make_track: MakeTrack) -> None:
 
     config = SimpleNamespace(in_channels=2, gravity=False)
     meta = SimpleNamespace(frames=WINDOW, input_kind="image", config=config)
-    fake: Any = SimpleNamespace(model=Flat(), meta=meta)
-    network = Network(cast(Checkpoint, fake), fov_deg=60.0)
+    network = Network(Checkpoint(cast(Any, Flat()), cast(Any, meta)), fov_deg=60.0)
     keypoints, scores, _ = stack(make_track(4))
     got = network(keypoints[None], scores[None], (640, 360))[0]
     offset = keypoints - keypoints[:, :1]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from posemamba.model import PRESETS, PoseMamba, PoseMambaConfig
+from posemamba.config import PRESETS, PoseMambaConfig
+from posemamba.model import PoseMamba
 from posemamba.scan import available_backends, use_backend
 
 PARITY = Path(__file__).resolve().parent.parent.parent / "shared" / "parity"
@@ -159,12 +160,12 @@ def test_our_options_change_the_state_dict_only_when_asked_for() -> None:
 
 def test_the_cpu_kernel_uses_wide_vectors() -> None:
     """LLVM must turn the 16 lanes into 256-bit or wider code where the CPU has it."""
-    from posemamba.scan import cpu_kernels
+    from posemamba.cpu import scan_kernels
 
-    features = cpu_kernels.cpu_features()
+    features = scan_kernels.cpu_features()
     if "+avx2" not in features:
         pytest.skip("this CPU has no AVX2")
-    assembly = cpu_kernels.forward_assembly()
+    assembly = scan_kernels.forward_assembly()
     wide = assembly.count("ymm") + assembly.count("zmm")
     assert wide > 100
     assert wide > assembly.count("xmm")

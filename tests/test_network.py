@@ -11,8 +11,9 @@ import torch
 
 import posemamba
 from posemamba.checkpoint import Checkpoint, CheckpointMeta
+from posemamba.config import PoseMambaConfig
 from posemamba.keypoints import BLAZEPOSE_33, COCO_17, HALPE_26, WHOLEBODY_133, to_joints
-from posemamba.model import PoseMamba, PoseMambaConfig
+from posemamba.model import PoseMamba
 from posemamba.network import Network
 from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS
 from posemamba.training.metrics import score

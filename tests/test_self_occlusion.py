@@ -9,7 +9,8 @@ import torch
 from posemamba import gravity
 from posemamba.blending import Blender
 from posemamba.checkpoint import load_checkpoint
-from posemamba.model import PoseMamba, PoseMambaConfig
+from posemamba.config import PoseMambaConfig
+from posemamba.model import PoseMamba
 from posemamba.normalize import reflected
 from posemamba.skeleton import (
     HEAD,

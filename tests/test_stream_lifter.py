@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from posemamba.checkpoint import Checkpoint, CheckpointMeta
-from posemamba.model import PoseMamba, PoseMambaConfig
+from posemamba.config import PoseMambaConfig
+from posemamba.model import PoseMamba
 from posemamba.normalize import RayStream, root_relative
 from posemamba_live.lifting.causal import CausalLifter
 from posemamba_live.types import LiftedPose, Pose2D

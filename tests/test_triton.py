@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from posemamba.model import PoseMamba, PoseMambaConfig
+from posemamba.config import PoseMambaConfig
+from posemamba.model import PoseMamba
 from posemamba.scan import ScanParameters, reference, use_backend
 from posemamba.scan.interface import limb_matrix
 from tests.support.triton_interpreter import speed_up

@@ -132,7 +132,7 @@ def check_lifter() -> Finding:
 
     use_threads(1)
     checkpoint = load_checkpoint(DEFAULT_WEIGHTS)
-    runtime = LifterRuntime(checkpoint.model, "auto")
+    runtime = LifterRuntime(checkpoint, "auto")
     shape = (1, checkpoint.meta.frames, 17, checkpoint.meta.config.in_channels)
     window = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     times = []
@@ -148,7 +148,7 @@ def check_lifter() -> Finding:
                 "please report it, with this output",
             )
     text = (
-        f"{checkpoint.meta.name} on {runtime.device.type} with {runtime.backend}: "
+        f"{checkpoint.meta.name} on {runtime.device} with {runtime.backend}: "
         f"{statistics.median(times):.1f} ms for {shape[1]} frames on a thread"
     )
     if runtime.backend == "reference":

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from posemamba.devices import cuda_possible
 from posemamba.skeleton import NUM_JOINTS
 from posemamba_live.errors import LiveError, UsageError
 from posemamba_live.nearest import nearest
@@ -47,12 +48,16 @@ class Parts(NamedTuple):
     """For each person."""
 
 
-def libraries_ahead() -> None:
-    """Let the system load PyTorch's library in a thread, while other things are done.
+def libraries_ahead(options: Options) -> None:
+    """Where PyTorch will be needed: let the system load its library in a thread meanwhile.
 
     It takes a tenth of the start-up, in which an import would keep the interpreter from everybody.
+    On a CPU window weights are lifted without it.
     """
-    if sys.platform != "linux":
+    needed = options.weights is not None or (
+        options.device is not DeviceName.CPU and cuda_possible()
+    )
+    if sys.platform != "linux" or not needed:
         return
     spec = importlib.util.find_spec("torch")
     folders = spec.submodule_search_locations if spec is not None else None
@@ -155,7 +160,7 @@ def _runtime(plan: RunPlan, checkpoint: Checkpoint) -> LifterRuntime:
             logger.warning("--device cuda is for window weights; these run on the CPU")
         device = "cpu"
     try:
-        return LifterRuntime(checkpoint.model, device)
+        return LifterRuntime(checkpoint, device)
     except DeviceError as error:
         raise LiveError(
             "There is no CUDA device",
@@ -176,7 +181,7 @@ def _lifters(
         logger.warning("--delay is for live sources; a file is lifted with whole windows")
     if checkpoint.meta.causal and options.mode is not ModeName.BALANCED:
         logger.warning("--mode is for window weights; these do the same work in each")
-    on_gpu = runtime.device.type != "cpu"
+    on_gpu = runtime.device != "cpu"
     lifting, make = _fit(options, plan, checkpoint, runtime)
     use_threads(plan.lifter_threads)
     with _note("compiling the network's kernels for this machine: once, up to a minute", plan):
@@ -211,7 +216,7 @@ def _fit(
             mode=options.mode.value,
             window=options.window,
             delay=options.delay,
-            on_gpu=runtime.device.type != "cpu",
+            on_gpu=runtime.device != "cpu",
         )
     except ValueError as error:
         raise UsageError(

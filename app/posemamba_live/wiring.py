@@ -73,7 +73,7 @@ def execute(options: Options) -> int:
     _check_outputs(options)
     with ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
-        libraries_ahead()
+        libraries_ahead(options)
         # A source that cannot be opened should say so before seconds are spent on loading.
         # A pipe cannot be opened twice: it plays while the rest is loaded.
         piped = options.source == STDIN and options.realtime
@@ -101,7 +101,7 @@ def execute(options: Options) -> int:
         if window is not None:
             from posemamba_live.run.watch import Watch
 
-            title = f"{plan.source}   {parts.checkpoint.meta.name}   {parts.runtime.device.type}"
+            title = f"{plan.source}   {parts.checkpoint.meta.name}   {parts.runtime.device}"
             stays = not (options.outputs or options.streams)
             watch = Watch(window, plan, title, stays=stays)
         screen = watch.screen if watch is not None else None
@@ -112,7 +112,7 @@ def execute(options: Options) -> int:
         with reporter(plan) as report:
             result = run.run(watch or idle, report)
         stats, runtime = run.stats, parts.runtime
-        stats.device, stats.backend = runtime.device.type, runtime.backend  # a GPU may have failed
+        stats.device, stats.backend = runtime.device, runtime.backend  # a GPU may have failed
         stats.streams = [stream.figures for stream in streams]
         code = _tell(options, plan, result, stats, run.outputs.written)
         interrupts.run_ended()
@@ -152,7 +152,7 @@ def prepare(
     from posemamba_live.run.pipeline import Run
 
     weights = options.weights or DEFAULT_WEIGHTS
-    stats = RunStats(parts.runtime.device.type, parts.runtime.backend)
+    stats = RunStats(parts.runtime.device, parts.runtime.backend)
     stats.detector = parts.detector.describe()
     # A pipe cannot be read again: of it the running estimate is recorded.
     film = None if plan.live or options.source == STDIN else options.source

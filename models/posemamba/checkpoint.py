@@ -7,26 +7,30 @@ executed, and sizes are checked before memory is taken for them.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
+from posemamba.config import PoseMambaConfig
 from posemamba.folders import weights_folders
-from posemamba.hybrid import build
 from posemamba.metadata import CheckpointError, CheckpointMeta, least_values
-from posemamba.model import LifterNetwork
-from posemamba.official import read_official
+from posemamba.shapes import parameter_shapes
 from posemamba.text import printable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from posemamba.model import LifterNetwork
 
 __all__ = [
     "SUFFIX",
@@ -45,15 +49,52 @@ _HEADER: Final = "posemamba"
 _RENAMED: Final = {"stream-m3": "causal-m3"}
 """Names that shipped weights had before, which go on to work."""
 
+_FLOATS: Final = ("F64", "F32", "F16", "BF16")
+"""Names that safetensors has for floats."""
+
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A network ready to run, and what its file says."""
+State = Mapping[str, NDArray[np.float32]]
+"""Parameters by their names in the published state dict."""
 
-    model: LifterNetwork
-    meta: CheckpointMeta
+
+class Checkpoint:
+    """A network ready to run, and what its file says.
+
+    Args:
+        model: on the CPU, or None for one that is made of `state` where it is asked for: that
+            imports PyTorch, without which PoseMamba runs on a CPU (`runtime.LifterRuntime`).
+        meta: what the file says.
+        state: of the model.
+    """
+
+    def __init__(
+        self, model: LifterNetwork | None, meta: CheckpointMeta, state: State | None = None
+    ) -> None:
+        if model is None and state is None:
+            raise ValueError("a checkpoint has a model or what one is made of")
+        self.meta: Final = meta
+        self._model, self._state = model, state
+
+    @property
+    def model(self) -> LifterNetwork:
+        """The network as a PyTorch module, for inference."""
+        if self._model is None:
+            assert self._state is not None
+            self._model = _build(self.meta.config, self._state)
+        return self._model
+
+    @functools.cached_property
+    def state(self) -> State | None:
+        """The parameters; None of a module that is none of ours."""
+        if self._state is None and self._model is not None:
+            from posemamba.model import PoseMamba
+
+            if isinstance(self._model, PoseMamba):
+                own = self._model.state_dict()
+                return {name: value.float().cpu().numpy() for name, value in own.items()}
+        return self._state
 
 
 def shipped_weights() -> dict[str, Path]:
@@ -86,31 +127,63 @@ def find_weights(name_or_path: str | Path) -> Path:
     raise CheckpointError(f"no weights {str(name_or_path)!r}: no such file; by name: {names}")
 
 
-def load_checkpoint(name_or_path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
+def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     """Load weights by name or path, ours or official, ready for inference.
 
     Raises:
         CheckpointError: missing, damaged, hostile or unsuitable file.
     """
     path = find_weights(name_or_path)
-    state, meta = _read_safetensors(path) if path.suffix == SUFFIX else read_official(path)
-    if unusual := next((k for k, v in state.items() if not _is_plain(v)), None):
-        raise CheckpointError(
-            f"{path} holds {_printable(unusual)}, which is no plain array of floats"
-        )
-    if sum(v.numel() for v in state.values()) < least_values(meta.config):
+    if path.suffix == SUFFIX:
+        state, meta = _read_safetensors(path)
+    else:
+        from posemamba.official import read_official
+
+        state, meta = read_official(path)
+    if sum(v.size for v in state.values()) < least_values(meta.config):
         raise CheckpointError(f"{path} holds fewer numbers than the architecture that it names")
-    model = build(meta.config)
-    try:
-        model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        # The first line only says that there are errors.
-        detail = _printable("".join(str(error).split("\n\t")[1:2]))
-        raise CheckpointError(f"{path} does not fit its architecture: {detail}") from error
-    if not all(bool(torch.isfinite(t).all()) for t in model.state_dict().values()):
+    shapes = parameter_shapes(meta.config)
+    model = None
+    if shapes is None:  # only PyTorch knows
+        try:
+            model = _build(meta.config, state)
+        except RuntimeError as error:
+            # The first line only says that there are errors.
+            detail = _printable("".join(str(error).split("\n\t")[1:2]))
+            raise CheckpointError(f"{path} does not fit its architecture: {detail}") from error
+    elif difference := _difference(shapes, state):
+        raise CheckpointError(f"{path} does not fit its architecture: {_printable(difference)}")
+    if not all(bool(np.isfinite(v).all()) for v in state.values()):
         raise CheckpointError(f"{path} holds values that are not finite")
     meta = replace(meta, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    return Checkpoint(model.to(device).eval().requires_grad_(False), meta)
+    return Checkpoint(model, meta, state)
+
+
+def _build(config: PoseMambaConfig, state: State) -> LifterNetwork:
+    """The module with these parameters, for inference.
+
+    Raises:
+        RuntimeError: they do not fit.
+    """
+    import torch
+
+    from posemamba.hybrid import build
+
+    model = build(config)
+    model.load_state_dict({name: torch.tensor(v) for name, v in state.items()}, strict=True)
+    return model.eval().requires_grad_(False)
+
+
+def _difference(shapes: Mapping[str, tuple[int, ...]], state: State) -> str | None:
+    """The first thing in which parameters are not those of a network."""
+    if missing := [name for name in shapes if name not in state]:
+        return f"it lacks {missing[0]}"
+    if surplus := [name for name in state if name not in shapes]:
+        return f"it holds {surplus[0]}, which the network has not"
+    for name, shape in shapes.items():
+        if state[name].shape != shape:
+            return f"{name} has the shape {state[name].shape}, not {shape}"
+    return None
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Tensor], meta: CheckpointMeta) -> None:
@@ -119,6 +192,9 @@ def save_checkpoint(path: Path, state: Mapping[str, Tensor], meta: CheckpointMet
     Raises:
         OSError: if the folder cannot be written to.
     """
+    import torch
+    from safetensors.torch import save_file
+
     tensors = {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in state.items()}
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
     os.close(handle)
@@ -131,13 +207,21 @@ def save_checkpoint(path: Path, state: Mapping[str, Tensor], meta: CheckpointMet
         raise
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], CheckpointMeta]:
+def _read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.float32]], CheckpointMeta]:
+    state = {}
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
+        with safe_open(path, framework="numpy") as file:
             header = (file.metadata() or {}).get(_HEADER)
             if header is None:
                 raise CheckpointError(f"{path} is not one of ours: it has no posemamba header")
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            for key in file.keys():  # noqa: SIM118
+                kind = file.get_slice(key).get_dtype()
+                if kind not in _FLOATS:
+                    raise CheckpointError(
+                        f"{path} holds {_printable(key)}, which is no plain array of floats"
+                    )
+                values = _brain_floats(path, key) if kind == "BF16" else file.get_tensor(key)
+                state[key] = np.asarray(values, np.float32)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged, or no safetensors file: {error}") from error
     except OSError as error:
@@ -148,16 +232,12 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], CheckpointMeta]:
         raise CheckpointError(f"{path}: {error}") from error
 
 
+def _brain_floats(path: Path, key: str) -> Any:
+    """An array of a type that NumPy does not have."""
+    with safe_open(path, framework="pt") as file:
+        return file.get_tensor(key).float().numpy()
+
+
 def _printable(text: str) -> str:
     """Names out of a file, fit for a message."""
     return printable(text)[:200]
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    """Floats in memory, one for each element (a view may claim more than it has)."""
-    return (
-        tensor.layout is torch.strided
-        and tensor.device.type == "cpu"
-        and tensor.is_floating_point()
-        and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
-    )

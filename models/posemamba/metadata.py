@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Literal, get_args
 
-from posemamba.hybrid import LAYERS
-from posemamba.model import PoseMambaConfig
+from posemamba.config import ARCHITECTURES, PoseMambaConfig
 from posemamba.normalize import ASSUMED_FOV_DEG, RAY_CHANNELS, RAY_INPUTS
 
 SCHEMA: Final = 1
@@ -128,7 +127,7 @@ def check_config(config: PoseMambaConfig) -> None:
     for name in (f.name for f in fields(config)):
         value = getattr(config, name)
         if name == "architecture":
-            if value not in ("posemamba", *LAYERS):
+            if value not in ARCHITECTURES:
                 raise CheckpointError(f"its architecture {str(value)[:20]!r} is not known here")
             continue
         if name not in CONFIG_LIMITS:

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Final
 
 import numba
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from posemamba import gravity
@@ -97,7 +97,7 @@ class Lifter:
             self._checkpoint,
             fov_deg=self._fov_deg,
             mirrored=mirrored is not False,
-            runtime=LifterRuntime(self._checkpoint.model, device),
+            runtime=LifterRuntime(self._checkpoint, device),
         )
         self._hop = max(1, math.ceil(meta.frames / overlap))
 
@@ -258,6 +258,8 @@ class Lifter:
         size: tuple[int, int],
         elapsed: float,
     ) -> Float:
+        import torch
+
         model, channels = self._checkpoint.model, self._checkpoint.meta.config.in_channels
         rays, out = RayStream(self._fov_deg), np.empty((*keypoints.shape[:3], 3), np.float32)
         if not out.size:
@@ -317,7 +319,8 @@ def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
 def use_threads(count: int) -> None:
     """Let networks that run in the calling thread use so many CPU threads."""
     numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
-    torch.set_num_threads(count)  # last: Numba's OpenMP layer changes it
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(count)  # last: Numba's OpenMP layer changes it
 
 
 class Network:
@@ -328,7 +331,7 @@ class Network:
         fov_deg: field of view across the picture's longer side.
         mirrored: average with the mirrored pass (twice the work).
         frames: longest window, at most and by default what the checkpoint was built for.
-        runtime: runs the checkpoint's model; by default it runs where it is.
+        runtime: runs the checkpoint's network; by default it runs on the CPU.
     """
 
     def __init__(
@@ -346,14 +349,12 @@ class Network:
         self.frames = built_for if frames is None else frames
         if not 1 <= self.frames <= built_for:
             raise ValueError(f"a window of {self.frames} frames; the weights take 1 to {built_for}")
-        self._model = checkpoint.model
-        self._runtime = runtime
+        self._runtime = runtime or LifterRuntime(checkpoint, "cpu")
         self._kind = checkpoint.meta.input_kind
         self._channels = checkpoint.meta.config.in_channels
         self._gravity = checkpoint.meta.config.gravity
         self._fov_deg = fov_deg
         self._mirrored = mirrored
-        self._device = next(checkpoint.model.parameters()).device
 
     @property
     def rows(self) -> int:
@@ -399,24 +400,17 @@ class Network:
     ) -> Float:
         if self._kind == "rays":
             window = ray_window(keypoints, scores, image_size, self._fov_deg, peaks)
-            answer = self._run(window.inputs[..., : self._channels])
+            answer = self._runtime(window.inputs[..., : self._channels])
             joints = root_relative(answer[:, :, :NUM_JOINTS])
             if self._gravity:
                 joints = np.concatenate([joints, gravity.evidence(answer[:, :, NUM_JOINTS:])], 2)
             return window.to_camera(joints)
-        joints = root_relative(self._run(image_window(keypoints, image_size)))
+        joints = root_relative(self._runtime(image_window(keypoints, image_size)))
         focal = float(focal_pixels(image_size, self._fov_deg))
         centre = 0.5 * np.array(image_size, np.float32)
         return from_image_units(
             joints, np.asarray((keypoints[:, :, HIP] - centre) / focal, np.float32)
         )
-
-    def _run(self, inputs: Float) -> Float:
-        if self._runtime is not None:
-            return self._runtime(inputs)
-        with torch.inference_mode():
-            out: torch.Tensor = self._model(torch.from_numpy(inputs).to(self._device))
-        return np.asarray(out.float().cpu().numpy(), np.float32)
 
 
 def from_image_units(joints: Float, root_rays: Float) -> Float:

@@ -17,11 +17,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from posemamba.config import PoseMambaConfig
 from posemamba.metadata import CheckpointError, CheckpointMeta, check_config, is_plain_name
-from posemamba.model import PoseMambaConfig
+from posemamba.text import printable
 
 _STATE_KEYS: Final = ("model_pos", "model", "state_dict")
 """Where a training checkpoint keeps the network, in the order in which they are tried."""
@@ -57,7 +60,7 @@ _STAND_INS: Final[list[Any]] = [
 ]
 
 
-def read_official(path: Path) -> tuple[dict[str, Tensor], CheckpointMeta]:
+def read_official(path: Path) -> tuple[dict[str, NDArray[np.float32]], CheckpointMeta]:
     """State dict of a published checkpoint and the architecture that its shapes imply.
 
     Raises:
@@ -67,8 +70,13 @@ def read_official(path: Path) -> tuple[dict[str, Tensor], CheckpointMeta]:
     if state is None:
         raise CheckpointError(f"{path} holds no state dict (looked for 'model_pos')")
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    if unusual := next((k for k, v in state.items() if not _is_plain(v)), None):
+        raise CheckpointError(
+            f"{path} holds {printable(unusual)[:200]}, which is no plain array of floats"
+        )
     name = path.name.split(".")[0]
-    return state, CheckpointMeta(
+    arrays = {key: tensor.detach().float().numpy() for key, tensor in state.items()}
+    return arrays, CheckpointMeta(
         name=name if is_plain_name(name) else "converted",
         config=_infer_config(state, path),
         input_kind="image",
@@ -160,3 +168,13 @@ def _infer_config(state: Mapping[str, Tensor], path: Path) -> PoseMambaConfig:
     except (ValueError, IndexError, ZeroDivisionError) as error:
         raise CheckpointError(f"{path} is not a PoseMamba checkpoint: odd shapes") from error
     return config
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Floats in memory, one for each element (a view may claim more than it has)."""
+    return (
+        tensor.layout is torch.strided
+        and tensor.device.type == "cpu"
+        and tensor.is_floating_point()
+        and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+    )

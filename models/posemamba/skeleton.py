@@ -22,7 +22,10 @@ NUM_JOINTS: Final = len(JOINT_NAMES)
 ) = range(NUM_JOINTS)  # fmt: skip
 
 PARENTS: Final = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15)
-"""Skeleton tree. (The published network's limb order is another list: see model.LIMB_PARTNER.)"""
+"""Skeleton tree."""
+LIMB_PARTNER: Final = (0, 0, 1, 2, 3, 0, 4, 5, 6, 8, 11, 12, 13, 8, 14, 15, 16)
+"""Whose values are added to each joint's where PoseMamba scans limbs: the published code's own
+list, not the parents."""
 
 BONES: Final = tuple((parent, child) for child, parent in enumerate(PARENTS) if parent >= 0)
 LEFT: Final = (L_HIP, L_KNEE, L_ANKLE, L_SHOULDER, L_ELBOW, L_WRIST)

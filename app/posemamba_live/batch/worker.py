@@ -189,7 +189,7 @@ class VideoWorker:
             parts = self._loaded(options, plan)
             self._run = run = prepare(options, plan, source, parts)
             result = run.run(lambda run: time.sleep(_PAUSE_S))
-        if self._work.on_gpu and parts.runtime.device.type == "cpu":
+        if self._work.on_gpu and parts.runtime.device == "cpu":
             self._parts.pop(plan.people).detector.close()  # it failed: the next one tries anew
         errors = [e for e in result.errors if not isinstance(e.__cause__, NobodySeen)]
         if errors:

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from posemamba.config import PoseMambaConfig
 from posemamba.hybrid.mixer import WithinFrame
 from posemamba.linear import linear
-from posemamba.model import PoseMambaConfig
 from posemamba.skeleton import BONES, NUM_JOINTS
 
 HEAD_WIDTH: Final = 16

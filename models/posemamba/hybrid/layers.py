@@ -13,12 +13,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from posemamba.config import PoseMambaConfig
 from posemamba.hybrid.attention import JointAttention
 from posemamba.hybrid.graph import FrameGraph, JointGraph
 from posemamba.hybrid.mamba import MambaMixer
 from posemamba.hybrid.mixer import Mixer
 from posemamba.linear import linear
-from posemamba.model import Mlp, PoseMambaConfig
+from posemamba.model import Mlp
 from posemamba.pooling import NeighbourPooling
 
 

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from posemamba.config import PoseMambaConfig
 from posemamba.hybrid.sequences import Axis, SequenceParameters, scan_sequences, step_sequences
 from posemamba.linear import linear
-from posemamba.model import PoseMambaConfig
 from posemamba.skeleton import NUM_JOINTS
 
 TAPS: Final = 4

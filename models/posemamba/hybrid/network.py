@@ -8,8 +8,9 @@ from typing import Final, cast
 import torch
 from torch import Tensor, nn
 
+from posemamba.config import PoseMambaConfig
 from posemamba.hybrid.layers import Layer, attention_mamba, pose_magic
-from posemamba.model import LifterNetwork, OperatorState, PoseMamba, PoseMambaConfig
+from posemamba.model import LifterNetwork, OperatorState, PoseMamba
 from posemamba.skeleton import NUM_JOINTS
 
 LAYERS: Final[dict[str, Callable[[PoseMambaConfig], Layer]]] = {

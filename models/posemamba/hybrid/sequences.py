@@ -115,8 +115,8 @@ class _Scan(torch.autograd.Function):
         axis: Axis,
         backwards: bool,
     ) -> Tensor:
+        from posemamba.cpu.scan_kernels import pack_parameters
         from posemamba.scan.cpu import run_forward
-        from posemamba.scan.cpu_kernels import pack_parameters
 
         batch, frames, joints, channels = values.shape
         length = frames * joints

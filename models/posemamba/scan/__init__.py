@@ -1,10 +1,9 @@
 """One selective scan, several backends behind one interface, chosen at run time."""
 
 from posemamba.scan.backends import Backend, available_backends, get_backend, use_backend
-from posemamba.scan.interface import LIMB_PARTNER, ScanParameters
+from posemamba.scan.interface import ScanParameters
 
 __all__ = [
-    "LIMB_PARTNER",
     "Backend",
     "ScanParameters",
     "available_backends",

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import importlib.util
 import logging
-import mmap
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from types import ModuleType
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
+from posemamba.cpu.loading import import_compiled, problem
 from posemamba.scan import reference
 from posemamba.scan.interface import ScanFunction, ScanParameters
 
@@ -41,10 +38,9 @@ class Backend:
 
 
 _chosen: str | None = None
+_CPU: Final = "posemamba.scan.cpu"
 
 
-_LLVM_BYTES: Final = 512 * 2**20
-"""Of addresses; compiling takes less."""
 _CANDIDATES: Final = {"cpu": ("numba", "reference"), "cuda": ("triton", "mamba", "reference")}
 """Best first."""
 _LIBRARIES: Final = {
@@ -69,16 +65,13 @@ def _usable(name: str) -> bool:
     library, module = _LIBRARIES[name]
     if importlib.util.find_spec(library) is None:
         return False
-    if name != "numba" and not torch.cuda.is_available():
+    if name == "numba":
+        return problem() is None
+    if not torch.cuda.is_available():
         return False
     try:
-        # Installed does not mean usable: Numba may not know this NumPy, mamba-ssm may lack
-        # its extension, Triton a compiler.
-        if name == "numba":
-            _check_compiles()
-            _import_cpu()
-        else:
-            import_module(f"posemamba.scan.{module}").probe("cuda")
+        # Installed does not mean usable: mamba-ssm may lack its extension, Triton a compiler.
+        import_module(f"posemamba.scan.{module}").probe("cuda")
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         _log.warning("%s is installed but cannot be used here: %s", library, reason)
@@ -102,43 +95,6 @@ def use_backend(name: str) -> Iterator[Backend]:
         _chosen = previous
 
 
-def _check_compiles() -> None:
-    """Raises RuntimeError where the user has told Numba to interpret, which kernels cannot be."""
-    import numba
-
-    if numba.config.DISABLE_JIT:
-        raise RuntimeError("NUMBA_DISABLE_JIT is set; without it the network is much faster")
-
-
-def _check_memory() -> None:
-    """Raises MemoryError where LLVM might not get what it takes: it would abort the process."""
-    try:
-        mmap.mmap(-1, _LLVM_BYTES).close()
-    except OSError as error:
-        raise MemoryError("the network's kernels cannot be loaded") from error
-
-
-def _import_cpu() -> ModuleType:
-    """The CPU backend, even where Numba finds no folder in which to keep compiled kernels."""
-    _check_memory()
-    try:
-        return import_module("posemamba.scan.cpu")
-    except RuntimeError as error:
-        if "cannot cache" not in str(error):
-            raise
-    import numba
-
-    # Of this process alone: compiled code in a folder that others can write to is no cache.
-    folder = tempfile.TemporaryDirectory(prefix="posemamba-")
-    atexit.register(folder.cleanup)
-    numba.config.CACHE_DIR = folder.name
-    _log.warning(
-        "no folder to keep compiled kernels in: every start compiles them anew, "
-        "unless NUMBA_CACHE_DIR names one"
-    )
-    return import_module("posemamba.scan.cpu")
-
-
 @functools.cache
 def _load(name: str) -> Backend:
     if name == "reference":
@@ -146,7 +102,7 @@ def _load(name: str) -> Backend:
             name, reference.scan, reference.conv_silu, reference.init_state, reference.step
         )
     if name == "numba":
-        cpu = _import_cpu()
+        cpu = import_compiled(_CPU)
         return Backend(name, cpu.scan, cpu.conv_silu, cpu.init_state, cpu.step)
     if name in ("triton", "mamba"):
         module = import_module(f"posemamba.scan.{name}_backend")

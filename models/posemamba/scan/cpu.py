@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from posemamba.linear import linear
-from posemamba.scan.cpu_kernels import (
+from posemamba.cpu.forward import orders
+from posemamba.cpu.scan_kernels import (
     BLOCK,
     SLOTS,
     STATES,
@@ -25,9 +25,10 @@ from posemamba.scan.cpu_kernels import (
     scan_forward_parallel,
     scan_step,
 )
-from posemamba.scan.interface import DIRECTIONS, LIMB_PARTNER, ScanParameters, limb_matrix
+from posemamba.cpu.simd import LANES
+from posemamba.linear import linear
+from posemamba.scan.interface import DIRECTIONS, ScanParameters, limb_matrix
 from posemamba.scan.reference import conv_silu
-from posemamba.scan.simd import LANES
 
 __all__ = ["conv_silu", "init_state", "scan", "step"]
 
@@ -43,22 +44,6 @@ def _keep_freed_memory() -> None:
 
 
 _keep_freed_memory()
-
-
-@functools.lru_cache(maxsize=64)
-def _orders(frames: int, joints: int, causal: bool) -> tuple[Any, Any, Any]:
-    """Token of each step in the four directions (4, L), steps between fresh starts (4,), and
-    each token's limb partner (L,)."""
-    grid = np.arange(frames * joints).reshape(frames, joints)
-    rows, columns = grid.reshape(-1), grid.T.reshape(-1)
-    if causal:
-        order = [rows, columns, grid[:, ::-1].reshape(-1), columns]
-        segment = [frames * joints, frames, frames * joints, frames]
-    else:
-        order = [rows, columns, rows[::-1], columns[::-1]]
-        segment = [frames * joints] * DIRECTIONS
-    partner = grid[:, list(LIMB_PARTNER)].reshape(-1)
-    return np.stack(order), np.array(segment), np.ascontiguousarray(partner)
 
 
 def _threads() -> int:
@@ -131,7 +116,7 @@ def _forward(values: Tensor, parameters: ScanParameters, keep: bool) -> tuple[Te
     u = values.detach().contiguous().view(batch, length, channels)
     prepared = _prepare(parameters, channels)
     p = _project(u, prepared.weight, joints)
-    order, segment, partner = _orders(frames, joints, parameters.causal)
+    order, segment, partner = orders(frames, joints, parameters.causal)
     rank, integer = parameters.dt_rank, parameters.integer_decay
     inputs = (u.numpy(), p.numpy(), prepared.packed, order, segment, partner, rank, integer)
     y, kept = run_forward(inputs, keep)
@@ -262,7 +247,7 @@ def step(values: Tensor, parameters: ScanParameters, state: Tensor) -> Tensor:
     u = values.contiguous()
     prepared = _prepare(parameters, channels)
     p = _project(u, prepared.weight, joints)
-    _, _, partner = _orders(1, joints, True)
+    _, _, partner = orders(1, joints, True)
     y = torch.zeros_like(u)
     scan_step(
         u.numpy(), p.numpy(), prepared.packed, partner, parameters.dt_rank,

@@ -25,7 +25,8 @@ from typing import Final, Protocol
 import torch
 from torch import Tensor
 
-LIMB_PARTNER: Final = (0, 0, 1, 2, 3, 0, 4, 5, 6, 8, 11, 12, 13, 8, 14, 15, 16)
+from posemamba.skeleton import LIMB_PARTNER
+
 DIRECTIONS: Final = 4
 
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from posemamba.scan import triton_kernels as kernels
-from posemamba.scan.interface import DIRECTIONS, LIMB_PARTNER, ScanParameters, limb_partner
+from posemamba.scan.interface import DIRECTIONS, ScanParameters, limb_partner
 from posemamba.scan.reference import init_state, step
+from posemamba.skeleton import LIMB_PARTNER
 
 __all__ = ["conv_silu", "init_state", "probe", "scan", "scan_directions", "step"]
 

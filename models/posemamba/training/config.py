@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from posemamba.model import PRESETS, PoseMambaConfig
+from posemamba.config import PRESETS, PoseMambaConfig
 from posemamba.normalize import RAY_CHANNELS
 from posemamba.training.loss import VELOCITY_WEIGHT
 

@@ -226,7 +226,7 @@ class Trainer:
 
     def start_from(self, weights: str) -> None:
         """Begin with the weights of a finished network instead of random ones."""
-        source = load_checkpoint(weights, self.device).model.state_dict()
+        source = load_checkpoint(weights).model.to(self.device).state_dict()
         own = self.model.state_dict()
         for name, parameter in own.items():
             if name.startswith("pools.") and ".proj." in name:

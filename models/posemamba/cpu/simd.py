@@ -90,6 +90,13 @@ class Lanes:
     def abs(self, a: Any) -> Any:
         return self._call("llvm.fabs", a)
 
+    def sqrt(self, a: Any) -> Any:
+        return self._call("llvm.sqrt", a)
+
+    def exp(self, x: Any) -> Any:
+        """e**x for x <= 88; below -87 it stays at 2**-126."""
+        return self.exp2(self.mul(x, self.const(LOG2E)))
+
     def exp2(self, x: Any) -> Any:
         """2**x for x <= 127; below -126 it stays at 2**-126."""
         x = self.maximum(x, self.const(-126.0))

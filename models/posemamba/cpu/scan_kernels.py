@@ -24,7 +24,7 @@ from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from posemamba.scan.simd import LANES, LOG2E, WIDE, Lanes
+from posemamba.cpu.simd import LANES, LOG2E, WIDE, Lanes
 
 STATES: Final = 16
 CHUNK: Final = 16
@@ -324,7 +324,7 @@ _OPTIONS: Final = {"cache": True, "boundscheck": False, "error_model": "numpy", 
 
 
 @njit(**_OPTIONS)
-def _forward_sample(
+def forward_sample(
     sample: int, from_block: int, to_block: int, u: Any, p: Any, prm: Any, order: Any,
     segment: Any, partner: Any, rank: int, integer: bool, y: Any, kept: Any,
 ) -> None:  # fmt: skip
@@ -403,7 +403,7 @@ def scan_forward(
         kept: (B, 4, chunks, D / 16, 256) states before each chunk (`chunk_count`), or empty.
     """
     for sample in range(u.shape[0]):
-        _forward_sample(
+        forward_sample(
             sample, 0, u.shape[2] // LANES, u, p, prm, order, segment, partner, rank, integer,
             y, kept,
         )  # fmt: skip
@@ -421,7 +421,7 @@ def scan_forward_parallel(
     per_sample = u.shape[2] // LANES // group
     for item in prange(u.shape[0] * per_sample):
         block = item % per_sample * group
-        _forward_sample(
+        forward_sample(
             item // per_sample, block, block + group, u, p, prm, order, segment, partner, rank,
             integer, y, kept,
         )  # fmt: skip
@@ -594,7 +594,7 @@ def cpu_features() -> str:
 
 def forward_assembly() -> str:
     """Machine code of the forward scan, compiled afresh (cached code cannot be inspected)."""
-    kernel = njit(boundscheck=False, error_model="numpy")(_forward_sample.py_func)
+    kernel = njit(boundscheck=False, error_model="numpy")(forward_sample.py_func)
     floats = {n: types.Array(types.float32, n, "C") for n in (3, 4, 5)}
     indices = {n: types.Array(types.intp, n, "C") for n in (1, 2)}
     kernel.compile(
