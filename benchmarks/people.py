@@ -21,6 +21,7 @@ from pathlib import Path
 
 from posemamba.checkpoint import load_checkpoint
 from posemamba.network import Network, use_threads
+from posemamba.streams import CausalNetwork
 from posemamba_live.detectors import DetectorSettings, create_detector
 from posemamba_live.detectors.mediapipe import MediaPipeDetector
 from posemamba_live.lifting.batching import together
@@ -107,7 +108,7 @@ def main() -> None:
     print("lifting, live")
     use_threads(1)
     network = Network(load_checkpoint("window-m3"), fov_deg=60.0)
-    causal = load_checkpoint("causal-m3")
+    causal = CausalNetwork(load_checkpoint("causal-m3"))
     for people in (1, 2, 4, 8):
         lifting("window-m3", lambda: LiveLifter(network), track, people)
         lifting("causal-m3", lambda: CausalLifter(causal, fov_deg=60.0), track, people)

@@ -9,11 +9,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from posemamba import streams
 from posemamba.checkpoint import Checkpoint, CheckpointMeta
 from posemamba.config import PoseMambaConfig
 from posemamba.model import PoseMamba
 from posemamba.network import Network
 from posemamba.scan import use_backend
+from posemamba.streams import CausalNetwork
 from posemamba_live.lifting.batching import alone, together
 from posemamba_live.lifting.causal import CausalLifter
 from posemamba_live.lifting.people import PeopleLifter
@@ -95,13 +97,14 @@ def joints(lifted: list[LiftedPose]) -> NDArray[np.float32]:
 def test_side_by_side_is_one_by_one(
     kind: str, network: Counting, causal: Checkpoint, make_track: MakeTrack
 ) -> None:
+    stream = CausalNetwork(causal)
     make: Callable[[], Lifter] = {
         "file": lambda: FileLifter(network),
         "live": lambda: LiveLifter(network),
         "delayed": lambda: LiveLifter(network, 2),
         "slow": at_known_rate(lambda: FileLifter(network), 10.0),
         "fast": at_known_rate(lambda: FileLifter(network), 120.0),
-        "stream": lambda: CausalLifter(causal, fov_deg=60.0),
+        "stream": lambda: CausalLifter(stream, fov_deg=60.0),
     }[kind]
     people = tracks(make_track)
     expected, got = one_by_one(make, people), side_by_side(make, people)
@@ -134,14 +137,16 @@ def test_somebody_new_is_asked_apart_until_the_windows_are_alike(
     assert set(network.batches[20 + 2 * (WINDOW - 1) :]) == {2}
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("backend", ["kernels", "numba", "reference"])
 def test_streams_of_different_ages_share_a_step(
     backend: str, causal: Checkpoint, make_track: MakeTrack
 ) -> None:
     """Also with somebody whose state has not begun, in every backend's layout."""
-    with use_backend(backend):
-        old, new = CausalLifter(causal, fov_deg=60.0), CausalLifter(causal, fov_deg=60.0)
-        apart = [CausalLifter(causal, fov_deg=60.0) for _ in range(2)]
+    network = CausalNetwork(causal)
+    if backend != "kernels":
+        network._steps = streams._TorchSteps(causal)
+    with use_backend("numba" if backend == "kernels" else backend):
+        old, new, *apart = [CausalLifter(network, fov_deg=60.0) for _ in range(4)]
         first, second = make_track(20), make_track(20, person_id=1)
         for pose in first[:10]:
             np.testing.assert_array_equal(old.push(pose)[0].joints, apart[0].push(pose)[0].joints)

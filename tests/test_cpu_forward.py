@@ -22,13 +22,14 @@ import numba
 from posemamba.checkpoint import Checkpoint, load_checkpoint, shipped_weights
 from posemamba.config import ARCHITECTURES, PRESETS, PoseMambaConfig
 from posemamba.cpu import loading
-from posemamba.cpu.forward import CpuForward, supports
+from posemamba.cpu.forward import CpuForward, CpuStream, supports
 from posemamba.hybrid import LAYERS, build
 from posemamba.model import PoseMamba
 from posemamba.network import use_threads
 from posemamba.runtime import LifterRuntime
 from posemamba.scan import use_backend
 from posemamba.shapes import parameter_shapes
+from posemamba.streams import CausalNetwork
 
 
 @pytest.fixture
@@ -66,6 +67,7 @@ CONFIGS = [
     PoseMambaConfig(dim=16, depth=2, frames=9, in_channels=6, frame_embedding=True),
     PoseMambaConfig(dim=48, depth=1, frames=9, mlp_ratio=3, joint_bias=True),
     PoseMambaConfig(dim=80, depth=1, frames=9, expand=1, input_skip=True, in_channels=4),
+    PoseMambaConfig(dim=32, depth=2, frames=9, pooling=True, integer_decay=True),
 ]  # fmt: skip
 
 
@@ -78,6 +80,23 @@ def test_it_answers_as_the_module_does(config: PoseMambaConfig) -> None:
         inputs = rng.normal(size=(samples, frames, 17, config.in_channels)).astype(np.float32)
         expected = by_reference(model, inputs)
         np.testing.assert_allclose(forward(inputs), expected, atol=2e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("pooling", [False, True])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_stream_answers_as_the_whole_sequence_does(pooling: bool, count: int) -> None:
+    config = PoseMambaConfig(
+        dim=32, depth=2, frames=9, in_channels=5, frame_embedding=True, input_skip=True,
+        joint_bias=True, causal=True, pooling=pooling,
+    )  # fmt: skip
+    model = shaken(config)
+    stream = CpuStream(config, arrays(model))
+    inputs = np.random.default_rng(7).normal(size=(count, 12, 17, 5)).astype(np.float32)
+    expected = by_reference(model, inputs)
+    states = [stream.first_state() for _ in range(count)]
+    for t in range(inputs.shape[1]):
+        answer, states = stream.step(np.ascontiguousarray(inputs[:, t]), states)
+        np.testing.assert_allclose(answer, expected[:, t], atol=2e-5 * np.abs(expected).max())
 
 
 def test_large_inputs_saturate_as_in_the_module() -> None:
@@ -136,8 +155,7 @@ def test_nothing_and_too_much() -> None:
 
 def test_networks_of_other_kinds_are_left_to_pytorch() -> None:
     assert supports(PoseMambaConfig())
-    for option in ("causal", "pooling", "gravity"):
-        assert not supports(PoseMambaConfig(**{option: True}))
+    assert not supports(PoseMambaConfig(gravity=True))
     assert not supports(PoseMambaConfig(architecture="pose-magic"))
     assert not supports(PoseMambaConfig(dim=24))
     config = PoseMambaConfig(dim=24, depth=1, frames=9)
@@ -152,11 +170,17 @@ def test_networks_of_other_kinds_are_left_to_pytorch() -> None:
 def test_every_shipped_network_answers_as_its_module(name: str) -> None:
     checkpoint = load_checkpoint(name)
     config = checkpoint.meta.config
-    if config.causal:
-        pytest.skip("causal networks run in PyTorch, frame by frame")
     shape = (2, config.frames, 17, config.in_channels)
     inputs = np.random.default_rng(6).normal(size=shape).astype(np.float32)
-    answer = LifterRuntime(checkpoint, "cpu")(inputs)
+    if config.causal:
+        network = CausalNetwork(checkpoint)
+        states, answers = [network.first_state() for _ in inputs], []
+        for t in range(config.frames):
+            frame, states = network.step(np.ascontiguousarray(inputs[:, t]), states)
+            answers.append(frame)
+        answer = np.stack(answers, 1)
+    else:
+        answer = LifterRuntime(checkpoint, "cpu")(inputs)
     with torch.inference_mode():
         expected = checkpoint.model(torch.from_numpy(inputs))[:, :, :].numpy()
     np.testing.assert_allclose(answer, expected, atol=5e-6)
@@ -197,6 +221,12 @@ lifter = posemamba.Lifter("window-m7", device="{device}")
 keypoints = np.linspace(100, 300, 2 * 17 * 30).reshape(30, 17, 2)
 print(lifter(keypoints, None, (640, 480)).shape, "torch" in sys.modules)
 """
+
+
+def test_causal_weights_are_lifted_without_importing_pytorch() -> None:
+    code = LIFT.format(device="cpu").replace("window-m7", "causal-m3")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
+    assert done.stdout.split() == ["(30,", "17,", "3)", "False"], done.stderr
 
 
 @pytest.mark.parametrize("device", ["cpu", "auto"])

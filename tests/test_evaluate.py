@@ -20,6 +20,7 @@ from posemamba.model import PoseMamba
 from posemamba.network import Network
 from posemamba.normalize import reflected
 from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS, MIRROR
+from posemamba.streams import CausalNetwork
 from posemamba.training import benchmark_sets, h36m_cameras
 from posemamba.training.benchmark_sets import BenchmarkError, evaluate_sequences
 from posemamba.training.metrics import procrustes
@@ -447,7 +448,7 @@ def test_causal_weights_are_scored_as_the_application_lifts(
         if mirror:
             keypoints, scores = keypoints[:, order].copy(), scores[:, order]
             keypoints[..., 0] = sequence.image_size[0] - keypoints[..., 0]
-        lifter = CausalLifter(checkpoint, fov_deg=fov)
+        lifter = CausalLifter(CausalNetwork(checkpoint), fov_deg=fov)
         poses = [
             Pose2D(t, 0.02 * t, 0, keypoints[t], scores[t], sequence.image_size) for t in range(20)
         ]

@@ -23,8 +23,8 @@ from posemamba.hybrid.sequences import (
     step_sequences,
 )
 from posemamba.model import LifterNetwork, split_states, stack_states
-from posemamba.pooling import NeighbourPooling, neighbours
-from posemamba.skeleton import L_ANKLE, L_WRIST, R_ANKLE, THORAX
+from posemamba.pooling import NeighbourPooling
+from posemamba.skeleton import L_ANKLE, L_WRIST, R_ANKLE, THORAX, neighbours
 
 KINDS = [
     {"architecture": "posemamba", "pooling": True},

@@ -110,7 +110,7 @@ def test_official_kind_of_input(make_track: MakeTrack) -> None:
             assert x.shape[-1] == 2
             return torch.nn.functional.pad(x, (0, 1))
 
-    config = SimpleNamespace(in_channels=2, gravity=False)
+    config = SimpleNamespace(in_channels=2, gravity=False, causal=False)
     meta = SimpleNamespace(frames=WINDOW, input_kind="image", config=config)
     network = Network(Checkpoint(cast(Any, Flat()), cast(Any, meta)), fov_deg=60.0)
     keypoints, scores, _ = stack(make_track(4))

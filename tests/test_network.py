@@ -16,6 +16,7 @@ from posemamba.keypoints import BLAZEPOSE_33, COCO_17, HALPE_26, WHOLEBODY_133, 
 from posemamba.model import PoseMamba
 from posemamba.network import Network
 from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS
+from posemamba.streams import CausalNetwork
 from posemamba.training.metrics import score
 from posemamba_live.lifting.causal import CausalLifter
 from posemamba_live.lifting.window import FileLifter
@@ -60,7 +61,7 @@ def test_it_goes_from_frame_to_frame_as_the_application_does(
     causal: Checkpoint, make_track: MakeTrack
 ) -> None:
     track = make_track(30, fps=25.0)
-    stream = CausalLifter(causal, fov_deg=60.0)
+    stream = CausalLifter(CausalNetwork(causal), fov_deg=60.0)
     expected = np.stack([stream.push(pose)[0].joints for pose in track])
     lifter = posemamba.Lifter(causal)
     assert lifter.frames == 1

@@ -12,6 +12,7 @@ from posemamba.checkpoint import Checkpoint, CheckpointMeta
 from posemamba.config import PoseMambaConfig
 from posemamba.model import PoseMamba
 from posemamba.normalize import RayStream, root_relative
+from posemamba.streams import CausalNetwork
 from posemamba_live.lifting.causal import CausalLifter
 from posemamba_live.types import LiftedPose, Pose2D
 
@@ -49,7 +50,7 @@ def walk(count: int, fps: float = 30.0, person_id: int = 0) -> list[Pose2D]:
 
 
 def lift(checkpoint: Checkpoint, poses: list[Pose2D]) -> list[LiftedPose]:
-    lifter = CausalLifter(checkpoint, fov_deg=60.0)
+    lifter = CausalLifter(CausalNetwork(checkpoint), fov_deg=60.0)
     return [lifted for pose in poses for lifted in lifter.push(pose)]
 
 
@@ -92,4 +93,4 @@ def test_a_long_gap_and_another_person_start_anew(checkpoint: Checkpoint) -> Non
 def test_a_window_network_is_refused(checkpoint: Checkpoint) -> None:
     window = Checkpoint(checkpoint.model, dataclasses.replace(checkpoint.meta, input_kind="rays"))
     with pytest.raises(ValueError, match="not a causal network"):
-        CausalLifter(window, fov_deg=60.0)
+        CausalLifter(CausalNetwork(window), fov_deg=60.0)

@@ -38,6 +38,7 @@ from posemamba.skeleton import (
     PARENTS,
     THORAX,
 )
+from posemamba.streams import CausalNetwork
 
 Float = NDArray[np.float32]
 
@@ -258,20 +259,17 @@ class Lifter:
         size: tuple[int, int],
         elapsed: float,
     ) -> Float:
-        import torch
-
-        model, channels = self._checkpoint.model, self._checkpoint.meta.config.in_channels
+        network = CausalNetwork(self._checkpoint)
         rays, out = RayStream(self._fov_deg), np.empty((*keypoints.shape[:3], 3), np.float32)
         if not out.size:
             return out
-        state = model.init_state(len(keypoints))
+        states = [network.first_state() for _ in keypoints]
         for t in range(keypoints.shape[1]):
             view = rays.update(keypoints[:, t], scores[:, t], size, elapsed, peaks[:, t])
-            with torch.inference_mode():
-                inputs = torch.from_numpy(np.ascontiguousarray(view.inputs[:, 0, :, :channels]))
-                answer, state = model.step(inputs, state)
-            answer = answer[:, :NUM_JOINTS]  # what a frame says of gravity is not pooled here
-            joints = root_relative(np.asarray(answer.float().numpy(), np.float32)[:, None])
+            inputs = np.ascontiguousarray(view.inputs[:, 0, :, : network.channels])
+            answer, states = network.step(inputs, states)
+            # What a frame says of gravity is not pooled here.
+            joints = root_relative(answer[:, None, :NUM_JOINTS])
             out[:, t] = view.to_camera(joints)[:, 0]
         return out
 

@@ -16,20 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from posemamba.linear import linear
-from posemamba.skeleton import NUM_JOINTS, PARENTS
+from posemamba.skeleton import NUM_JOINTS, neighbours
 
 _WIDEST: Final = 5
 """The joint itself and at most four neighbours."""
-
-
-def neighbours() -> list[list[int]]:
-    """Each joint, its parent and its children."""
-    near = [[joint] for joint in range(NUM_JOINTS)]
-    for joint, parent in enumerate(PARENTS):
-        if parent >= 0:
-            near[joint].append(parent)
-            near[parent].append(joint)
-    return near
 
 
 class NeighbourPooling(nn.Module):

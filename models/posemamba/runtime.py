@@ -13,12 +13,14 @@ import copy
 import functools
 import logging
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posemamba.checkpoint import Checkpoint
+from posemamba.config import PoseMambaConfig
 from posemamba.cpu import loading
 from posemamba.devices import cuda_possible
 
@@ -87,7 +89,8 @@ class LifterRuntime:
         """Where the next call runs: "cpu" or "cuda"."""
         self._forward: Forward | None = None
         if self.device == "cpu":
-            _ = self._on_cpu  # what is wrong with it shows here
+            if not self._config.causal:  # which `streams.CausalNetwork` runs
+                _ = self._on_cpu  # what is wrong with it shows here
             return
         import torch
 
@@ -101,7 +104,7 @@ class LifterRuntime:
     @property
     def backend(self) -> str:
         """Name of the scan backend of the next call."""
-        if self._forward is None and not isinstance(self._on_cpu, _OnTorch):
+        if self._forward is None and self._without_torch:
             return "numba"
         from posemamba.scan import get_backend
 
@@ -123,19 +126,28 @@ class LifterRuntime:
             from posemamba.cuda import CAPTURE_AT_USE
 
             calls = CAPTURE_AT_USE
-        network = self._network
-        config = network.meta.config if isinstance(network, Checkpoint) else network.config
         for _ in range(calls):
-            self(np.zeros((batch, frames, 17, config.in_channels), np.float32))
+            self(np.zeros((batch, frames, 17, self._config.in_channels), np.float32))
 
     @functools.cached_property
     def _on_cpu(self) -> Callable[[Float], Float]:
-        if isinstance(self._network, Checkpoint) and self._network.state is not None:
-            forward = loading.forward_module(self._network.meta.config)
-            if forward is not None:
-                made = forward.CpuForward(self._network.meta.config, self._network.state)
-                return cast(Callable[[Float], Float], made)
-        return _OnTorch(self._model)
+        forward = self._without_torch
+        if forward is None or self._config.causal:
+            return _OnTorch(self._model)
+        made = forward.CpuForward(self._config, cast(Checkpoint, self._network).state)
+        return cast(Callable[[Float], Float], made)
+
+    @functools.cached_property
+    def _without_torch(self) -> ModuleType | None:
+        """`posemamba.cpu.forward`, where it runs this network."""
+        if not isinstance(self._network, Checkpoint) or self._network.state is None:
+            return None
+        return loading.forward_module(self._config)
+
+    @property
+    def _config(self) -> PoseMambaConfig:
+        network = self._network
+        return network.meta.config if isinstance(network, Checkpoint) else network.config
 
     @property
     def _model(self) -> LifterNetwork:

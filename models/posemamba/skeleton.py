@@ -80,3 +80,13 @@ def assemble_scores(
     out[..., NOSE] = nose
     out[..., HEAD] = np.minimum(out[..., THORAX], mid_ears)
     return out
+
+
+def neighbours() -> list[list[int]]:
+    """Each joint, its parent and its children."""
+    near = [[joint] for joint in range(NUM_JOINTS)]
+    for joint, parent in enumerate(PARENTS):
+        if parent >= 0:
+            near[joint].append(parent)
+            near[parent].append(joint)
+    return near

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-import torch
 
-from posemamba.checkpoint import Checkpoint
-from posemamba.model import LifterNetwork, OperatorState, split_states, stack_states
 from posemamba.normalize import RayStream, root_relative
 from posemamba.skeleton import NUM_JOINTS
+from posemamba.streams import CausalNetwork
 from posemamba_live.keypoints import breaks_track, interpolate
 from posemamba_live.lifting.batching import Lifting, Work
 from posemamba_live.lifting.blending import peaks_of
@@ -34,22 +32,19 @@ class CausalLifter(Lifter):
     starts anew.
 
     Args:
-        checkpoint: of a causal network, input kind "stream".
+        network: for all people, who are lifted together.
         fov_deg: field of view across the picture's longer side.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, fov_deg: float) -> None:
-        if not checkpoint.meta.causal:
-            raise ValueError(f"{checkpoint.meta.name} is not a causal network")
-        self._model = checkpoint.model
-        self._channels = checkpoint.meta.config.in_channels
+    def __init__(self, network: CausalNetwork, *, fov_deg: float) -> None:
+        self._network = network
         self._fov_deg = fov_deg
         self.reset()
 
     def reset(self) -> None:
         self._last: Pose2D | None = None
         self._rays = RayStream(self._fov_deg)
-        self._state: list[OperatorState] = self._model.init_state(1)
+        self._state = self._network.first_state()
 
     def pushing(self, pose: Pose2D) -> Lifting:
         last = self._last
@@ -81,7 +76,7 @@ class CausalLifter(Lifter):
             elapsed,
             peaks_of(pose)[None],
         )
-        step = _Step(self._model, view.inputs[:, 0, :, : self._channels], self._state)
+        step = _Step(self._network, view.inputs[:, 0, :, : self._network.channels], self._state)
         joints = (yield step)[:, :NUM_JOINTS]
         self._state = step.state
         turned: FloatArray = view.to_camera(root_relative(joints[:, None]))[0, 0]
@@ -92,25 +87,20 @@ class CausalLifter(Lifter):
 class _Step:
     """The next frame of one stream."""
 
-    model: LifterNetwork
+    network: CausalNetwork
     inputs: FloatArray
     """(1, 17, C)"""
-    state: list[OperatorState]
+    state: Any
     """Before the frame; after it, once answered."""
 
     @property
     def kind(self) -> Hashable:
-        return id(self.model)
+        return id(self.network)
 
     def answer(self, alike: Sequence[_Step]) -> list[FloatArray]:
-        """(1, 17, 3) each."""
-        device = next(self.model.parameters()).device
-        together = len(alike) > 1
-        with torch.inference_mode():
-            inputs = torch.from_numpy(np.concatenate([step.inputs for step in alike])).to(device)
-            state = stack_states([step.state for step in alike]) if together else self.state
-            out, state = self.model.step(inputs, state)
-            states = split_states(state, len(alike)) if together else [state]
+        """(1, 17 or 18, 3) each."""
+        inputs = np.concatenate([step.inputs for step in alike])
+        answers, states = self.network.step(inputs, [step.state for step in alike])
         for step, after in zip(alike, states, strict=True):
             step.state = after
-        return np.split(np.asarray(out.float().cpu().numpy(), np.float32), len(alike))
+        return np.split(answers, len(alike))

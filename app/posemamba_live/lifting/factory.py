@@ -8,6 +8,8 @@ from functools import partial
 from posemamba.checkpoint import Checkpoint
 from posemamba.network import Network
 from posemamba.runtime import LifterRuntime
+from posemamba.streams import CausalNetwork
+from posemamba_live.lifting.causal import CausalLifter
 from posemamba_live.lifting.rates import at_known_rate
 from posemamba_live.lifting.window import FileLifter, Lifter, LiveLifter
 from posemamba_live.plan import LiftingPlan
@@ -24,9 +26,9 @@ def lifter_factory(
         runtime: runs the model of window weights; by default it runs where it is.
     """
     if plan.causal:
-        from posemamba_live.lifting.causal import CausalLifter  # and PyTorch with it
-
-        make: Callable[[], Lifter] = partial(CausalLifter, checkpoint, fov_deg=plan.fov_deg)
+        make: Callable[[], Lifter] = partial(
+            CausalLifter, CausalNetwork(checkpoint), fov_deg=plan.fov_deg
+        )
     else:
         network = Network(
             checkpoint,

@@ -7,7 +7,8 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numba
@@ -16,10 +17,10 @@ from numpy.typing import NDArray
 
 from posemamba.config import PoseMambaConfig
 from posemamba.cpu import forward_kernels as kernels
-from posemamba.cpu.layers import ROWS, packed
-from posemamba.cpu.scan_kernels import SLOTS, STATES, pack_parameters
+from posemamba.cpu.layers import NEIGHBOURS, ROWS, packed
+from posemamba.cpu.scan_kernels import BLOCK, SLOTS, STATES, pack_parameters
 from posemamba.cpu.simd import LANES
-from posemamba.skeleton import HIP, LIMB_PARTNER, NUM_JOINTS
+from posemamba.skeleton import HIP, LIMB_PARTNER, NUM_JOINTS, neighbours
 
 Float = NDArray[np.float32]
 
@@ -27,10 +28,10 @@ _DIRECTIONS: Final = 4
 
 
 def supports(config: PoseMambaConfig) -> bool:
-    """Whether `CpuForward` runs a network of this kind; PyTorch runs the others."""
+    """Whether a network of this kind is run here; PyTorch runs the others."""
     return (
         config.architecture == "posemamba"
-        and not (config.causal or config.pooling or config.gravity)
+        and not config.gravity
         and config.d_state == STATES
         and all(
             width % LANES == 0
@@ -39,8 +40,8 @@ def supports(config: PoseMambaConfig) -> bool:
     )
 
 
-class CpuForward:
-    """A network's forward pass; may be called from several threads.
+class _Network:
+    """Packed parameters, and what windows and streams do alike.
 
     Args:
         config: of a network that `supports` knows.
@@ -52,12 +53,13 @@ class CpuForward:
         self._rank = _filled_rank(config)
         pieces = _Pieces()
         inner = config.dim * config.expand
+        whole = _Part(state, "")
         places, scans = [], []
         for depth in range(config.depth):
             for kind in ("STE", "TTE"):
                 own = _Part(state, f"{kind}blocks.{depth}.")
-                shared = "Spatial_norm" if kind == "STE" else "Temporal_norm"
-                first = kind == "STE" and depth == 0
+                first = kind == "STE"
+                positions = first and depth == 0 and not config.causal
                 places.append(
                     [
                         pieces.norm(own, "norm"),
@@ -72,14 +74,18 @@ class CpuForward:
                         pieces.add(own["mlp.fc1.bias"]),
                         pieces.matrix(own["mlp.fc2.weight"]),
                         pieces.add(own["mlp.fc2.bias"]),
-                        pieces.norm(_Part(state, ""), shared),
-                        pieces.add(state["Temporal_pos_embed"]) if first else -1,
+                        pieces.norm(whole, "Spatial_norm" if first else "Temporal_norm"),
+                        pieces.add(state["Temporal_pos_embed"]) if positions else -1,
+                        *(
+                            pieces.pooling(_Part(state, f"pools.{depth}."))
+                            if first and config.pooling
+                            else [-1] * 6
+                        ),
                     ]
                 )
                 scans.append(_scan_parameters(own, inner, self._rank))
         self._blocks_at = np.array(places, np.int64)
         self._scans = np.stack(scans)
-        whole = _Part(state, "")
         frame = config.frame_embedding
         self._embed_at = np.array(
             [
@@ -104,26 +110,10 @@ class CpuForward:
         self._weights = pieces.joined()
         self._own = threading.local()
 
-    def __call__(self, inputs: Float) -> Float:
-        """(B, T, 17, in_channels) float32 to (B, T, 17, 3) float32.
-
-        Raises:
-            ValueError: more frames than the network was built for.
-        """
-        frames = inputs.shape[1]
-        if frames > self._config.frames:
-            raise ValueError(f"{frames} frames, but built for at most {self._config.frames}")
-        threads = _threads()
-        # What lies between layers has to stay in the caches: a sample of each thread at a time.
-        return np.concatenate(
-            [
-                self._run(inputs[start : start + threads], threads)
-                for start in range(0, len(inputs), threads)
-            ]
-            or [np.zeros((0, frames, NUM_JOINTS, 3), np.float32)]
-        )
-
-    def _run(self, inputs: Float, threads: int) -> Float:
+    def _run(
+        self, inputs: Float, blocks: Callable[[tuple[Any, ...], tuple[int, ...]], None]
+    ) -> Float:
+        """(B, T, 17, 3) for (B, T, 17, C); `blocks` runs all blocks on tokens and scratch."""
         config = self._config
         samples, frames = inputs.shape[:2]
         rows, dim, inner = samples * frames * NUM_JOINTS, config.dim, config.dim * config.expand
@@ -142,17 +132,8 @@ class CpuForward:
             rays, config.in_channels, self._weights, self._embed_at, x, frame, samples, frames,
             NUM_JOINTS, dim,
         )  # fmt: skip
-        arguments = (
-            x, wide, values, p, y, self._weights, self._blocks_at, self._scans,
-            *orders(frames, NUM_JOINTS), self._rank, config.integer_decay,
-            (samples, frames, NUM_JOINTS, dim, inner, dim * config.mlp_ratio),
-        )  # fmt: skip
-        if threads > 1:
-            # Blocks of one sample share its projection, but few samples leave cores idle.
-            group = inner // LANES if samples >= threads else 1
-            kernels.run_blocks_parallel(*arguments, group)
-        else:
-            kernels.run_blocks(*arguments)
+        arguments = (x, wide, values, p, y, self._weights, self._blocks_at, self._scans)
+        blocks(arguments, (samples, frames, NUM_JOINTS, dim, inner, dim * config.mlp_ratio))
         kernels.head(x, self._weights, self._head_at, out, rows, dim)
         joints = out.reshape(-1, LANES)[:rows, :3].reshape(samples, frames, NUM_JOINTS, 3).copy()
         if self._skip is not None:
@@ -169,6 +150,93 @@ class CpuForward:
             kept = np.zeros(size, np.float32)
             setattr(self._own, name, kept)
         return kept[:size]
+
+
+class CpuForward(_Network):
+    """A network that sees whole windows; may be called from several threads."""
+
+    def __call__(self, inputs: Float) -> Float:
+        """(B, T, 17, in_channels) float32 to (B, T, 17, 3) float32.
+
+        Raises:
+            ValueError: more frames than the network was built for.
+        """
+        frames, config = inputs.shape[1], self._config
+        if frames > config.frames:
+            raise ValueError(f"{frames} frames, but built for at most {config.frames}")
+        threads = _threads()
+        # What lies between layers has to stay in the caches: a sample of each thread at a time.
+        starts = range(0, len(inputs), threads)
+        parts = [self._run(inputs[start : start + threads], self._blocks) for start in starts]
+        return np.concatenate(parts or [np.zeros((0, frames, NUM_JOINTS, 3), np.float32)])
+
+    def _blocks(self, arrays: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+        samples, frames, joints, _, inner, _ = shape
+        config, threads = self._config, _threads()
+        arguments = (
+            *arrays, *orders(frames, joints), _neighbours(), self._rank, config.integer_decay,
+            shape,
+        )  # fmt: skip
+        if threads > 1:
+            # Blocks of one sample share its projection, but few samples leave cores idle.
+            group = inner // LANES if samples >= threads else 1
+            kernels.run_blocks_parallel(*arguments, group)
+        else:
+            kernels.run_blocks(*arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """What a causal network remembers of B streams; updated in place."""
+
+    seen: Float
+    """(blocks, B, 3, 17, D) input of the convolutions, the latest frame last."""
+    scans: Float
+    """(blocks, B, D / 16, 2 + 2 * 17, 256) of `scan_kernels.scan_step`."""
+
+
+class CpuStream(_Network):
+    """A causal network frame by frame; may be called from several threads."""
+
+    def first_state(self) -> StreamState:
+        """Of one stream, before its first frame."""
+        blocks, inner = len(self._blocks_at), self._config.dim * self._config.expand
+        return StreamState(
+            np.zeros((blocks, 1, 3, NUM_JOINTS, inner), np.float32),
+            np.zeros((blocks, 1, inner // LANES, 2 + 2 * NUM_JOINTS, BLOCK), np.float32),
+        )
+
+    def step(self, inputs: Float, states: Sequence[StreamState]) -> tuple[Float, list[StreamState]]:
+        """The next frame of B streams.
+
+        Args:
+            inputs: (B, 17, in_channels). states: of one stream each.
+
+        Returns:
+            (B, 17, 3), and the states for the next frame.
+        """
+        if len(states) == 1:
+            together = states[0]
+        else:
+            together = StreamState(
+                np.concatenate([state.seen for state in states], 1),
+                np.concatenate([state.scans for state in states], 1),
+            )
+
+        def blocks(arrays: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+            kernels.run_step(
+                *arrays, orders(1, NUM_JOINTS, True)[2], _neighbours(), self._rank,
+                self._config.integer_decay, shape, together.seen, together.scans,
+            )  # fmt: skip
+
+        answer = self._run(inputs[:, None], blocks)[:, 0]
+        if len(states) == 1:
+            return answer, [together]
+        each = range(len(states))
+        return answer, [
+            StreamState(together.seen[:, i : i + 1].copy(), together.scans[:, i : i + 1].copy())
+            for i in each
+        ]
 
 
 class _Part:
@@ -203,8 +271,25 @@ class _Pieces:
         self.add(part[f"{name}.bias"])
         return at
 
+    def pooling(self, part: _Part) -> list[int]:
+        return [
+            self.norm(part, "norm"),
+            self.add(part["scale"]),
+            self.add(part["shift"]),
+            self.norm(part, "norm_pooled"),
+            self.matrix(part["proj.weight"]),
+            self.add(part["proj.bias"]),
+        ]
+
     def joined(self) -> Float:
         return np.concatenate(self._pieces)
+
+
+@functools.cache
+def _neighbours() -> NDArray[np.int64]:
+    """(17 * NEIGHBOURS,) each joint, its parent and children; -1 where there are fewer."""
+    near = [[*own, *[-1] * (NEIGHBOURS - len(own))] for own in neighbours()]
+    return np.array(near, np.int64).reshape(-1)
 
 
 def _threads() -> int:

@@ -12,8 +12,10 @@ import numpy as np
 from numba import njit, prange
 
 from posemamba.cpu.layers import (
+    NEIGHBOURS,
     PANEL,
     ROWS,
+    add_silu,
     convolve_at,
     full_tile,
     full_tile_gelu,
@@ -21,13 +23,17 @@ from posemamba.cpu.layers import (
     narrow_tile,
     narrow_tile_gelu,
     norm,
+    pool_at,
 )
-from posemamba.cpu.scan_kernels import BLOCK, STATES, forward_sample
+from posemamba.cpu.scan_kernels import BLOCK, STATES, forward_sample, scan_step
 from posemamba.cpu.simd import LANES
 
-PLACES: Final = 14
+PLACES: Final = 20
 """Offsets of a block: norm, in_proj, conv weight and bias, x_proj, out_norm, out_proj, norm2, fc1
-weight and bias, fc2 weight and bias, the norm that follows, positions in time (or -1)."""
+weight and bias, fc2 weight and bias, the norm that follows, positions in time (or -1); of the
+pooling before it (or -1) norm, scale, shift, norm_pooled, proj weight and bias."""
+POOL: Final = 14
+"""The first of the pooling's."""
 
 _OPTIONS: Final = {"cache": True, "boundscheck": False, "error_model": "numpy", "nogil": True}
 _BLOCK_EPS: Final = np.float32(1e-6)
@@ -79,6 +85,32 @@ def _enter(tile: int, x: Any, wide: Any, w: Any, at: Any, dim: int, inner: int) 
     _product(
         normed, 0, dim, dim, w, at[1], -1, 2 * inner, wide, first * 2 * inner, 2 * inner, False
     )
+
+
+@njit(**_OPTIONS)
+def _pool(frame: int, x: Any, w: Any, at: Any, near: Any, dim: int, joints: int) -> None:
+    """What one frame's joints take from their neighbours (`posemamba.pooling`)."""
+    filled = (joints + ROWS - 1) // ROWS * ROWS
+    own = np.empty(joints * dim, np.float32)
+    both = np.empty(filled * 2 * dim, np.float32)
+    out = np.empty(filled * dim, np.float32)
+    first = frame * joints * dim
+    for joint in range(joints):
+        norm(x, first + joint * dim, w, at[POOL], _BLOCK_EPS, own, joint * dim, dim)
+    for joint in range(joints):
+        row = joint * 2 * dim
+        pool_at(
+            own, 0, near, joint * NEIGHBOURS, joint, w, at[POOL + 1], at[POOL + 2], both, row, dim
+        )
+        norm(both, row, w, at[POOL + 3], _BLOCK_EPS, both, row, 2 * dim)
+    for tile in range(filled // ROWS):
+        row = tile * ROWS
+        _product(
+            both, row * 2 * dim, 2 * dim, 2 * dim, w, at[POOL + 4], at[POOL + 5], dim,
+            out, row * dim, dim, False,
+        )  # fmt: skip
+    for joint in range(joints):
+        add_silu(x, first + joint * dim, out, joint * dim, dim)
 
 
 @njit(**_OPTIONS)
@@ -147,7 +179,7 @@ def _leave(
 @njit(**_OPTIONS)
 def run_blocks(
     x: Any, wide: Any, values: Any, p: Any, y: Any, w: Any, at: Any, scans: Any, order: Any,
-    segment: Any, partner: Any, rank: int, integer: bool, shape: Any,
+    segment: Any, partner: Any, near: Any, rank: int, integer: bool, shape: Any,
 ) -> None:  # fmt: skip
     """All blocks, in place.
 
@@ -157,6 +189,7 @@ def run_blocks(
         w: all parameters, flat. at: (blocks, PLACES) where they are.
         scans: (blocks, 4, D / 16, rows, 16) of `scan_kernels.pack_parameters`.
         order, segment, partner, rank, integer: as for `scan_kernels.scan_forward`.
+        near: (joints * NEIGHBOURS,) for pooling.
         shape: samples, frames, joints, C, D, width of the MLP.
     """
     samples, frames, joints, dim, inner, hidden = shape
@@ -168,10 +201,14 @@ def run_blocks(
     ys = y[: samples * length * inner].reshape(samples, length, inner)
     kept = np.empty((samples, 4, 0, inner // LANES, BLOCK), np.float32)
     plain = np.empty(joints * width // 2, np.float32)
-    for tile in range(tiles):
-        _enter(tile, x, wide, w, at[0], dim, inner)
     for block in range(len(at)):
         own = at[block]
+        if own[POOL] >= 0:
+            for frame in range(samples * frames):
+                _pool(frame, x, w, own, near, dim, joints)
+        if block == 0 or own[POOL] >= 0:
+            for tile in range(tiles):
+                _enter(tile, x, wide, w, own, dim, inner)
         for tile in range(tiles):
             _mix(tile, wide, values, p, w, own, samples, frames, joints, inner, width)
         for frame in range(samples * frames):
@@ -184,14 +221,14 @@ def run_blocks(
             )  # fmt: skip
         for tile in range(tiles):
             _leave(tile, x, wide, y, w, own, dim, inner, hidden, frames, joints)
-            if block + 1 < len(at):
+            if block + 1 < len(at) and at[block + 1][POOL] < 0:
                 _enter(tile, x, wide, w, at[block + 1], dim, inner)
 
 
 @njit(parallel=True, **_OPTIONS)
 def run_blocks_parallel(
     x: Any, wide: Any, values: Any, p: Any, y: Any, w: Any, at: Any, scans: Any, order: Any,
-    segment: Any, partner: Any, rank: int, integer: bool, shape: Any, group: int,
+    segment: Any, partner: Any, near: Any, rank: int, integer: bool, shape: Any, group: int,
 ) -> None:  # fmt: skip
     """`run_blocks` on Numba's threads; of a sample's scan each takes `group` channel blocks."""
     samples, frames, joints, dim, inner, hidden = shape
@@ -203,10 +240,14 @@ def run_blocks_parallel(
     ys = y[: samples * length * inner].reshape(samples, length, inner)
     kept = np.empty((samples, 4, 0, inner // LANES, BLOCK), np.float32)
     parts = inner // LANES // group
-    for tile in prange(tiles):
-        _enter(tile, x, wide, w, at[0], dim, inner)
     for block in range(len(at)):
         own = at[block]
+        if own[POOL] >= 0:
+            for frame in prange(samples * frames):
+                _pool(frame, x, w, own, near, dim, joints)
+        if block == 0 or own[POOL] >= 0:
+            for tile in prange(tiles):
+                _enter(tile, x, wide, w, own, dim, inner)
         for tile in prange(tiles):
             _mix(tile, wide, values, p, w, own, samples, frames, joints, inner, width)
         for frame in prange(samples * frames):
@@ -221,8 +262,64 @@ def run_blocks_parallel(
             )  # fmt: skip
         for tile in prange(tiles):
             _leave(tile, x, wide, y, w, own, dim, inner, hidden, frames, joints)
-            if block + 1 < len(at):
+            if block + 1 < len(at) and at[block + 1][POOL] < 0:
                 _enter(tile, x, wide, w, at[block + 1], dim, inner)
+
+
+@njit(**_OPTIONS)
+def run_step(
+    x: Any, wide: Any, values: Any, p: Any, y: Any, w: Any, at: Any, scans: Any, partner: Any,
+    near: Any, rank: int, integer: bool, shape: Any, seen: Any, states: Any,
+) -> None:  # fmt: skip
+    """All blocks of a causal network for one frame of each sample; arguments of `run_blocks`.
+
+    Args:
+        seen: (blocks, samples, 3, joints, D) input of the convolution, the latest last.
+        states: (blocks, samples, D / 16, 2 + 2 joints, 256) for `scan_kernels.scan_step`. Both are
+            updated in place.
+    """
+    samples, _, joints, dim, inner, hidden = shape
+    rows = samples * joints
+    tiles = (rows + ROWS - 1) // ROWS
+    width = 4 * (rank + 2 * STATES)
+    u = values[: rows * inner].reshape(samples, joints, inner)
+    ps = p[: rows * width].reshape(samples, joints, 4, width // 4)
+    ys = y[: rows * inner].reshape(samples, joints, inner)
+    plain = np.empty(joints * width // 2, np.float32)
+    frame = joints * inner
+    flat_seen = seen.reshape(-1)
+    for block in range(len(at)):
+        own = at[block]
+        if own[POOL] >= 0:
+            for sample in range(samples):
+                _pool(sample, x, w, own, near, dim, joints)
+        for tile in range(tiles):
+            _enter(tile, x, wide, w, own, dim, inner)
+        for sample in range(samples):
+            base = (block * samples + sample) * 3 * frame
+            for n in range(2 * frame):
+                flat_seen[base + n] = flat_seen[base + frame + n]
+            for joint in range(joints):
+                row = sample * joints + joint
+                for n in range(inner):
+                    flat_seen[base + 2 * frame + joint * inner + n] = wide[row * 2 * inner + n]
+            for joint in range(joints):
+                convolve_at(
+                    flat_seen, base, inner, 1, 3, joint, joints, w, own[2], own[3],
+                    values, (sample * joints + joint) * inner, inner,
+                )  # fmt: skip
+        for tile in range(tiles):
+            row = tile * ROWS
+            _product(
+                values, row * inner, inner, inner, w, own[4], -1, width, p, row * width, width,
+                False,
+            )  # fmt: skip
+        for sample in range(samples):
+            _add_limbs(sample, p, partner, joints, width, plain)
+        ys[:] = 0.0
+        scan_step(u, ps, scans[block], partner, rank, integer, states[block], ys)
+        for tile in range(tiles):
+            _leave(tile, x, wide, y, w, own, dim, inner, hidden, 1, joints)
 
 
 @njit(**_OPTIONS)

@@ -24,6 +24,9 @@ ROWS: Final = 6
 PANEL: Final = 4 * LANES if WIDE else LANES
 """Columns of a full tile: as many as registers hold sums for, and addresses of rows fit beside."""
 
+NEIGHBOURS: Final = 5
+"""Of a joint, itself among them; absent ones are -1."""
+
 Float = NDArray[np.float32]
 
 _ARRAY = types.Array(types.float32, 1, "C")
@@ -239,6 +242,74 @@ def _convolve_at(
     return signature, codegen
 
 
+def _pool_at(
+    typingctx: Any, x: Any, x_at: Any, near: Any, near_at: Any, joint: Any, w: Any, scale_at: Any,
+    shift_at: Any, y: Any, y_at: Any, width: Any,
+) -> Any:  # fmt: skip
+    """Softmax pooling of one joint's neighbours: y of `width`, then the joint itself, scaled.
+
+    x_at: of the frame's first joint, joints `width` apart. near[near_at:] holds NEIGHBOURS joints,
+    the first of them the joint itself; w has 2 * width numbers at `scale_at` and `shift_at`.
+    """
+    i = types.intp
+    indices = types.Array(types.intp, 1, "C")
+    signature = types.void(_ARRAY, i, indices, i, i, _ARRAY, i, i, _ARRAY, i, i)
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        x, x_at, near, near_at, joint, w, scale_at, shift_at, y, y_at, width = _pointers(
+            context, b, sig, args
+        )
+        v = Lanes(b)
+        one = ir.Constant(ir.FloatType(), 1.0)
+        none = ir.Constant(ir.FloatType(), 0.0)
+        own_at = b.add(x_at, b.mul(joint, width))
+        taps = []
+        for n in range(NEIGHBOURS):
+            other = b.load(b.gep(near, [b.add(near_at, _const(n))]))
+            there = b.icmp_signed(">=", other, _const(0))
+            other = b.select(there, other, joint)
+            here = v.splat(b.select(there, one, none))
+            taps.append((b.add(x_at, b.mul(other, width)), here))
+        with _each(b, width) as at:
+            own = v.load(x, b.add(own_at, at))
+            scale = v.load(w, b.add(scale_at, at))
+            shift = v.load(w, b.add(shift_at, at))
+            bones = [v.fma(v.sub(v.load(x, b.add(tap, at)), own), scale, shift) for tap, _ in taps]
+            largest = bones[0]
+            for bone in bones[1:]:
+                largest = v.maximum(largest, bone)
+            total, weights = v.const(0.0), v.const(0.0)
+            for bone, (_, here) in zip(bones, taps, strict=True):
+                weight = v.mul(v.exp(v.sub(bone, largest)), here)
+                weights = v.add(weights, weight)
+                total = v.fma(weight, bone, total)
+            v.store(v.div(total, weights), y, b.add(y_at, at))
+            second = b.add(width, at)
+            itself = v.fma(
+                own, v.load(w, b.add(scale_at, second)), v.load(w, b.add(shift_at, second))
+            )
+            v.store(itself, y, b.add(y_at, second))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _add_silu(typingctx: Any, x: Any, x_at: Any, y: Any, y_at: Any, width: Any) -> Any:
+    """x += SiLU(y), one token."""
+    i = types.intp
+    signature = types.void(_ARRAY, i, _ARRAY, i, i)
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        x, x_at, y, y_at, width = _pointers(context, b, sig, args)
+        v = Lanes(b)
+        with _each(b, width) as at:
+            here = b.add(x_at, at)
+            v.store(v.add(v.load(x, here), _silu(v, v.load(y, b.add(y_at, at)))), x, here)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 full_tile = intrinsic(_make_tile(PANEL // LANES, gelu=False))
 full_tile_gelu = intrinsic(_make_tile(PANEL // LANES, gelu=True))
 narrow_tile = intrinsic(_make_tile(1, gelu=False))
@@ -246,3 +317,5 @@ narrow_tile_gelu = intrinsic(_make_tile(1, gelu=True))
 norm = intrinsic(_norm)
 gate_by = intrinsic(_gate_by)
 convolve_at = intrinsic(_convolve_at)
+pool_at = intrinsic(_pool_at)
+add_silu = intrinsic(_add_silu)

@@ -1,0 +1,73 @@
+"""Causal networks frame by frame: without PyTorch where the CPU's kernels run them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posemamba.checkpoint import Checkpoint
+from posemamba.cpu import loading
+
+Float = NDArray[np.float32]
+
+
+class CausalNetwork:
+    """A causal checkpoint as a function from frames and memories to poses.
+
+    Args:
+        checkpoint: of a causal network.
+
+    Raises:
+        ValueError: it is not causal.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        if not checkpoint.meta.causal:
+            raise ValueError(f"{checkpoint.meta.name} is not a causal network")
+        self.channels = checkpoint.meta.config.in_channels
+        config, state = checkpoint.meta.config, checkpoint.state
+        forward = loading.forward_module(config) if state is not None else None
+        self._steps: Any = _TorchSteps(checkpoint)
+        if forward is not None and state is not None:
+            self._steps = forward.CpuStream(config, state)
+
+    def first_state(self) -> Any:
+        """What is remembered of one stream before its first frame."""
+        return self._steps.first_state()
+
+    def step(self, inputs: Float, states: Sequence[Any]) -> tuple[Float, list[Any]]:
+        """Lift the next frame of B streams together.
+
+        Args:
+            inputs: (B, 17, channels). states: of each stream; they are used up.
+
+        Returns:
+            (B, 17 or 18, 3) in the network's own unit, and the states for the next frame.
+        """
+        answers, after = self._steps.step(inputs, states)
+        return answers, after
+
+
+class _TorchSteps:
+    """Networks that the kernels do not run."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+
+    def first_state(self) -> Any:
+        return self._checkpoint.model.init_state(1)
+
+    def step(self, inputs: Float, states: Sequence[Any]) -> tuple[Float, list[Any]]:
+        import torch
+
+        from posemamba.model import split_states, stack_states
+
+        together = len(states) > 1
+        with torch.inference_mode():
+            state = stack_states(states) if together else states[0]
+            out, state = self._checkpoint.model.step(torch.from_numpy(inputs), state)
+            after = split_states(state, len(states)) if together else [state]
+        return np.asarray(out.float().numpy(), np.float32), after
