@@ -36,11 +36,15 @@ POOL: Final = 14
 """The first of the pooling's."""
 
 _OPTIONS: Final = {"cache": True, "boundscheck": False, "error_model": "numpy", "nogil": True}
+_INNER: Final = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""Of what only kernels call."""
+_F, _I = "float32[::1]", "int64"
 _BLOCK_EPS: Final = np.float32(1e-6)
 _OUT_EPS: Final = np.float32(1e-5)
 
 
-@njit(**_OPTIONS)
+# With its types, as Numba would compile it anew for every argument that is a constant.
+@njit(f"void({_F},{_I},{_I},{_I},{_F},{_I},{_I},{_I},{_F},{_I},{_I},boolean)", **_INNER)
 def _product(
     a: Any, a_at: int, a_row: int, inputs: int, w: Any, w_at: int, bias_at: int, columns: int,
     c: Any, c_at: int, c_row: int, add: bool,
@@ -59,7 +63,7 @@ def _product(
         done += LANES
 
 
-@njit(**_OPTIONS)
+@njit(f"void({_F},{_I},{_I},{_F},{_I},{_I},{_I},{_F})", **_INNER)
 def _product_gelu(
     a: Any, a_row: int, inputs: int, w: Any, w_at: int, bias_at: int, columns: int, c: Any
 ) -> None:
@@ -75,7 +79,7 @@ def _product_gelu(
         done += LANES
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def _enter(tile: int, x: Any, wide: Any, w: Any, at: Any, dim: int, inner: int) -> None:
     """Norm and in_proj of one tile."""
     first = tile * ROWS
@@ -87,7 +91,7 @@ def _enter(tile: int, x: Any, wide: Any, w: Any, at: Any, dim: int, inner: int) 
     )
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def _pool(frame: int, x: Any, w: Any, at: Any, near: Any, dim: int, joints: int) -> None:
     """What one frame's joints take from their neighbours (`posemamba.pooling`)."""
     filled = (joints + ROWS - 1) // ROWS * ROWS
@@ -113,7 +117,7 @@ def _pool(frame: int, x: Any, w: Any, at: Any, near: Any, dim: int, joints: int)
         add_silu(x, first + joint * dim, out, joint * dim, dim)
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def _mix(
     tile: int, wide: Any, values: Any, p: Any, w: Any, at: Any, samples: int, frames: int,
     joints: int, inner: int, width: int,
@@ -131,7 +135,7 @@ def _mix(
     )
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def _add_limbs(frame: int, p: Any, partner: Any, joints: int, width: int, plain: Any) -> None:
     """To the limb orders' half of a frame's projections, those of each joint's partner.
 
@@ -148,7 +152,7 @@ def _add_limbs(frame: int, p: Any, partner: Any, joints: int, width: int, plain:
             p[base + joint * width + n] += plain[other + n]
 
 
-@njit(**_OPTIONS)
+@njit(**_INNER)
 def _leave(
     tile: int, x: Any, wide: Any, y: Any, w: Any, at: Any, dim: int, inner: int, hidden: int,
     frames: int, joints: int,

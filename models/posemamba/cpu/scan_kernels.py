@@ -360,7 +360,8 @@ def forward_sample(
                 h_at = (block - from_block) * BLOCK
                 if keep:
                     at = (((sample * directions + k) * chunks + chunk) * blocks + block) * BLOCK
-                    flat_kept[at : at + BLOCK] = states[h_at : h_at + BLOCK]
+                    for n in range(BLOCK):  # slices would bring Numba's messages about shapes
+                        flat_kept[at + n] = states[h_at + n]
                 for s in range(count):
                     token = order[k, first + s]
                     u_at = base + token * channels
@@ -461,7 +462,8 @@ def _backward_sample(
                 dprm_at = ((sample * directions + k) * blocks + block) * rows
                 g_at = block * BLOCK
                 at = (((sample * directions + k) * chunks + chunk) * blocks + block) * BLOCK
-                states[:BLOCK] = flat_kept[at : at + BLOCK]
+                for n in range(BLOCK):
+                    states[n] = flat_kept[at + n]
                 for s in range(count):
                     token = order[k, first + s]
                     u_at = base + token * channels
