@@ -7,13 +7,16 @@ that need none of them.
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import cv2
 
 from posemamba_live import __version__
 from posemamba_live.address import StreamAddress
@@ -57,6 +60,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_FEW_CORES: Final = 2
+"""Here the stages' own threads have them all; OpenCV's would wait for each other, which takes time
+of the processor's too: a fourteenth of what a recording takes."""
+
 
 def execute(options: Options) -> int:
     """Do what the options ask for.
@@ -71,6 +78,8 @@ def execute(options: Options) -> int:
         print(described(list_cameras()))
         return EXIT_OK
     _check_outputs(options)
+    if (os.cpu_count() or 1) <= _FEW_CORES:
+        cv2.setNumThreads(1)
     with ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
         libraries_ahead(options)

@@ -8,6 +8,7 @@ also differ in lightness, so that they stay apart for people with a colour defic
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from posemamba.skeleton import LEFT, NUM_JOINTS, PARENTS, RIGHT
@@ -66,6 +67,7 @@ def person_colors(person_id: int) -> PersonColors:
     return PALETTE[person_id % len(PALETTE)]
 
 
+@cache
 def to_bgr8(rgb: Rgb, gain: float = 1.0) -> tuple[int, int, int]:
     """8-bit BGR of `rgb` times `gain`, clipped."""
     r, g, b = (min(255, max(0, round(255.0 * gain * c))) for c in rgb)

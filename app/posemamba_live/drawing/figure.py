@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import cv2
@@ -99,7 +100,10 @@ class SkeletonRenderer:
         )
         follow = Following(lens)
         self._eye = follow.eye([], 0.0)
-        self._backdrop, self._fade = self._paint_backdrop()
+        self._backdrop, fade = self._paint_backdrop()
+        self._top = int(fade.any(axis=(1, 2)).argmax())
+        """The first row in which metre lines can be seen."""
+        self._fade = np.ascontiguousarray(fade[self._top :])
         self._framing: Framing = follow if take is None else planned(take, lens)
         self._unseen = unseen
 
@@ -180,28 +184,22 @@ class SkeletonRenderer:
         # Around where the middle of the picture meets the floor, as far as there is to see.
         eye = self._eye @ self._axes
         reach = eye[2] / max(-self._axes[2, 2], 0.05)
-        cx, cy = np.round(eye[:2] + reach * self._axes[2, :2])
+        middle = np.round(eye[:2] + reach * self._axes[2, :2])
         half = float(np.clip(math.ceil(reach), _GRID_HALF, _MOST_LINES))
-        span = np.arange(-half, half + 1.0)
-        ends = []
-        # Short pieces, since a line that passes behind the camera cannot be projected.
-        along = np.linspace(-half, half, 9)
-        for offset in span:
-            ends.append([(cx + offset, cy + s, 0.0) for s in along])
-            ends.append([(cx + s, cy + offset, 0.0) for s in along])
-        pixels, depth = self.project(np.array(ends))
-        visible = [
-            line[keep]
-            for line, keep in zip(fixed_point(np.clip(pixels, -2e4, 2e4)), depth > 0.5, strict=True)
-            if keep.sum() > 1
+        pixels, depth = self.project(_metre_lines(half) + np.array([*middle, 0.0]))
+        pixels[..., 1] -= self._top  # what is farther has faded, and many lines meet there
+        lines, before = fixed_point(np.clip(pixels, -2e4, 2e4)), depth > 0.5
+        inside = (pixels.max(1) > 0.0).all(-1) & (pixels.min(1) < self.size).all(-1)
+        whole = before.all(1)
+        visible = list(lines[inside & whole])
+        visible += [
+            lines[i][before[i]] for i in np.flatnonzero(inside & ~whole & (before.sum(1) > 1))
         ]
-        mask = np.zeros(image.shape[:2], np.uint8)
+        floor = image[self._top :]
+        mask = np.zeros(floor.shape[:2], np.uint8)
         cv2.polylines(mask, visible, False, (255,), 1, cv2.LINE_AA, SUBPIXEL_BITS)
-        top = int(self._fade.any(axis=(1, 2)).argmax())
-        lit = cv2.multiply(
-            cv2.cvtColor(mask[top:], cv2.COLOR_GRAY2BGR), self._fade[top:], scale=1.0 / 255.0
-        )
-        cv2.add(image[top:], lit, dst=image[top:])
+        lit = cv2.multiply(cv2.cvtColor(mask, cv2.COLOR_GRAY2BGR), self._fade, scale=1.0 / 255.0)
+        cv2.add(floor, lit, dst=floor)
 
     def _draw_shadow(self, image: Image, bodies: Sequence[Array], poses: Sequence[Pose3D]) -> None:
         """Darken the floor under the body: near the floor strongly, high above it hardly."""
@@ -223,7 +221,7 @@ class SkeletonRenderer:
             )
             for k in np.argsort(strength):
                 value = float(strength[k]) * (_GHOST if pose.pose2d.predicted else 1.0)
-                cv2.fillConvexPoly(small, polygons[k][0], (value,), cv2.LINE_AA, SUBPIXEL_BITS)
+                cv2.fillConvexPoly(small, polygons[k, 0], (value,), cv2.LINE_AA, SUBPIXEL_BITS)
         rows = np.flatnonzero(small.any(1))
         cols = np.flatnonzero(small.any(0))
         if not len(rows):
@@ -241,3 +239,18 @@ class SkeletonRenderer:
             interpolation=cv2.INTER_LINEAR,
         )[: area.shape[0], : area.shape[1]]
         area[:] = cv2.multiply(area, cv2.cvtColor(full, cv2.COLOR_GRAY2BGR), scale=1.0 / 255.0)
+
+
+@cache
+def _metre_lines(half: float) -> Array:
+    """(N, 9, 3) lines on the floor in both directions, `half` metres to all sides.
+
+    In pieces, since a line that passes behind the camera cannot be projected.
+    """
+    offset, along = np.meshgrid(
+        np.arange(-half, half + 1.0), np.linspace(-half, half, 9), indexing="ij"
+    )
+    lines = np.zeros((2, *offset.shape, 3))
+    lines[0, ..., 0], lines[0, ..., 1] = offset, along
+    lines[1, ..., 0], lines[1, ..., 1] = along, offset
+    return lines.reshape(-1, *lines.shape[2:])

@@ -22,8 +22,8 @@ from itertools import pairwise
 from typing import Final, Protocol
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d, uniform_filter1d
 
 from posemamba.skeleton import HIP, NUM_JOINTS
 from posemamba_live.types import Pose3D
@@ -197,9 +197,7 @@ def planned(take: Sequence[Pose3D], lens: Lens) -> Framing:
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     cuts = [0, *(np.flatnonzero(np.diff(times) > _CUT_S) + 1).tolist(), len(times)]
     for start, end in pairwise(cuts):
-        anchors[start:end] = gaussian_filter1d(
-            anchors[start:end], _ANCHOR_S / step, axis=0, mode="nearest"
-        )
+        anchors[start:end] = _weighted(anchors[start:end], _bell(_ANCHOR_S / step))
     rows = np.repeat(anchors, counts, axis=0)
     wanted = np.empty((len(poses), 2, 2))
     for at in range(0, len(poses), _AT_ONCE):  # an hour of film in one go would take gigabytes
@@ -209,11 +207,32 @@ def planned(take: Sequence[Pose3D], lens: Lens) -> Framing:
     bounds = np.maximum.reduceat(wanted, first)
     half = max(round(0.5 * _AHEAD_S / step), 0)
     for start, end in pairwise(cuts):
-        kept = maximum_filter1d(bounds[start:end], 4 * half + 1, axis=0, mode="nearest")
+        kept = np.moveaxis(_around(bounds[start:end], 2 * half), -1, 0).max(0)  # at once, not each
         for _ in range(2):
-            kept = uniform_filter1d(kept, 2 * half + 1, axis=0, mode="nearest")
+            kept = _weighted(kept, np.full(2 * half + 1, 1.0 / (2 * half + 1)))
         bounds[start:end] = kept
     return Planned(times, anchors + lens.eye(bounds, lens.comfort))
+
+
+# SciPy has these as well; only to import it takes as long as drawing a second of film.
+
+
+def _around(values: Array, reach: int) -> Array:
+    """(N, ..., 2 reach + 1) of (N, ...): each with those before and after it; the ends stay."""
+    padded = np.pad(values, [(reach, reach)] + [(0, 0)] * (values.ndim - 1), mode="edge")
+    return sliding_window_view(padded, 2 * reach + 1, axis=0)
+
+
+def _weighted(values: Array, weights: Array) -> Array:
+    """(N, ...) means over those around each, by weights (an odd number of them)."""
+    return np.asarray(_around(values, len(weights) // 2) @ weights)
+
+
+def _bell(deviation: float) -> Array:
+    """Gaussian weights, as far as four standard deviations."""
+    reach = int(4.0 * deviation + 0.5)
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
+    return np.asarray(weights / weights.sum())
 
 
 def _fraction(elapsed: float, time_constant: float) -> float:

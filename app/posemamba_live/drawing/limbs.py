@@ -39,7 +39,7 @@ from posemamba_live.drawing.colours import BACKGROUND, PALETTE, person_colors
 from posemamba_live.drawing.overlay import fixed_point
 
 Array = NDArray[np.float64]
-Polygon = NDArray[np.int32]
+Polygons = NDArray[np.int32]
 
 _SKULL, _R_SOLE, _L_SOLE = range(NUM_JOINTS, NUM_JOINTS + 3)
 """Indices of extra points: the middle of the head, and the shanks' ends on the floor."""
@@ -97,6 +97,7 @@ POINTS: Final = np.array([[(s.balls * _BALLS)[i][0] for i in range(_BALLS)] for 
 RADII: Final = np.array([[(s.balls * _BALLS)[i][1] for i in range(_BALLS)] for s in _SOLIDS])
 """(S, 3) metres."""
 _PARTS: Final = np.array([s.part for s in _SOLIDS])
+_OF_PART: Final = {part: part == _PARTS for part in _Part}
 _FREE: Final = np.array([s.free for s in _SOLIDS])
 _COUNT: Final = np.array([len(s.balls) for s in _SOLIDS])
 _SIGHT: Final = {_SKULL: HEAD, _R_SOLE: R_ANKLE, _L_SOLE: L_ANKLE}
@@ -124,7 +125,7 @@ _BEHIND: Final = 1e-3
 """Metres behind the trunk at which it is drawn then."""
 _LIGHT: Final = np.array([-0.55, -0.83])
 """Direction to the light in the picture."""
-_ANGLES: Final = np.linspace(0.0, 2.0 * np.pi, 20, endpoint=False)
+_ANGLES: Final = np.linspace(0.0, 2.0 * np.pi, 32, endpoint=False)
 _CIRCLE: Final = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], -1)
 _FAR_OUTSIDE: Final = 2e4
 """Pixels: fixed-point coordinates would overflow beyond."""
@@ -155,11 +156,11 @@ def hidden_solids(unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
 class Drawn:
     """The polygons of one person, and in which order they are drawn."""
 
-    polygons: list[list[Polygon]]
-    """By solid and layer, rim first, fixed-point pixels."""
-    colors: Array
+    polygons: Polygons
+    """(S, L, A, 2) by solid and layer, rim first, fixed-point pixels."""
+    colors: list[list[list[float]]]
     """(S, L, 3) BGR, 0 to 255."""
-    depth: Array
+    depth: list[float]
     """(S,) metres: the farthest first; solids of one depth belong together."""
 
 
@@ -181,7 +182,7 @@ def solids(pixels: Array, depth: Array, focal: float, person_id: int, *, middle:
     fog = np.clip(0.5 + 0.9 * (at - middle), 0.0, 1.0)[:, None] * 0.30
     base = base * (1.0 - fog) + np.array(BACKGROUND)[::-1] * fog
     colors = np.minimum(255.0 * base[:, None] * _GAIN[:, None], 255.0)
-    return Drawn(polygons, colors, _ordered(at))
+    return Drawn(polygons, colors.tolist(), _ordered(at).tolist())
 
 
 def fill(
@@ -189,9 +190,9 @@ def fill(
 ) -> None:
     """Draw the chosen solids (S,) of people, farthest first."""
     entries = [
-        (-float(drawn.depth[s]), number, s)
+        (-drawn.depth[s], number, s)
         for number, (drawn, chosen) in enumerate(people)
-        for s in np.flatnonzero(chosen)
+        for s in np.flatnonzero(chosen).tolist()
     ]
     entries.sort()
     at = 0
@@ -203,13 +204,13 @@ def fill(
         group = [s for _, _, s in entries[at:end]]
         for layer in range(len(_LAYERS)):
             for s in group:
-                color = drawn.colors[s, layer].tolist()
-                cv2.fillConvexPoly(image, drawn.polygons[s][layer], color, cv2.LINE_AA, bits)
+                color, outline = drawn.colors[s][layer], drawn.polygons[s, layer]
+                cv2.fillConvexPoly(image, outline, color, cv2.LINE_AA, bits)
         at = end
 
 
-def outlines(centres: Array, radii: Array, layers: tuple[int, ...] = _ALL) -> list[list[Polygon]]:
-    """Convex outlines of S solids in these layers, fixed-point pixels.
+def outlines(centres: Array, radii: Array, layers: tuple[int, ...] = _ALL) -> Polygons:
+    """Convex outlines of S solids in these layers: (S, L, A, 2) fixed-point pixels.
 
     Args:
         centres: (S, 3, 2) pixels.
@@ -229,26 +230,20 @@ def outlines(centres: Array, radii: Array, layers: tuple[int, ...] = _ALL) -> li
         pull = np.where(_FREE[:, None], 0.0, np.minimum(radii / length, 0.9))
         places[:, rim] += pull[..., None] * inwards
         size[(_COUNT == 1) & ~_FREE, rim] = 0.5
-    points = places[..., None, :] + size[..., None, None] * _CIRCLE  # (S, L, 3, A, 2)
-    fixed = fixed_point(np.clip(points, -_FAR_OUTSIDE, _FAR_OUTSIDE))
-    found = []
-    for count, mine in zip(_COUNT.tolist(), fixed, strict=True):
-        if count == 1:
-            found.append([layer[0] for layer in mine])
-        else:
-            flat = mine[:, :count].reshape(len(layers), -1, 2)
-            found.append([np.asarray(cv2.convexHull(layer))[:, 0] for layer in flat])
-    return found
+    # Of each direction the ball that reaches farthest that way: in turn they make the outline.
+    farthest = (places @ _CIRCLE.T + size[..., None]).argmax(2)  # (S, L, A)
+    ball = farthest + np.arange(0, size.size, _BALLS).reshape(*size.shape[:2], 1)
+    points = places.reshape(-1, 2)[ball] + size.reshape(-1)[ball][..., None] * _CIRCLE
+    return fixed_point(np.clip(points, -_FAR_OUTSIDE, _FAR_OUTSIDE))
 
 
 def _ordered(depth: Array) -> Array:
     """(S,) depths by which solids are drawn: parts that do not reach through the trunk have
     one depth, and are drawn as one. The pelvis covers where legs begin that are not raised."""
     out = depth.copy()
-    trunk = _PARTS == _Part.TRUNK
+    trunk = _OF_PART[_Part.TRUNK]
     out[trunk] = middle = float(depth[trunk].mean())
-    for part in _Part:
-        mine = part == _PARTS
+    for part, mine in _OF_PART.items():
         if part in (_Part.TRUNK, _Part.HEAD):
             continue
         if part in _LEGS and depth[mine][0] > middle - _RAISED:

@@ -1,12 +1,13 @@
 """Text in pictures, with a real font: DejaVu Sans, which Matplotlib brings along.
 
-OpenCV's own letters are strokes, and ASCII only. Lines are rendered once and kept: what
-changes from picture to picture is a few figures.
+OpenCV's own letters are strokes, and ASCII only. Words and figures are rendered once and kept:
+what changes from picture to picture is which figures follow each other.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ from posemamba_live.types import Image
 _FONTS: Final = ("mpl-data", "fonts", "ttf")
 _FILES: Final = {False: "DejaVuSans.ttf", True: "DejaVuSans-Bold.ttf"}
 _DOTS: Final = "…"
+_PIECES: Final = re.compile(r"\d|\D+")
 _LARGEST: Final = 400
 """Pixels; no line is higher."""
 
@@ -86,14 +88,39 @@ def _font(pixels: int, bold: bool) -> Any:
     return ImageFont.load_default(pixels)
 
 
-@lru_cache(maxsize=512)
 def _width(text: str, pixels: int, bold: bool) -> float:
+    return sum(_piece_width(piece, pixels, bold) for piece in _PIECES.findall(text))
+
+
+@lru_cache(maxsize=512)
+def _piece_width(text: str, pixels: int, bold: bool) -> float:
     return float(_font(pixels, bold).getlength(text))
 
 
 @lru_cache(maxsize=512)
 def _line(text: str, pixels: int, bold: bool, rim: int) -> tuple[NDArray[np.uint8], int, int]:
     """(H, W) opacity, and where it lies: pixels right of the origin, and above it."""
+    pieces = _PIECES.findall(text)
+    if len(pieces) < 2:
+        return _piece(text, pixels, bold, rim)
+    pen, placed = 0.0, []
+    for piece in pieces:
+        mask, left, above = _piece(piece, pixels, bold, rim)
+        placed.append((mask, round(pen) + left, above))
+        pen += _piece_width(piece, pixels, bold)
+    left, top = min(x for _, x, _ in placed), max(above for _, _, above in placed)
+    right = max(x + mask.shape[1] for mask, x, _ in placed)
+    bottom = max(mask.shape[0] - above for mask, _, above in placed)
+    line = np.zeros((top + bottom, right - left), np.uint8)
+    for mask, x, above in placed:
+        at = line[top - above :, x - left :][: mask.shape[0], : mask.shape[1]]
+        np.maximum(at, mask, out=at)
+    return line, left, top
+
+
+@lru_cache(maxsize=512)
+def _piece(text: str, pixels: int, bold: bool, rim: int) -> tuple[NDArray[np.uint8], int, int]:
+    """As `_line`, of what is rendered in one go."""
     font = _font(pixels, bold)
     left, top, right, bottom = font.getbbox(text, anchor="ls", stroke_width=rim)
     size = max(1, int(np.ceil(right - left))), max(1, int(np.ceil(bottom - top)))
