@@ -377,10 +377,10 @@ class Run:
         self._hand_on(frame, poses, self._tracker.in_view)
 
     def _hand_on(self, frame: Frame, poses: list[Pose2D], in_view: int) -> None:
-        self._notices.look(frame, poses, in_view)
         if self._journal is not None:
             self._journal.track(poses)
         self._detected.put((frame, poses))
+        self._notices.look(frame, poses, in_view)  # meanwhile they are lifted
 
     def _lift(self) -> None:
         use_threads(self.plan.lifter_threads)
