@@ -157,27 +157,30 @@ class SkeletonRenderer:
     def _paint_backdrop(self) -> tuple[Image, Image]:
         """Floor glow that fades into the dark, and the same fade as a mask for the grid."""
         w, h = self.size
-        x = (np.arange(w) + 0.5 - 0.5 * w)[None, :]
-        y = (np.arange(h) + 0.5 - 0.5 * h)[:, None]
-        rays = x[..., None] * self._axes[0] + y[..., None] * self._axes[1]
-        rays = rays + self._focal * self._axes[2]
+        across = (np.arange(w, dtype=np.float32) + np.float32(0.5 - 0.5 * w))[None, :]
+        down = (np.arange(h, dtype=np.float32) + np.float32(0.5 - 0.5 * h))[:, None]
+        # Plane by plane: NumPy takes several times as long over arrays of three.
+        x, y, z = (
+            across * float(right) + (down * float(below) + float(self._focal * ahead))
+            for right, below, ahead in self._axes.T
+        )
         # Where each pixel's ray meets the floor, as far as people are from the camera at first.
         eye = self._eye @ self._axes
-        eye[:2] -= START
-        down = np.minimum(rays[..., 2], -1e-6)
-        floor = eye[:2] - rays[..., :2] * (eye[2] / down)[..., None]
-        fade = np.exp(-((floor**2).sum(-1) / 2.6**2)) * (rays[..., 2] < 0.0)
-        near = np.array(FLOOR)[::-1] * 255.0
-        far = np.array(BACKGROUND)[::-1] * 255.0
-        horizon = np.exp(-((y / (0.55 * h)) ** 2))[..., None] * np.array([5.0, 4.0, 3.5])
-        backdrop = far + horizon + fade[..., None] * (near - far) * 1.5
-        # Half a level of noise hides the steps of an 8-bit gradient.
-        backdrop = backdrop + np.random.default_rng(0).uniform(-0.5, 0.5, backdrop.shape)
-        lines = fade[..., None] * (np.array(GRID) - np.array(FLOOR))[::-1] * 255.0 * 1.6
-        return (
-            np.clip(np.rint(backdrop), 0, 255).astype(np.uint8),
-            np.clip(np.rint(lines), 0, 255).astype(np.uint8),
-        )
+        reach = float(eye[2]) / np.minimum(z, np.float32(-1e-6))
+        east = float(eye[0] - START[0]) - x * reach
+        north = float(eye[1] - START[1]) - y * reach
+        fade = np.exp((east**2 + north**2) * np.float32(-1.0 / 2.6**2)) * (z < 0.0)
+        horizon = np.exp(-((down / np.float32(0.55 * h)) ** 2))
+        noise = np.random.default_rng(0)
+        backdrop, lines = np.empty((2, h, w, 3), np.uint8)
+        for i, glow in enumerate((5.0, 4.0, 3.5)):
+            near, far, grid = (255.0 * color[2 - i] for color in (FLOOR, BACKGROUND, GRID))
+            plane = fade * ((near - far) * 1.5) + (horizon * glow + far)
+            # Half a level of noise hides the steps of an 8-bit gradient.
+            plane += noise.random((h, w), np.float32) - np.float32(0.5)
+            backdrop[..., i] = np.clip(np.rint(plane), 0, 255)
+            lines[..., i] = np.clip(np.rint(fade * ((grid - near) * 1.6)), 0, 255)
+        return backdrop, lines
 
     def _draw_grid(self, image: Image) -> None:
         """Metre lines. They belong to the world, so they pass by as the camera follows."""
