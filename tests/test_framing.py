@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image as Pillow
+from PIL import ImageDraw
 
 from posemamba_live.drawing.colours import PALETTE
 from posemamba_live.drawing.figure import SkeletonRenderer
-from posemamba_live.drawing.overlay import draw_overlay
-from posemamba_live.drawing.text import fitted, put_text, text_width
+from posemamba_live.drawing.limbs import BASE, POINTS, RADII, outlines
+from posemamba_live.drawing.overlay import SUBPIXEL_BITS, draw_overlay, fixed_point
+from posemamba_live.drawing.text import _font, fitted, put_text, text_width
 from posemamba_live.keypoints import UNSEEN_S, Sights, marked
 from posemamba_live.options import UnseenName
 from posemamba_live.sinks.recorder import Composer
@@ -175,6 +179,28 @@ def test_lines_do_not_cover_small_people() -> None:
     assert covered(60.0) < 2.2 * covered(280.0)
 
 
+# -- outlines --------------------------------------------------------------------------------
+
+
+def test_outlines_hold_their_balls_and_no_more() -> None:
+    random = np.random.default_rng(3)
+    pixels = random.uniform(50.0, 450.0, (20, 2))
+    radii = RADII * 300.0
+    for polygon, points, sizes in zip(
+        outlines(pixels[POINTS], radii, (BASE,))[:, 0], POINTS, radii, strict=True
+    ):
+        balls = np.zeros((500, 500), np.uint8)
+        drawn = balls.copy()
+        circle = np.stack([(np.cos(a), np.sin(a)) for a in np.linspace(0, 2 * np.pi, 720)])
+        around = pixels[points][:, None] + sizes[:, None, None] * circle
+        hull = cv2.convexHull(around.reshape(-1, 2).astype(np.float32))[:, 0]
+        cv2.fillConvexPoly(balls, fixed_point(hull), 255, cv2.LINE_AA, SUBPIXEL_BITS)
+        cv2.fillConvexPoly(drawn, polygon, 255, cv2.LINE_AA, SUBPIXEL_BITS)
+        assert cv2.isContourConvex(polygon) or len(np.unique(polygon, axis=0)) < 4
+        edge = cv2.arcLength(hull, closed=True)
+        assert np.abs(balls.astype(int) - drawn).sum() / 255.0 < 0.3 * edge, "0.3 pixels off"
+
+
 # -- text ------------------------------------------------------------------------------------
 
 
@@ -208,3 +234,14 @@ def test_captions_are_there_and_within_the_panel(size: tuple[int, int]) -> None:
         assert lines[-1] - lines[0] >= height / 60, "legible at a size of 360 lines"
         assert not written[:, :8].any()
         assert not written[:, -8:].any()
+
+
+@pytest.mark.parametrize("size", [6, 9, 14, 16, 24, 33])
+@pytest.mark.parametrize("bold", [False, True])
+def test_figures_are_put_together_as_the_font_has_them(size: int, bold: bool) -> None:
+    for text in ("12.34 s", "frame 1007", "29.97 fps", "3.7 m away   grid 1 m", "0", "11"):
+        image = np.zeros((60, 600, 3), np.uint8)
+        put_text(image, text, (10, 40), size=size, color=(1.0, 1.0, 1.0), bold=bold)
+        whole = Pillow.new("L", (600, 60))
+        ImageDraw.Draw(whole).text((10, 40), text, 255, _font(size, bold), anchor="ls")
+        np.testing.assert_array_equal(image[..., 0], np.asarray(whole))
