@@ -40,6 +40,7 @@ from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.lifting.people import People
 from posemamba_live.plan import plan_lifting
 from posemamba_live.scene import scene
+from posemamba_live.scene.contact import Feet
 from posemamba_live.scene.scene import SceneTracker, solve_scene
 from posemamba_live.sources import open_source
 from posemamba_live.tracking.people import PeopleTracker
@@ -144,7 +145,7 @@ def main(
 def leave_feet() -> None:
     """From here on scenes are solved without holding feet, all else as it is."""
     vars(scene)["_Recording"].stand = lambda recording, ground: None
-    vars(scene)["Feet"].__call__ = lambda feet, joints, root, *_: (joints, root)
+    Feet.__call__ = lambda feet, joints, root, *_: (joints, root)
 
 
 def _heights(name: str, lifted: Sequence[LiftedPose], truth: Truth) -> list[float]:

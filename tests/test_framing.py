@@ -152,6 +152,28 @@ def test_unseen_limbs_are_faint_or_not_there() -> None:
         assert coloured(hidden[lower], color, 70) == 0, "nothing but floor"
 
 
+def test_a_trunk_whose_hips_nobody_sees_is_no_wedge_of_its_own() -> None:
+    """Head and shoulders at a webcam: these are there, where the trunk goes is a guess."""
+
+    def whites(unseen_joints: list[int], unseen: UnseenName) -> tuple[int, int]:
+        """Bright grey pixels about the shoulders, and about the waist."""
+        scores = np.full(17, 0.9)
+        scores[unseen_joints] = 0.02
+        renderer = SkeletonRenderer((SIDE, SIDE), unseen=unseen)
+        drawn = renderer.draw([marked([pose(0, THERE, scores=scores)])[0]], 0.0)
+        rows = [float(renderer.project(THERE)[0][j, 1]) for j in (14, 7)]
+        bright = (drawn.min(-1) > 150) & (np.ptp(drawn, axis=-1) < 40)
+        return tuple(int(bright[round(y) - 3 : round(y) + 3].sum()) for y in rows)  # type: ignore[return-value]
+
+    whole = whites([], UnseenName.FAINT)
+    lower = [0, 1, 4, 7, *LEGS]
+    for unseen in UnseenName:
+        shoulders, waist = whites(lower, unseen)
+        assert shoulders > 0.7 * whole[0]
+        assert waist < 0.1 * whole[1]
+    assert whites([0, 4, 7], UnseenName.HIDE)[1] > 0.9 * whole[1], "one hip tells where it goes"
+
+
 def test_hidden_joints_are_not_drawn_over_the_picture_either() -> None:
     flat = pose(0, BODY).pose2d
     points = np.stack([300 + 200 * BODY[:, 0], 340 - 180 * BODY[:, 2]], 1).astype(np.float32)

@@ -23,11 +23,13 @@ from posemamba_live.scene.body import (
     weighted_median,
 )
 from posemamba_live.scene.contact import reach
+from posemamba_live.scene.distance import fuse_floor
 from posemamba_live.scene.ground import (
     ANKLE_HEIGHT,
     PITCH_PRIOR,
     Ground,
     about_x,
+    above_floor,
     before_evidence,
     fit_ground,
     gather_evidence,
@@ -539,6 +541,59 @@ def test_whose_feet_nobody_sees_has_the_told_height(walk: Clip) -> None:
     assert relative_heights(people, walk.ground) == [1.0, 1.0]
     seen = gather_evidence(lower - lower[:, :1], lower[:, 0], np.full((20, 17), 0.9), 0.1)
     assert min(relative_heights([people[0], seen], walk.ground)) < 0.8
+
+
+@pytest.mark.parametrize("solve", ["file", "live"])
+@pytest.mark.parametrize("raised", [-1.5, -0.4])
+def test_whose_feet_nobody_sees_is_on_the_floor_of_the_others(
+    walk: Clip, solve: str, raised: float
+) -> None:
+    """Cut off by the picture's edge, or behind a table; size and distance say otherwise."""
+    pinhole = Pinhole.from_fov(walk.size, walk.fov_deg)
+    camera = walk.camera + raised * walk.ground.up
+    scores = np.full(camera.shape[:2], 0.95)
+    scores[:, [R_KNEE, L_KNEE, R_ANKLE, L_ANKLE]] = 0.01
+    track = walk.lifted(person=0)
+    track += walk.lifted(pixels=pinhole.project(camera), scores=scores, person=1)
+    if solve == "file":
+        poses = solve_scene(track, walk.height_m, walk.fov_deg)
+    else:
+        track.sort(key=lambda pose: pose.pose2d.frame_index)
+        poses = track_live(track, walk)
+    mine = [pose for pose in poses if pose.person_id == 1 and pose.pose2d.timestamp > 2.0]
+    above = np.array([above_floor(pose.joints_world.astype(float)) for pose in mine])
+    assert abs(np.median(above)) < 0.1
+    assert np.percentile(np.abs(above), 95) < 0.12
+
+
+def test_legs_that_nobody_sees_reach_down_to_the_floor(walk: Clip) -> None:
+    """The hips of somebody who sits are where they are; drawn-up legs are only a guess."""
+    joints, ground = walk.relative.copy(), walk.ground
+    root = walk.camera[:, 0] - 0.2 * ground.up
+    for hip, knee, ankle in contact.LEGS:
+        drawn_up = joints[:, ankle] + 0.4 * ground.up
+        joints[:, knee], joints[:, ankle] = reach(
+            joints[:, hip], joints[:, knee], joints[:, ankle], drawn_up
+        )
+    floating = ground.to_world(joints + root[:, None])
+    assert np.median(lower_ankle(floating)) > ANKLE_HEIGHT + 0.15
+    down = contact.let_down(joints, root, ground, unseen=1.0)
+    world = ground.to_world(down + root[:, None])
+    np.testing.assert_allclose(lower_ankle(world), ANKLE_HEIGHT, atol=0.02)
+    for a, b in BONES:
+        np.testing.assert_allclose(bone(down, a, b), bone(joints, a, b), atol=1e-6)
+    assert contact.let_down(joints, root, ground, unseen=0.0) is joints
+
+
+def test_who_is_hardly_seen_is_where_the_feet_are(walk: Clip) -> None:
+    """A size that is off by an eighth lifts somebody off the floor, less so the hidden."""
+    raw, rays = 0.88 * walk.camera[:, 0], walk.camera[..., :2] / walk.camera[..., 2:]
+    off = []
+    for score in (0.9, 0.4):
+        scores = np.full(walk.camera.shape[:2], score)
+        z, _ = fuse_floor(walk.relative, raw, rays, scores, walk.ground)
+        off.append(float(np.median(np.abs(z / walk.camera[:, 0, 2] - 1.0))))
+    assert off[1] < 0.6 * off[0]
 
 
 @pytest.mark.parametrize("solve", ["file", "live"])

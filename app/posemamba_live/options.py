@@ -260,9 +260,10 @@ class Options:
         Panel.BODY,
         "DEG",
     )
-    fov: float = option(
-        60.0, "Field of view across the picture's longer side, degrees.", Panel.BODY, "DEG"
-    )
+    fov: float | None = option(
+        None, "Degrees across the picture's longer side (else what the film says, or 60).",
+        Panel.BODY, "DEG",
+    )  # fmt: skip
     smooth: float = option(1.0, "Strength of the smoothing over time; 0 is off.", Panel.BODY, "S")
     unseen: UnseenName = option(
         UnseenName.FAINT,
@@ -334,7 +335,8 @@ class Options:
             _in_range("--height", height, 0.3, 3.0, "metres")
         if self.pitch is not None:
             _in_range("--pitch", self.pitch, -80.0, 80.0, "degrees")
-        _in_range("--fov", self.fov, 5.0, 150.0, "degrees")
+        if self.fov is not None:
+            _in_range("--fov", self.fov, 5.0, 150.0, "degrees")
         _in_range("--smooth", self.smooth, 0.0, 100.0, "")
         _in_range("--people", self.people, 1, MAX_PEOPLE, "")
         if self.rotate not in (0, 90, 180, 270):

@@ -40,6 +40,10 @@ class SourceFacts(Protocol):
     def frame_count(self) -> int | None: ...
 
 
+_ASSUMED_FOV_DEG: Final = 60.0
+"""Across the longer side, of a camera of which nothing is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mode:
     """How much work a lifter does per frame."""
@@ -94,7 +98,7 @@ class RunPlan:
     """Of people in the order of their identities; the last is of all others."""
     pitch_deg: float | None = None
     """Of the camera, negative looks down; None where it is not known."""
-    fov_deg: float = 60.0
+    fov_deg: float = _ASSUMED_FOV_DEG
     """Field of view across the picture's longer side."""
     smooth: float = 1.0
     """Strength of the smoothing over time, 0 for none."""
@@ -157,7 +161,7 @@ def plan_run(options: Options, source: SourceFacts) -> RunPlan:
         subject=options.subject,
         heights_m=tuple(options.heights) or (DEFAULT_HEIGHT_M,),
         pitch_deg=options.pitch,
-        fov_deg=options.fov,
+        fov_deg=_fov(options, source),
         smooth=options.smooth,
         unseen=options.unseen,
         device=options.device,
@@ -169,6 +173,14 @@ def plan_run(options: Options, source: SourceFacts) -> RunPlan:
         watched=not options.headless,
         quiet=options.verbosity < 0,
     )
+
+
+def _fov(options: Options, source: SourceFacts) -> float:
+    """What is told, or what the source says of its lens, or what is usual."""
+    if options.fov is not None:
+        return options.fov
+    said: float | None = getattr(source, "fov_deg", None)
+    return _ASSUMED_FOV_DEG if said is None else said
 
 
 def plan_lifting(

@@ -59,7 +59,7 @@ class Tracker3D:
         delay: int = DEFAULTS.delay,
         height_m: float | Sequence[float] = DEFAULT_HEIGHT_M,
         pitch_deg: float | None = None,
-        fov_deg: float = DEFAULTS.fov,
+        fov_deg: float | None = DEFAULTS.fov,
         people: int = DEFAULTS.people,
         subject: str = DEFAULTS.subject.value,
         detector: str = DEFAULTS.detector,

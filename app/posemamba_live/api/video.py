@@ -33,7 +33,7 @@ def lift_video(
     *,
     height_m: float | Sequence[float] = DEFAULT_HEIGHT_M,
     pitch_deg: float | None = None,
-    fov_deg: float = DEFAULTS.fov,
+    fov_deg: float | None = DEFAULTS.fov,
     people: int = DEFAULTS.people,
     subject: str = DEFAULTS.subject.value,
     detector: str = DEFAULTS.detector,
@@ -60,7 +60,8 @@ def lift_video(
         height_m: standing height of the people, metres; sets the scale of everything. Several are
             of people in the order of their identities, the last of all others.
         pitch_deg: how far the camera looks down (negative) or up, degrees, if it is known.
-        fov_deg: field of view across the picture's longer side, degrees.
+        fov_deg: field of view across the picture's longer side, degrees; None for what the film
+            says, or 60.
         people: how many to follow, at most 8.
         subject: whom where there are more: "first", "largest" or "centre".
         detector: what finds keypoints; the names are those of `--detector`.

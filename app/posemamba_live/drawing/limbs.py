@@ -72,6 +72,7 @@ class _Solid:
 
 
 _SOLIDS: Final = (
+    _Solid(_Part.TRUNK, SPINE, ((R_SHOULDER, 0.052), (L_SHOULDER, 0.052))),
     _Solid(_Part.TRUNK, SPINE, ((R_SHOULDER, 0.052), (L_SHOULDER, 0.052), (SPINE, 0.108))),
     _Solid(_Part.TRUNK, SPINE, ((R_HIP, 0.074), (L_HIP, 0.074), (SPINE, 0.108))),
     _Solid(_Part.TRUNK, SPINE, ((SPINE, 0.108), (THORAX, 0.064))),
@@ -105,6 +106,9 @@ _NEEDS: Final = np.array(
     [[_SIGHT.get(int(p), int(p)) for p in row] for row in POINTS],
 )
 """(S, 3) joints that have to be seen for a solid to be."""
+
+_BETWEEN: Final = (_PARTS == _Part.TRUNK) & (POINTS == SPINE).any(1)
+"""(S,) solids that go from the shoulders towards the hips, or from these upwards."""
 
 _LAYERS: Final = (
     # radius factor, radius in pixels added, shift to the light (fraction of radius), colour gain
@@ -145,10 +149,12 @@ def with_extras(joints: NDArray[np.floating[Any]]) -> Array:
 def hidden_solids(unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(S,) solids that need a joint of (17,) that nobody has seen.
 
-    The trunk is there as long as one of its ends is.
+    Of the trunk what hangs between shoulders and hips needs one of each: of who shows head and
+    shoulders only these are known, not where the trunk goes.
     """
     lacking = unseen[_NEEDS]
     hidden = np.where(_PARTS == _Part.TRUNK, lacking[:, :2].all(1), lacking.any(1))
+    hidden |= _BETWEEN & unseen[[R_HIP, L_HIP]].all()
     return np.asarray(hidden, np.bool_)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posemamba.skeleton import L_ANKLE, L_HIP, L_KNEE, R_ANKLE, R_HIP, R_KNEE
-from posemamba_live.scene.ground import ANKLE_HEIGHT
+from posemamba_live.scene.ground import ANKLE_HEIGHT, above_floor
 from posemamba_live.scene.smoothing import MAX_GAP
 from posemamba_live.types import Ground
 
@@ -54,6 +54,10 @@ _FADE_S: Final = 0.12
 """Seconds in which a leg comes back from a foot that stood to its own pose."""
 _CREEP_S: Final = 0.4
 """Seconds in which a foot that is held live follows where it is seen."""
+_FLOATS: Final = 0.1
+"""Metres above the floor from which legs that nobody has seen reach all the way down to it."""
+_ATTEMPTS: Final = 3
+"""Times that they reach: a leg goes but a part of the way that would straighten it."""
 _HELD: Final = 0.5
 """Weight from which a foot is held at one place."""
 
@@ -257,6 +261,32 @@ def planted(joints: Array, root: Array, ground: Ground, stand: Array, times: Arr
         out[:, knee], out[:, ankle] = reach(
             joints[:, hip], joints[:, knee], joints[:, ankle], joints[:, ankle] + shift
         )
+    return out
+
+
+def let_down(joints: Array, root: Array, ground: Ground, unseen: float) -> Array:
+    """Poses whose legs, which nobody has seen, reach down to the floor.
+
+    Args:
+        joints: (N, 17, 3) metres, camera axes, relative to Hip; root: (N, 3) camera frame.
+        ground: what they stand on.
+        unseen: how sure it is that nobody has seen the feet, 0 to 1.
+
+    Returns:
+        (N, 17, 3): knees and ankles moved down, bones as long as before.
+    """
+    if unseen <= 0.0:
+        return joints
+    world = ground.to_world(joints + root[:, None])
+    floats = np.clip(np.array([above_floor(pose) for pose in world]) / _FLOATS, 0.0, 1.0)
+    above = np.maximum(world[:, ANKLES, 2].min(1) - ANKLE_HEIGHT, 0.0)
+    target = joints[:, ANKLES] - unseen * (floats * above)[:, None, None] * ground.up
+    out = joints.copy()
+    for foot, (hip, knee, ankle) in enumerate(LEGS):
+        for _ in range(_ATTEMPTS):
+            out[:, knee], out[:, ankle] = reach(
+                out[:, hip], out[:, knee], out[:, ankle], target[:, foot]
+            )
     return out
 
 

@@ -17,6 +17,9 @@ CORRELATED: Final = 6.0
 """Frames over which the error of a measured distance stays alike (at 30 a second, 0.2 s)."""
 _FLOOR_CONTACT_ERROR: Final = 0.03
 """Metres, of the ankle across its view ray when the floor tells its distance."""
+_PLAINLY: Final = 0.7
+"""Mean confidence of the limbs of somebody plainly in view."""
+_LEAST_SEEN: Final = 0.4
 _DERIVED_WEIGHT: Final = 0.3
 """Of joints that are computed from others, where limb joints count 1."""
 
@@ -37,7 +40,7 @@ def fuse_floor(
         (N,) metres and (N,) variance in square metres.
     """
     z1 = raw[:, 2]
-    v1 = (DEPTH_ERROR * z1) ** 2
+    v1 = (DEPTH_ERROR * z1 / _seen(scores) ** 2) ** 2
     up = ground.up
     rows = np.arange(len(joints))
     ankles = np.array([R_ANKLE, L_ANKLE])
@@ -51,6 +54,12 @@ def fuse_floor(
     fraction = np.where((clearance > 0.2) & (drop < 0.0), 1.0 / (1.0 + (gap / 4.0) ** 2), 0.0)
     w1, w2 = 1.0 / v1, fraction / v2
     return (w1 * z1 + w2 * z2) / (w1 + w2), CORRELATED / (w1 + w2)
+
+
+def _seen(scores: Array) -> Array:
+    """(N, 17) confidence to (N,): how well the limbs show a body's size, 1 for plainly in view."""
+    mean = scores[:, list(LIMB_JOINTS)].mean(1)
+    return np.asarray(np.clip(mean / _PLAINLY, _LEAST_SEEN, 1.0), np.float64)
 
 
 def joint_weights(scores: Array) -> Array:

@@ -400,6 +400,13 @@ def lowest_contacts(evidence: GroundEvidence, ground: Ground) -> tuple[Array, Ar
     return above_camera[rows, lower], _CLEARANCES[lower], evidence.contact_weights[rows, lower]
 
 
+def leg_length(evidence: GroundEvidence) -> float:
+    """Metres from hip to ankle when the leg is straight."""
+    hip, knee, ankle = (list(CONTACTS).index(joint) for joint in (R_HIP, R_KNEE, R_ANKLE))
+    bones = np.diff(evidence.offsets[:, [hip, knee, ankle]], axis=1)
+    return float(np.median(np.linalg.norm(bones, axis=-1).sum(1)))
+
+
 def above_floor(joints_world: Array) -> float:
     """Metres by which a pose's lowest joint is above where it would carry the body; (17, 3)."""
     return float((joints_world[_CONTACT_JOINTS, 2] - _CLEARANCES).min())

@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from posemamba_live.scene.ground import GroundEvidence, lowest_contacts
+from posemamba.skeleton import L_ANKLE, R_ANKLE
+from posemamba_live.scene.ground import ANKLE_HEIGHT, GroundEvidence, leg_length, lowest_contacts
 from posemamba_live.types import Ground
 
 Array = NDArray[np.float64]
@@ -29,6 +30,11 @@ _MEASURED: Final = 0.03
 """Error of a relative height that does not become less with time."""
 _QUANTILE: Final = 0.4
 """Of the relative heights that single poses tell: lifted feet make people look taller."""
+_HARDLY_SEEN: Final = 0.1
+"""Confidence of a foot that is in view for a moment, or not quite."""
+_UNSEEN_FACTORS: Final = (0.3, 1.3)
+"""Relative heights of people whose feet nobody sees: a long lens that is taken for a wide one
+makes those in front small, however tall they are."""
 _SHIFTS: Final = np.linspace(-0.6, 0.6, 241)
 _STRANGER: Final = 9.0
 """Cost of taking somebody for not being on this floor: as of three standard deviations."""
@@ -94,6 +100,43 @@ def relative_heights(people: Sequence[GroundEvidence], ground: Ground) -> list[f
     for i, value, possible in zip(together, likely, _possible(likely), strict=True):
         factors[i] = math.exp(value) if possible else 1.0
     return factors
+
+
+def feet_unseen(weights: Array) -> float:
+    """How sure it is, 0 to 1, that nobody has seen somebody's feet.
+
+    Args:
+        weights: (N, 18) of segments, from `segment_weights`.
+    """
+    seen = float(weights[:, [R_ANKLE, L_ANKLE]].max(1).mean())
+    return min(max(2.0 - seen / _HARDLY_SEEN, 0.0), 1.0)
+
+
+def onto_floor(evidence: GroundEvidence, ground: Ground, factor: float, unseen: float) -> float:
+    """Relative height of somebody whose feet nobody has seen, among people on a floor.
+
+    Nobody is below the floor, and a hip is at most a leg's length above it, or else somebody is
+    not on this floor. In between, sitting for example, the told height is the better guess.
+
+    Args:
+        evidence: of the person, metres under the told height.
+        factor: relative height so far.
+        unseen: how sure it is that nobody has seen the feet, 0 to 1.
+    """
+    if unseen <= 0.0 or ground.height < _LEAST_CAMERA_HEIGHT or not len(evidence.axes):
+        return factor
+    below, clearance, _ = lowest_contacts(evidence, ground)
+    lowest, carries = float(np.median(below)), float(np.median(clearance))
+    if lowest > -_LEAST_CAMERA_HEIGHT / 2:
+        return factor
+    hip, reach = float(np.median(evidence.roots @ ground.up)), leg_length(evidence) + ANKLE_HEIGHT
+    if lowest + ground.height < carries:
+        wanted = (carries - ground.height) / lowest
+    else:
+        wanted = max(ground.height / (reach - hip), 1.0)
+    if not _UNSEEN_FACTORS[0] < wanted < _UNSEEN_FACTORS[1]:
+        return factor
+    return math.exp((1.0 - unseen) * math.log(factor) + unseen * math.log(wanted))
 
 
 def _possible(logs: Array) -> NDArray[np.bool_]:

@@ -27,13 +27,12 @@ from numpy.typing import NDArray
 from posemamba.normalize import ASSUMED_FOV_DEG
 from posemamba.skeleton import HIP, NUM_JOINTS
 from posemamba_live.scene.body import (
-    Body,
     measure_body,
     rebuild,
     segment_lengths,
     segment_weights,
 )
-from posemamba_live.scene.contact import ANKLES, Feet, carried, planted, standing
+from posemamba_live.scene.contact import ANKLES, carried, let_down, planted, standing
 from posemamba_live.scene.distance import CORRELATED, fuse_floor, joint_weights
 from posemamba_live.scene.ground import (
     DEPTH_ERROR,
@@ -45,12 +44,24 @@ from posemamba_live.scene.ground import (
     fit_ground,
     gather_evidence,
 )
-from posemamba_live.scene.heights import ToldHeights, relative_heights, told_heights
+from posemamba_live.scene.heights import (
+    ToldHeights,
+    feet_unseen,
+    onto_floor,
+    relative_heights,
+    told_heights,
+)
+from posemamba_live.scene.person import (
+    MAX_SAMPLES,
+    SAMPLE_SPACING,
+    SETTLED,
+    SOLVE_EVERY,
+    Person,
+    fraction_moved,
+)
 from posemamba_live.scene.pinhole import MIN_DEPTH, Pinhole, fit_lateral, fit_translation
 from posemamba_live.scene.pooling import PooledUp, settled
 from posemamba_live.scene.smoothing import (
-    MAX_GAP,
-    DepthFilter,
     OneEuroFilter,
     smooth_depth,
     smooth_zero_phase,
@@ -60,14 +71,6 @@ from posemamba_live.types import Ground, LiftedPose, Pose3D
 Array = NDArray[np.float64]
 
 DEFAULT_HEIGHT_M: Final = 1.70
-_SAMPLE_SPACING: Final = 0.1
-"""Seconds between the poses that body and ground are estimated from: more are not independent."""
-_MAX_SAMPLES: Final = 600
-"""Poses kept for the running estimates: a minute of one person."""
-_SOLVE_EVERY: Final = 0.5
-"""Seconds between new running estimates."""
-_SETTLED: Final = 2.0
-"""Seconds in which the running estimates may move fast."""
 _LEARNT: Final = math.radians(1.5)
 """Pitch that is still to be learnt at which the floor is moved under people."""
 _SINKING_S: Final = 0.15
@@ -122,7 +125,8 @@ def solve_scene(
         person_id = track[indices[0]].pose2d.person_id
         own = [track[i] for i in indices]
         solved.append(_Recording.of(own, heights.of(person_id), fov_deg, smooth))
-    factors = [1.0] * len(solved)
+    factors, turn = [1.0] * len(solved), settled_so.turn
+    evidence: list[GroundEvidence] = []
     fitted = len(solved) > 1 and not heights.each
     for _ in range(_ROUNDS if solved else 0):
         turn = settled_so.turn
@@ -138,9 +142,10 @@ def solve_scene(
                     [each.turned(settled_so.turn - turn) for each in evidence], settled_so.ground
                 )
     ground = settled_so.ground
-    for person, factor in zip(solved, factors, strict=True):
+    for person, factor, each in zip(solved, factors, evidence, strict=True):
+        unseen = 0.0 if heights.each or len(solved) == 1 else person.feet_unseen
         person.place(settled_so.turn)
-        person.scale(factor)
+        person.scale(onto_floor(each.turned(settled_so.turn - turn), ground, factor, unseen))
     out: list[Pose3D | None] = [None] * len(track)
     for indices, person in zip(rows, solved, strict=True):
         person.settle(ground)
@@ -174,10 +179,10 @@ class SceneTracker:
         _check(self._heights, fov_deg, smooth, pitch_deg)
         self._fov_deg = fov_deg
         self._smooth = smooth
-        self._people: dict[int, _Person] = {}
+        self._people: dict[int, Person] = {}
         self._pitch = None if pitch_deg is None else math.radians(pitch_deg)
         self._settled = self._target = before_evidence(self._pitch)
-        self._evidence: deque[tuple[int, GroundEvidence]] = deque(maxlen=_MAX_SAMPLES)
+        self._evidence: deque[tuple[int, GroundEvidence]] = deque(maxlen=MAX_SAMPLES)
         """Person and what one of their poses tells, as tall as told."""
         self._first_time = math.inf
         self._time = -math.inf
@@ -198,7 +203,7 @@ class SceneTracker:
         person = self._people.get(pose2d.person_id)
         if person is None:
             self._forget_the_absent(now)
-            person = self._people[pose2d.person_id] = _Person(OneEuroFilter(self._smooth))
+            person = self._people[pose2d.person_id] = Person(OneEuroFilter(self._smooth))
         scores = np.asarray(pose2d.scores, np.float64)[None]
         turn = self._settled.turn
         units = np.asarray(lifted.joints - lifted.joints[HIP], np.float64)[None] @ about_x(turn).T
@@ -212,7 +217,7 @@ class SceneTracker:
         rays = Pinhole.from_fov(pose2d.image_size, self._fov_deg).rays(pose2d.keypoints)[None]
         raw = fit_translation(joints, rays, weights)
 
-        if now - person.sampled_for_ground >= _SAMPLE_SPACING:
+        if now - person.sampled_for_ground >= SAMPLE_SPACING:
             since = now - person.sampled_for_ground
             person.sampled_for_ground = now
             evidence = gather_evidence(joints / factor, raw / factor, scores, since)
@@ -222,6 +227,7 @@ class SceneTracker:
         z, variance = fuse_floor(joints, raw, rays, scores, self.ground)
         depth = max(person.depth(float(z[0]), float(variance[0]), now), MIN_DEPTH)
         root = fit_lateral(joints, rays, weights, np.array([depth]))
+        joints = let_down(joints, root, self.ground, person.feet_unseen)
         if self._smooth > 0.0:
             placed, at = person.feet(joints[0], root[0], now, self.ground)
         else:
@@ -243,12 +249,12 @@ class SceneTracker:
             self._first_time = self._solved_at = self._time = now
         age, dt = now - self._first_time, now - self._time
         self._time = now
-        if first or now - self._solved_at >= (_SOLVE_EVERY if age > _SETTLED else _SAMPLE_SPACING):
+        if first or now - self._solved_at >= (SOLVE_EVERY if age > SETTLED else SAMPLE_SPACING):
             self._solved_at = now
             self._solve_ground()
         if first:
             self._settled = self._target
-        self._settled = self._settled.towards(self._target, _fraction(dt, age))
+        self._settled = self._settled.towards(self._target, fraction_moved(dt, age))
         self._dt = dt
 
     def _keep_under(self, above: float) -> None:
@@ -285,53 +291,12 @@ class SceneTracker:
         factors = [1.0] * len(turned)
         if not self._heights.each:
             factors = relative_heights(turned, target.ground)
-        for person_id, factor in zip(people, factors, strict=True):
-            if person_id in self._people:
-                self._people[person_id].factor_target = factor
-
-
-@dataclass(slots=True)
-class _Person:
-    """What SceneTracker remembers of one person."""
-
-    one_euro: OneEuroFilter
-    depth: DepthFilter = field(default_factory=DepthFilter)
-    feet: Feet = field(default_factory=Feet)
-    body: Body | None = None
-    target: Body | None = None
-    segments: deque[Array] = field(default_factory=lambda: deque(maxlen=_MAX_SAMPLES))
-    weights: deque[Array] = field(default_factory=lambda: deque(maxlen=_MAX_SAMPLES))
-    seen_for: float = 0.0
-    time: float = -math.inf
-    sampled: float = -math.inf
-    measured: float = -math.inf
-    sampled_for_ground: float = -math.inf
-    factor: float = 1.0
-    """Height relative to the told one, from where the feet are among other people's."""
-    factor_target: float = 1.0
-
-    def measure(self, units: Array, scores: Array, now: float, height_m: float) -> Body:
-        """Running measures of the body: new medians now and then, approached smoothly."""
-        dt = min(max(now - self.time, 0.0), MAX_GAP) if self.body is not None else 0.0
-        self.time = now
-        self.seen_for += dt
-        if self.body is None or abs(now - self.sampled) >= _SAMPLE_SPACING:
-            self.sampled = now
-            self.segments.append(segment_lengths(units)[0])
-            self.weights.append(segment_weights(scores)[0])
-        due = _SOLVE_EVERY if self.seen_for > _SETTLED else _SAMPLE_SPACING
-        if self.target is None or abs(now - self.measured) >= due:
-            self.measured = now
-            self.target = measure_body(np.array(self.segments), np.array(self.weights), height_m)
-        if self.body is None:
-            self.body = self.target
-        fraction = _fraction(dt, self.seen_for)
-        self.factor += fraction * (self.factor_target - self.factor)
-        self.body = Body(
-            self.body.scale + fraction * (self.target.scale - self.body.scale),
-            self.body.lengths + fraction * (self.target.lengths - self.body.lengths),
-        )
-        return Body(self.factor * self.body.scale, self.factor * self.body.lengths)
+        for person_id, factor, evidence in zip(people, factors, turned, strict=True):
+            person = self._people.get(person_id)
+            if person is not None:
+                alone = self._heights.each or len(people) == 1
+                unseen = 0.0 if alone else person.feet_unseen
+                person.factor_target = onto_floor(evidence, target.ground, factor, unseen)
 
 
 @dataclass(slots=True)
@@ -390,8 +355,8 @@ class _Recording:
         variance = (DEPTH_ERROR * self.raw[:, 2]) ** 2 * CORRELATED
         depth = smooth_depth(self.raw[:, 2], variance, self.times)
         root = fit_lateral(self.joints, self.rays, joint_weights(self.scores), depth)
-        step = float(np.median(np.diff(self.times))) if len(self.times) > 1 else _SAMPLE_SPACING
-        stride = max(1, round(_SAMPLE_SPACING / max(step, 1e-3)), len(self.times) // 3000)
+        step = float(np.median(np.diff(self.times))) if len(self.times) > 1 else SAMPLE_SPACING
+        stride = max(1, round(SAMPLE_SPACING / max(step, 1e-3)), len(self.times) // 3000)
         rows = slice(None, None, stride)
         since = np.diff(self.times[rows], prepend=-math.inf)
         return gather_evidence(self.joints[rows], root[rows], self.scores[rows], since)
@@ -401,6 +366,12 @@ class _Recording:
         z, variance = fuse_floor(self.joints, self.raw, self.rays, self.scores, ground)
         depth = np.maximum(smooth_depth(z, variance, self.times), MIN_DEPTH)
         self.root = fit_lateral(self.joints, self.rays, joint_weights(self.scores), depth)
+        self.joints = let_down(self.joints, self.root, ground, self.feet_unseen)
+
+    @property
+    def feet_unseen(self) -> float:
+        """How sure it is that nobody has seen the feet, 0 to 1."""
+        return feet_unseen(segment_weights(self.scores))
 
     def stand(self, ground: Ground) -> None:
         """Keep feet that stand where they stand."""
@@ -409,11 +380,6 @@ class _Recording:
         stand = standing(feet, self.times)
         self.root = carried(self.root, ankles, stand, self.times, ground)
         self.joints = planted(self.joints, self.root, ground, stand, self.times)
-
-
-def _fraction(dt: float, age: float) -> float:
-    """How far a running estimate moves in `dt` seconds: fast when new, slowly once settled."""
-    return 1.0 - math.exp(-dt / (0.4 + 0.3 * min(age, 7.0)))
 
 
 def _pose3d(lifted: LiftedPose, joints: Array, root: Array, ground: Ground) -> Pose3D:

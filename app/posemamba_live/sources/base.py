@@ -51,6 +51,8 @@ class Source(Protocol):
     """(W, H) in pixels of every frame."""
     frame_count: int | None
     """How many frames to expect, where that is known; an estimate."""
+    fov_deg: float | None = None
+    """Field of view across the picture's longer side, where the source tells it."""
 
     @property
     def fps(self) -> float:

@@ -40,6 +40,7 @@ from posemamba_live.sources.base import (
 )
 from posemamba_live.sources.bounds import pieces_of
 from posemamba_live.sources.feed import Feed
+from posemamba_live.sources.lens import told_fov
 from posemamba_live.sources.pixels import BgrConverter
 from posemamba_live.types import Image
 
@@ -181,6 +182,11 @@ class Reel:
     def has_times(self) -> bool:
         """Its format carries times; where it does not, FFmpeg counts 25 pictures a second."""
         return not self._container.format.flags & cast(int, Flags.no_timestamps.value)
+
+    @property
+    def fov_deg(self) -> float | None:
+        """Field of view that the film's tags tell."""
+        return told_fov(self._stream.metadata, self._container.metadata)
 
     @property
     def duration(self) -> float | None:

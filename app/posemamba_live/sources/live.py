@@ -64,6 +64,7 @@ class LiveSource(Source):
         self.name = inner.name
         self.size = inner.size
         self.frame_count = inner.frame_count
+        self.fov_deg = inner.fov_deg
         self.captured = 0
         """Pictures read so far."""
         self.dropped = 0

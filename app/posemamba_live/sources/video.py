@@ -60,6 +60,7 @@ class _Opened:
     promised: int | None
     seconds: float | None
     sound: Sound | None
+    fov_deg: float | None
 
 
 class VideoFile(Source):
@@ -118,6 +119,7 @@ class VideoFile(Source):
         if not isinstance(opened, _Opened):
             raise _unreadable(self._location)
         self.size = opened.size
+        self.fov_deg = opened.fov_deg
         self.sound = opened.sound
         """What a recording of this film may keep; None where there is none, or none at hand."""
         self._fps = opened.fps
@@ -207,7 +209,7 @@ class VideoFile(Source):
         sound = None
         if isinstance(self._location, Path) and reel.has_sound and not math.isnan(first):
             sound = Sound(self._location, first)
-        return _Opened(size, fps, promised, seconds, sound)
+        return _Opened(size, fps, promised, seconds, sound, reel.fov_deg)
 
     def _report(self, reel: Reel, opened: _Opened, clock: Clock, decoded: int) -> None:
         """Say what is missing at the end, if it is more than rounding."""
