@@ -31,6 +31,12 @@ __all__ = ["PeopleTracker", "Subject"]
 
 _IDLE_LOOK_S: Final = 0.5
 """Seconds between two looks for people while all slots are taken."""
+_ALONE_LOOK_S: Final = 1.0
+"""The same while nobody else is about and whoever is followed is plainly seen."""
+_ALONE_AFTER_S: Final = 2.0
+"""Seconds without others after which nobody is about."""
+_PLAIN: Final = 0.5
+"""Score of the best eight joints of somebody who is plainly seen."""
 _BUSY_LOOK_S: Final = 0.1
 """The same while somebody is missing."""
 _BYSTANDERS: Final = 4
@@ -99,6 +105,8 @@ class PeopleTracker:
         """Seconds from one frame to the next, of late."""
         self._last_time: float | None = None
         self._looked_at = -np.inf
+        self._others_at = -np.inf
+        """When somebody was last seen who is not wanted."""
         self._frames_since_look = 0
         self._alarm = False
         """Something was odd in the last frame."""
@@ -158,6 +166,8 @@ class PeopleTracker:
             sights = self._search.one_stage(self._models, seen, slots=slots, followed=followed)
         self._identify(sights, frame, cut=cut)
         self._slots.fill(self._tracks, frame, self._step)
+        if any(t.seen_at == now and t not in self._slots.taken for t in self._tracks):
+            self._others_at = now
         self._last_time = now
         return [
             Pose2D(
@@ -188,7 +198,7 @@ class PeopleTracker:
             return
         step = now - self._last_time
         if step <= 0.0:  # another source: nobody is where they were
-            self._tracks, self._looked_at = [], -np.inf
+            self._tracks, self._looked_at, self._others_at = [], -np.inf, -np.inf
         else:
             self._step = step
 
@@ -341,7 +351,12 @@ class PeopleTracker:
             return True
         wanted = self._slots.taken
         missing = len(wanted) < self._slots.people or len(seen) < len(wanted)
-        wait = _BUSY_LOOK_S if missing else _IDLE_LOOK_S
+        if missing or self._slots.wished:
+            wait = _BUSY_LOOK_S
+        elif now - self._others_at < _ALONE_AFTER_S or any(s.score < _PLAIN for s in seen):
+            wait = _IDLE_LOOK_S
+        else:
+            wait = _ALONE_LOOK_S
         return now - self._looked_at > wait - 1e-3
 
     # Who is who.

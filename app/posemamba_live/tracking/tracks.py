@@ -138,6 +138,11 @@ class Slots:
         self._next_id = 0
         self._wish: _Wish | None = None
 
+    @property
+    def wished(self) -> bool:
+        """Whether somebody was chosen who is still to be found."""
+        return self._wish is not None
+
     def choose(self, x: float, y: float) -> None:
         self._wish = _Wish((x, y))
 
