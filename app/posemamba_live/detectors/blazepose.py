@@ -183,9 +183,9 @@ def placed(region: Region) -> NDArray[np.float64]:
     """(2, 3) matrix from pixels of the input to pixels of the picture."""
     scale = _MARGIN * max(region.width, region.height, 1.0) / SIDE
     x, y = scale * math.cos(region.rotation), scale * math.sin(region.rotation)
-    turn = np.array([[x, -y], [y, x]])
-    middle = np.array(region.centre) - turn @ (0.5 * SIDE, 0.5 * SIDE)
-    return np.column_stack([turn, middle])
+    across, down = region.centre
+    half = 0.5 * SIDE
+    return np.array([[x, -y, across - half * (x - y)], [y, x, down - half * (x + y)]])
 
 
 def _cut_out(image: Image, to_picture: NDArray[np.float64], out: Image) -> None:
@@ -211,7 +211,8 @@ def _found(
 ) -> Found:
     """(39, 2) pixels of the picture, (39,) each, and the model's presence to an answer."""
     count = len(BLAZEPOSE_33)
-    if not np.isfinite(points.sum() + visibility.sum() + peaks.sum() + presence):
+    # Products of what is finite are: one that is not is told by any of these.
+    if not math.isfinite(points[:, 0] @ points[:, 1] + visibility @ peaks + presence):
         nothing = np.zeros(count, np.float32)
         points = np.tile(region.centre, (count, 1))
         return Found(from_blazepose_parts(points, nothing, nothing), 0.0, region)

@@ -9,13 +9,14 @@ One-stage models look everywhere anyway: with them the first steps are one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from posemamba_live.detectors.base import Found, Models, Region, TopDown
+from posemamba_live.detectors.base import Models, Region, TopDown
 from posemamba_live.detectors.levels import Levels
 from posemamba_live.tracking import association
 from posemamba_live.tracking.ahead import LookAhead, as_good, with_next
@@ -208,18 +209,17 @@ class PeopleTracker:
         """Everybody who can be seen: where they were, and elsewhere if it is time to look."""
         now = frame.timestamp
         followed = self._to_look_at(now)
-        found = self._locate(models, followed, frame)
+        sights = self._locate(models, followed, frame)
         seen: list[Seen] = []
         wanted: list[Sight] = []  # who were there a moment ago: to lose one of them is odd
         odd = cut
-        for track, one in zip(followed, found, strict=True):
-            sight = Sight.of(one)
+        for track, sight in zip(followed, sights, strict=True):
             present = self._was_present(track)
-            misfit = self._misfit(track, sight, now) if is_person(sight) else None
+            misfit = track.misfit(sight, now) if is_person(sight) else None
             if present and track in self._slots.taken:
-                odd = odd or misfit is None or not np.isfinite(misfit)
+                odd = odd or misfit is None or not math.isfinite(misfit)
                 wanted.append(sight)
-            if misfit is not None and (present or np.isfinite(misfit)):
+            if misfit is not None and (present or math.isfinite(misfit)):
                 seen.append(Seen(sight, misfit, present and _goes_on(track, sight, now)))
         clear = without_duplicates(seen)
         odd = odd or any(not any(sight is one for one in clear) for sight in wanted)
@@ -253,19 +253,18 @@ class PeopleTracker:
             return clear
         return without_duplicates([*seen, *(Seen(s) for s in strangers)])
 
-    def _locate(self, models: TopDown, tracks: Sequence[Track], frame: Frame) -> list[Found]:
+    def _locate(self, models: TopDown, tracks: Sequence[Track], frame: Frame) -> list[Sight]:
         """What is seen where people were, in the order of tracks."""
         now, after = frame.timestamp, self._next
         regions = [self._region(track, now) for track in tracks]
         glimpses = self.ahead.take()
-        found = {
-            track: glimpses[track].found
+        sights = {
+            track: Sight.of(glimpses[track].found)
             for track, region in zip(tracks, regions, strict=True)
-            if track in glimpses
-            and as_good(glimpses[track].region, region)
-            and self._suits(track, glimpses[track].found, now)
+            if track in glimpses and as_good(glimpses[track].region, region)
         }
-        rest = [i for i, track in enumerate(tracks) if track not in found]
+        sights = {t: s for t, s in sights.items() if _suits(t, s, now)}
+        rest = [i for i, track in enumerate(tracks) if track not in sights]
         if rest:
             wanted = [regions[i] for i in rest]
             expected = {}
@@ -282,17 +281,13 @@ class PeopleTracker:
                 )
             else:
                 located = models.keypoints.locate(frame.image, wanted)
-            found.update((tracks[i], one) for i, one in zip(rest, located, strict=True))
-        return [found[track] for track in tracks]
+            sights.update((tracks[i], Sight.of(one)) for i, one in zip(rest, located, strict=True))
+        return [sights[track] for track in tracks]
 
     def _is_clear(self, track: Track, now: float) -> bool:
         """Whether nobody else is near enough to be mistaken for somebody."""
         others = [other for other in self._tracks if other is not track]
         return not any(self._gap(track, other, now) < _CLOSE for other in others)
-
-    def _suits(self, track: Track, one: Found, now: float) -> bool:
-        sight = Sight.of(one)
-        return is_person(sight) and bool(np.isfinite(self._misfit(track, sight, now)))
 
     def _to_look_at(self, now: float) -> list[Track]:
         wanted = self._slots.taken
@@ -340,10 +335,6 @@ class PeopleTracker:
         x, y = end - start
         return track.region.moved(float(x), float(y), after / before)
 
-    def _misfit(self, track: Track, sight: Sight, now: float) -> float:
-        """How badly what is seen where somebody was suits them; infinite if not at all."""
-        return association.cost(track.motion, track.expected(now), sight, now)
-
     def _is_time_to_look(self, models: TopDown, now: float, seen: Sequence[Sight]) -> bool:
         if models.detect_every is not None:
             return self._frames_since_look >= models.detect_every or not self._slots.taken
@@ -386,7 +377,7 @@ class PeopleTracker:
             other is not sight and _torsos_apart(sight, other) < _CLEAR for other in sights
         ):
             return float("inf")  # nobody is found again before being clear of the others
-        return association.cost(track.motion, track.expected(now), sight, now)
+        return track.misfit(sight, now)
 
     def _inherit(self, strangers: list[Sight], now: float, *, cut: bool) -> None:
         """One person before and one after are the same, however far they jumped."""
@@ -427,6 +418,10 @@ class PeopleTracker:
             if j is not None:
                 old.continue_as(new[j])
                 self._tracks.remove(new[j])
+
+
+def _suits(track: Track, sight: Sight, now: float) -> bool:
+    return is_person(sight) and math.isfinite(track.misfit(sight, now))
 
 
 def _goes_on(track: Track, sight: Sight, now: float) -> bool:
