@@ -21,21 +21,24 @@ from posemamba_live.detectors.levels import Levels
 from posemamba_live.tracking import association
 from posemamba_live.tracking.ahead import LookAhead, as_good, with_next
 from posemamba_live.tracking.association import Seen, assign, inside, without_duplicates
-from posemamba_live.tracking.cuts import CutDetector
+from posemamba_live.tracking.cuts import CutDetector, changed
 from posemamba_live.tracking.plausibility import agree, is_newcomer, is_person
 from posemamba_live.tracking.search import Search
 from posemamba_live.tracking.sight import Sight
 from posemamba_live.tracking.tracks import Slots, Subject, Track
-from posemamba_live.types import Frame, Pose2D
+from posemamba_live.types import FloatArray, Frame, Pose2D
 
 __all__ = ["PeopleTracker", "Subject"]
 
 _IDLE_LOOK_S: Final = 0.5
 """Seconds between two looks for people while all slots are taken."""
-_ALONE_LOOK_S: Final = 1.0
-"""The same while nobody else is about and whoever is followed is plainly seen."""
+_ALONE_LOOK_S: Final = 2.0
+"""The same while nobody else is about, whoever is followed is plainly seen, and nothing has
+changed in the picture but where they are."""
 _ALONE_AFTER_S: Final = 2.0
 """Seconds without others after which nobody is about."""
+_MARGIN: Final = 1.25
+"""Of where somebody is, relative to the circle around them."""
 _PLAIN: Final = 0.5
 """Score of the best eight joints of somebody who is plainly seen."""
 _BUSY_LOOK_S: Final = 0.1
@@ -68,6 +71,8 @@ class _Shown(NamedTuple):
     """With its levels stretched; the same one if they are good."""
     cut: bool
     """It does not go on from the one before."""
+    small: FloatArray | None
+    """Its thumbnail."""
 
 
 class PeopleTracker:
@@ -106,6 +111,8 @@ class PeopleTracker:
         """Seconds from one frame to the next, of late."""
         self._last_time: float | None = None
         self._looked_at = -np.inf
+        self._looked: FloatArray | None = None
+        """The thumbnail of that frame."""
         self._others_at = -np.inf
         """When somebody was last seen who is not wanted."""
         self._frames_since_look = 0
@@ -155,10 +162,11 @@ class PeopleTracker:
         now = frame.timestamp
         self._measure_step(now)
         self._tracks = [t for t in self._tracks if t.remembered(now, self._step)]
-        _, seen, cut = self._show(frame)
+        shown = self._show(frame)
+        seen, cut = shown.seen, shown.cut
         if isinstance(self._models, TopDown):
             self._next = self._show(after) if after is not None else None
-            sights = self._look(self._models, seen, cut=cut)
+            sights = self._look(self._models, shown)
         else:
             followed = [t.region for t in self._slots.taken if self._was_present(t)]
             if cut:
@@ -192,7 +200,8 @@ class PeopleTracker:
             return shown
         cut = self._cuts(frame)
         image = self._levels(frame.image, frame.timestamp, afresh=cut)
-        return _Shown(frame, frame if image is frame.image else replace(frame, image=image), cut)
+        seen = frame if image is frame.image else replace(frame, image=image)
+        return _Shown(frame, seen, cut, self._cuts.picture)
 
     def _measure_step(self, now: float) -> None:
         if self._last_time is None:
@@ -205,8 +214,9 @@ class PeopleTracker:
 
     # Looking.
 
-    def _look(self, models: TopDown, frame: Frame, *, cut: bool) -> list[Sight]:
+    def _look(self, models: TopDown, shown: _Shown) -> list[Sight]:
         """Everybody who can be seen: where they were, and elsewhere if it is time to look."""
+        _, frame, cut, small = shown
         now = frame.timestamp
         followed = self._to_look_at(now)
         sights = self._locate(models, followed, frame)
@@ -224,9 +234,9 @@ class PeopleTracker:
         clear = without_duplicates(seen)
         odd = odd or any(not any(sight is one for one in clear) for sight in wanted)
         self._frames_since_look += 1
-        if not (odd or self._is_time_to_look(models, now, clear)):
+        if not (odd or self._is_time_to_look(models, shown, clear)):
             return clear
-        self._looked_at, self._frames_since_look = now, 0
+        self._looked_at, self._looked, self._frames_since_look = now, small, 0
         lost: list[Region] = []
         if cut:
             self._search.restart()
@@ -335,20 +345,23 @@ class PeopleTracker:
         x, y = end - start
         return track.region.moved(float(x), float(y), after / before)
 
-    def _is_time_to_look(self, models: TopDown, now: float, seen: Sequence[Sight]) -> bool:
+    def _is_time_to_look(self, models: TopDown, shown: _Shown, seen: Sequence[Sight]) -> bool:
         if models.detect_every is not None:
             return self._frames_since_look >= models.detect_every or not self._slots.taken
         if not self._slots.taken or not seen:
             return True
-        wanted = self._slots.taken
-        missing = len(wanted) < self._slots.people or len(seen) < len(wanted)
-        if missing or self._slots.wished:
-            wait = _BUSY_LOOK_S
-        elif now - self._others_at < _ALONE_AFTER_S or any(s.score < _PLAIN for s in seen):
-            wait = _IDLE_LOOK_S
-        else:
-            wait = _ALONE_LOOK_S
-        return now - self._looked_at > wait - 1e-3
+        wanted, now = self._slots.taken, shown.frame.timestamp
+        since = now - self._looked_at + 1e-3
+        if len(wanted) < self._slots.people or len(seen) < len(wanted) or self._slots.wished:
+            return since > _BUSY_LOOK_S
+        if since <= _IDLE_LOOK_S or since > _ALONE_LOOK_S:
+            return since > _ALONE_LOOK_S
+        if now - self._others_at < _ALONE_AFTER_S or any(s.score < _PLAIN for s in seen):
+            return True
+        if self._looked is None or shown.small is None:
+            return True
+        where = [s.found.next_region.moved(0.0, 0.0, _MARGIN).box() for s in seen]
+        return changed(self._looked, shown.small, shown.frame.size, where)
 
     # Who is who.
 
