@@ -504,7 +504,7 @@ def check_detector(c: Context) -> str:
     with np.load(ROOT / "tests" / "data" / "blazepose_tflite.npz") as stored:
         pictures = {
             "detector": stored["detector_pictures"].astype(np.float32) / 127.5 - 1.0,
-            "full": stored["landmark_pictures"].astype(np.float32) / 255.0,
+            "full": np.ascontiguousarray(stored["landmark_pictures"][..., ::-1]),
         }
     for name, two in pictures.items():
         path = str(ROOT / "weights" / f"blazepose-{name}.onnx")

@@ -239,6 +239,49 @@ def test_who_jumps_onto_somebody_else_is_not_followed_there_and_is_looked_for_at
     assert room.looks > looks
 
 
+def followed_in(
+    pictures: Sequence[Image], people: Sequence[Found]
+) -> tuple[PeopleTracker, Room, list[int]]:
+    """The first of some people followed through pictures: in which frames they were looked for."""
+    room = Room()
+    room.people = list(people)
+    tracker, looks = PeopleTracker(TopDown("room", room, room)), []
+    for i, picture in enumerate(pictures):
+        before = room.looks
+        assert ids(tracker(replace(frame(i), image=picture))) == [0]
+        looks += [i] if room.looks > before else []
+    return tracker, room, looks
+
+
+def test_who_is_alone_is_looked_for_less_often_until_something_changes_beside_them() -> None:
+    here, beside = PICTURE.copy(), PICTURE.copy()
+    here[150:210, 270:330] = 60  # somebody moves
+    beside[200:240, 560:600] = 60
+    still = [PICTURE, here] * 75
+    _, _, looks = followed_in(still, [person(300)])
+    assert min(np.diff(looks)) >= 55, "every two seconds"
+    _, _, looks = followed_in(still[:80] + [beside] * 30, [person(300)])
+    assert 80 in looks, "at once: half a second has long passed"
+
+
+def test_others_are_looked_for_as_often_as_ever() -> None:
+    _, _, looks = followed_in([PICTURE] * 90, [person(300, size=120), person(560)])
+    assert max(np.diff(looks)) <= 16, "every half second"
+
+
+def test_who_is_hardly_seen_is_looked_for_as_often_as_ever() -> None:
+    _, _, looks = followed_in([PICTURE] * 90, [person(300, score=0.45)])
+    assert max(np.diff(looks)) <= 16
+
+
+def test_a_click_looks_for_people_at_once() -> None:
+    tracker, room, looks = followed_in([PICTURE] * 65, [person(300)])
+    assert looks[-1] < 62
+    room.people = [person(300), person(560)]
+    tracker.choose(560 / 640, 0.5)
+    assert ids(tracker(frame(65))) == [1]
+
+
 @pytest.mark.parametrize("cut", [False, True])
 def test_a_flash_is_no_cut_for_who_stays_where_they_were(cut: bool) -> None:
     """Somebody hidden by it is the same afterwards; after a cut nobody is."""

@@ -9,7 +9,8 @@ A maintainer's tool, not a part of the program; it needs an environment of its o
 Sources may be MediaPipe wheels or its installed package's folder (0.10.21 is the last
 version that carries the networks), `.task` bundles and single `.tflite` files. What is done
 to a network: sparse weights are made dense, tf2onnx translates it, outputs that are not
-used go, the batch's size becomes free, and weights are stored with the 16 bits that they
+used go, the batch's size becomes free, operators are put so that ONNX Runtime has less to do
+for the same answers (`onnx_rewriting.py`), and weights are stored with the 16 bits that they
 had (all of them are exact in float16). Each result is compared with the TFLite interpreter.
 """
 
@@ -30,6 +31,7 @@ import onnxruntime
 import tensorflow as tf
 import tf2onnx
 from onnx import TensorProto, helper, numpy_helper
+from onnx_rewriting import clip_sums_by_convolution, pad_in_first, resize_late, take_pixels
 from tensorflow.lite.python import schema_py_generated as schema
 
 OPSET = 18
@@ -43,9 +45,9 @@ LANDMARK_OUTPUTS = {
     "Identity": "landmarks",
     "Identity_1": "presence",
     "Identity_3": "heatmaps",
-    "Identity_4": "world",
 }
-"""The network's names of what is kept (not the segmentation, Identity_2), and ours."""
+"""The network's names of what is kept, and ours. Not the segmentation, Identity_2, nor the
+landmarks in metres, Identity_4."""
 
 NAMES = {
     "pose_detection": "detector",
@@ -119,8 +121,14 @@ def translate(content: bytes) -> onnx.ModelProto:
         onnx.utils.extract_model(str(raw), str(cut), ["input_1"], list(outputs))
         model = onnx.load(cut)
     _rename(model.graph, {"input_1": "pictures", **outputs})
+    pad_in_first(model.graph)
+    resize_late(model.graph)
+    clip_sums_by_convolution(model)
+    scaled = set()
+    if outputs is LANDMARK_OUTPUTS:
+        scaled = {take_pixels(model.graph)}
     _free_batch(model.graph)
-    _halve(model.graph)
+    _halve(model.graph, scaled)
     model.ClearField("metadata_props")
     digest = hashlib.sha256(content).hexdigest()
     helper.set_model_props(model, {"source_sha256": digest, "license": "Apache-2.0"})
@@ -150,12 +158,16 @@ def _free_batch(graph: Any) -> None:
     del graph.value_info[:]
 
 
-def _halve(graph: Any) -> None:
-    """Store weights in float16, with a cast that ONNX Runtime does once, when it loads."""
+def _halve(graph: Any, scaled: set[str]) -> None:
+    """Store weights in float16, with a cast that ONNX Runtime does once, when it loads.
+
+    Args:
+        scaled: names of weights that are no longer those of the source.
+    """
     casts = []
     for constant in graph.initializer:
         weights = numpy_helper.to_array(constant)
-        if weights.dtype != np.float32 or weights.size < SMALL:
+        if weights.dtype != np.float32 or weights.size < SMALL or constant.name in scaled:
             continue
         halved = weights.astype(np.float16)
         if not np.array_equal(halved.astype(np.float32), weights):
@@ -189,7 +201,11 @@ def run_tflite(content: bytes, pictures: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def compare(model: onnx.ModelProto, pictures: np.ndarray, expected: dict[str, np.ndarray]) -> None:
-    """Stop where the ONNX network, all pictures in one run, differs from the TFLite one."""
+    """Stop where the ONNX network, all pictures in one run, differs from the TFLite one.
+
+    Args:
+        pictures: (N, S, S, 3) as the ONNX network takes them.
+    """
     session = onnxruntime.InferenceSession(model.SerializeToString())
     names = [output.name for output in session.get_outputs()]
     for name, answer in zip(names, session.run(names, {"pictures": pictures}), strict=True):
@@ -201,7 +217,7 @@ def compare(model: onnx.ModelProto, pictures: np.ndarray, expected: dict[str, np
 
 
 def scaled(pictures: np.ndarray) -> np.ndarray:
-    """uint8 RGB as the networks take it: -1 to 1 for the detector, 0 to 1 for landmarks."""
+    """uint8 RGB as TFLite takes it: -1 to 1 for the detector, 0 to 1 for landmarks."""
     pictures = pictures.astype(np.float32)
     return pictures / 127.5 - 1.0 if pictures.shape[1] == 224 else pictures / 255.0
 
@@ -225,9 +241,10 @@ def main() -> None:
             print(name)
             model = translate(content)
             kind = "detector" if name.endswith("detector") else "landmark"
-            pictures = scaled(stored[f"{kind}_pictures"])
-            expected = run_tflite(content, pictures)
-            compare(model, pictures, expected)
+            pictures = stored[f"{kind}_pictures"]
+            expected = run_tflite(content, scaled(pictures))
+            bgr = np.ascontiguousarray(pictures[..., ::-1])
+            compare(model, scaled(pictures) if kind == "detector" else bgr, expected)
             result = model.SerializeToString()
             (options.out / f"{name}.onnx").write_bytes(result)
             print(f"  source SHA-256 {hashlib.sha256(content).hexdigest()}")

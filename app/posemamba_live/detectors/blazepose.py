@@ -37,14 +37,21 @@ _CELLS: Final = 64
 _REACH: Final = 4
 """Cells on each side of a landmark of which the mean is taken."""
 _WINDOW: Final = np.arange(-_REACH, _REACH + 1)
+_MOMENTS: Final = np.stack(
+    [*(axis.ravel() for axis in np.meshgrid(_WINDOW, _WINDOW)), np.ones(_WINDOW.size**2)], -1
+).astype(np.float32)
+"""(81, 3) weights of a window's values: their columns', their rows' and their own sum."""
+_FAR: Final = 1e6
+_LEAST: Final = 1e-6
 _MIN_PEAK: Final = 0.5
 """Highest value among those from which the mean is trusted more than the regression."""
 
+_PIXELS: Final = "tensor(uint8)"
+"""Pictures as they are: the network's first weights know of blue first and of 255 levels."""
 _OUTPUTS: Final = {
     "landmarks": [5 * _POINTS],
     "presence": [1],
     "heatmaps": [_CELLS, _CELLS, _POINTS],
-    "world": [3 * _POINTS],
 }
 _DETECTOR: Final = "blazepose-detector.onnx"
 _LANDMARKS: Final = "blazepose-full.onnx"
@@ -94,8 +101,9 @@ class BlazePose:
     """
 
     def __init__(self, session: Session) -> None:
+        given = session.inputs[0]
         outputs = {output.name: list(output.shape[1:]) for output in session.outputs}
-        if list(session.inputs[0].shape[1:]) != [SIDE, SIDE, 3] or outputs != _OUTPUTS:
+        if (given.type, list(given.shape[1:]), outputs) != (_PIXELS, [SIDE, SIDE, 3], _OUTPUTS):
             raise DetectorError(
                 f"{session.path} is not BlazePose's landmark model",
                 why=session.signature(),
@@ -116,7 +124,7 @@ class BlazePose:
         if not regions:
             return []
         to_picture = [placed(region) for region in regions]
-        pictures = np.empty((len(regions), SIDE, SIDE, 3), np.float32)
+        pictures = np.empty((len(regions), SIDE, SIDE, 3), np.uint8)
         for matrix, picture in zip(to_picture, pictures, strict=True):
             _cut_out(image, matrix, picture)
         outputs = dict(zip(self._names, self._session.run(pictures), strict=True))
@@ -149,23 +157,24 @@ def refine(points: FloatArray, heatmaps: FloatArray) -> tuple[FloatArray, FloatA
         value near each point, 0 to 1; 0 for points outside the input.
     """
     batch, count = points.shape[:2]
-    cells = np.clip(np.nan_to_num(points) * (_CELLS / SIDE), -1e6, 1e6).astype(np.intp)
+    # fmin and fmax make a number of NaN, one that is outside.
+    cells = np.fmax(np.fmin(points * (_CELLS / SIDE), _FAR), -_FAR).astype(np.intp)
     along = cells[..., None] + _WINDOW  # (B, K, 2, 9) columns and rows around each point
-    near = (along >= 0) & (along < _CELLS)  # what is beyond an edge does not count
-    outside = ~near[..., _REACH].all(-1)
-    along = np.clip(along, 0, _CELLS - 1)
+    held = np.minimum(np.maximum(along, 0), _CELLS - 1)
     # One gather from the flat heatmaps: views of all their windows take twice as long.
-    at = (along[..., 1, :, None] * _CELLS + along[..., 0, None, :]) * heatmaps.shape[3]
+    at = (held[..., 1, :, None] * _CELLS + held[..., 0, None, :]) * count
     at += np.arange(count)[:, None, None]
-    at += np.arange(batch)[:, None, None, None] * heatmaps[0].size
-    values = _sigmoid(heatmaps.reshape(-1)[at])  # (B, K, 9 rows, 9 columns)
+    if batch > 1:
+        at += np.arange(batch)[:, None, None, None] * heatmaps[0].size
+    values = _sigmoid(heatmaps.reshape(-1).take(at))  # (B, K, 9 rows, 9 columns)
+    near = along == held  # what is beyond an edge does not count
     if not near.all():
         values *= near[..., 1, :, None] & near[..., 0, None, :]
-    peaks = values.max((-1, -2))
-    peaks[outside] = 0.0
-    sums = np.stack([values.sum(-2), values.sum(-1)], -2)  # along columns, along rows
-    total = np.maximum(sums[..., 0, :].sum(-1), 1e-6)
-    middle = (sums * along).sum(-1) * (SIDE / _CELLS) / total[..., None]
+    values = values.reshape(batch, count, -1)
+    peaks = values.max(-1)
+    peaks[~near[..., _REACH].all(-1)] = 0.0  # points that are outside themselves
+    sums = values @ _MOMENTS
+    middle = (cells + sums[..., :2] / np.maximum(sums[..., 2:], _LEAST)) * (SIDE / _CELLS)
     moved = np.where((peaks >= _MIN_PEAK)[..., None], middle, points)
     return moved.astype(np.float32), peaks
 
@@ -174,23 +183,23 @@ def placed(region: Region) -> NDArray[np.float64]:
     """(2, 3) matrix from pixels of the input to pixels of the picture."""
     scale = _MARGIN * max(region.width, region.height, 1.0) / SIDE
     x, y = scale * math.cos(region.rotation), scale * math.sin(region.rotation)
-    turn = np.array([[x, -y], [y, x]])
-    middle = np.array(region.centre) - turn @ (0.5 * SIDE, 0.5 * SIDE)
-    return np.column_stack([turn, middle])
+    across, down = region.centre
+    half = 0.5 * SIDE
+    return np.array([[x, -y, across - half * (x - y)], [y, x, down - half * (x + y)]])
 
 
-def _cut_out(image: Image, to_picture: NDArray[np.float64], out: FloatArray) -> None:
-    """Fill the input (SIDE, SIDE, 3) RGB, 0 to 1; the picture's edge goes on outside of it."""
+def _cut_out(image: Image, to_picture: NDArray[np.float64], out: Image) -> None:
+    """Fill the input (SIDE, SIDE, 3) BGR; the picture's edge goes on outside of it."""
     # As the network knows it from MediaPipe: the centre of the input's first pixel is in the
     # region's corner. Half a pixel of the input is three of the picture for half a body.
-    crop = cv2.warpAffine(
+    cv2.warpAffine(
         image,
         to_picture,
         (SIDE, SIDE),
+        dst=out,
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    np.multiply(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB), np.float32(1.0 / 255.0), out=out)
 
 
 def _found(
@@ -202,7 +211,8 @@ def _found(
 ) -> Found:
     """(39, 2) pixels of the picture, (39,) each, and the model's presence to an answer."""
     count = len(BLAZEPOSE_33)
-    if not np.isfinite(points.sum() + visibility.sum() + peaks.sum() + presence):
+    # Products of what is finite are: one that is not is told by any of these.
+    if not math.isfinite(points[:, 0] @ points[:, 1] + visibility @ peaks + presence):
         nothing = np.zeros(count, np.float32)
         points = np.tile(region.centre, (count, 1))
         return Found(from_blazepose_parts(points, nothing, nothing), 0.0, region)
@@ -216,4 +226,4 @@ def _found(
 
 
 def _sigmoid(logits: FloatArray) -> FloatArray:
-    return np.asarray(1.0 / (1.0 + np.exp(np.clip(-logits, -80.0, 80.0))), np.float32)
+    return np.asarray(1.0 / (1.0 + np.exp(-np.maximum(logits, -80.0))), np.float32)

@@ -30,6 +30,11 @@ _PACKAGES: Final = {
     COREML: "onnxruntime's wheels for macOS have it",
     DIRECTML: "pip install onnxruntime-directml brings it, on Windows",
 }
+_TYPES: Final[dict[str, type[np.generic]]] = {
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+}
+"""Of inputs that are not float32."""
 _ERRORS_ONLY: Final = 4
 """Severity of ONNX Runtime's own log: its errors come as exceptions as well."""
 
@@ -79,7 +84,7 @@ class Session:
             DetectorError: ONNX Runtime failed.
         """
         given = self.inputs[0]
-        dtype = np.float16 if given.type == "tensor(float16)" else np.float32
+        dtype = _TYPES.get(given.type, np.float32)
         feed = {given.name: np.ascontiguousarray(pictures, dtype)}
         try:
             answers = self._session.run(None, feed)

@@ -8,7 +8,7 @@ within bounds that grow with the time of hiding, not with its square.
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,27 @@ Array = NDArray[np.float64]
 
 _MEMORY_S: Final = 1.0
 """Seconds in which a velocity decays to a third."""
-_SPEED: Final = np.array([1.0, 1.0, 0.5])
+_SPEED: Final = (1.0, 1.0, 0.5)
 """Usual speed of x and y, in person sizes a second (people run at 3 m/s and are 1.7 m tall),
 and of the logarithm of the size."""
-_NOISE: Final = np.array([0.05, 0.05, 0.10])
+_NOISE: Final = (0.05, 0.05, 0.10)
 """Of one observation: detectors' jitter, and hips that nobody sees."""
+
+
+class _Axis(NamedTuple):
+    """One value that moves on, and how sure it is.
+
+    Plain numbers: the same with matrices takes NumPy four times as long, a dozen times a frame.
+    """
+
+    value: float
+    speed: float
+    variance: float
+    """Of the value."""
+    both: float
+    """Covariance of value and speed."""
+    of_speed: float
+    """Variance of the speed."""
 
 
 class Motion:
@@ -38,19 +54,21 @@ class Motion:
 
     def __init__(self, position: Array, size: float, now: float) -> None:
         self._unit = size
-        self._state = np.stack([self._observed(position, size), np.zeros(3)], 1)  # (3, 2)
-        self._covariance = np.zeros((3, 2, 2))
-        self._covariance[:, 0, 0] = _NOISE**2
-        self._covariance[:, 1, 1] = _SPEED**2
+        self._axes = [
+            _Axis(value, 0.0, noise**2, 0.0, speed**2)
+            for value, noise, speed in zip(
+                self._observed(position, size), _NOISE, _SPEED, strict=True
+            )
+        ]
         self.time = now
         """Seconds, of the last sight."""
-        self._expected: tuple[float, Array, Array] | None = None
-        """When, state and covariance: all of a frame's questions are about the same time."""
+        self._expected: tuple[float, list[_Axis]] | None = None
+        """When and what: all of a frame's questions are about the same time."""
 
     @property
     def size(self) -> float:
         """Pixels, when last seen."""
-        return self._unit * math.exp(self._state[2, 0])
+        return self._unit * math.exp(self._axes[2].value)
 
     def predict(self, now: float) -> tuple[Array, float, Array]:
         """Where the person is expected.
@@ -59,11 +77,13 @@ class Motion:
             (2,) pixels of the torso's middle; size relative to the last sight; (3,) standard
             deviation of x and y, in pixels, and of the logarithm of the size.
         """
-        state, covariance = self._ahead(now)
-        change = math.exp(state[2, 0] - self._state[2, 0])
-        spread = np.sqrt(covariance[:, 0, 0])
-        spread[:2] *= self._unit
-        return state[:2, 0] * self._unit, change, spread
+        x, y, size = self._ahead(now)
+        change = math.exp(size.value - self._axes[2].value)
+        spread = [
+            unit * math.sqrt(axis.variance)
+            for axis, unit in ((x, self._unit), (y, self._unit), (size, 1.0))
+        ]
+        return np.array([x.value * self._unit, y.value * self._unit]), change, np.array(spread)
 
     def surprise(self, position: Array, size: float, now: float) -> tuple[float, float]:
         """How unexpected a sight is.
@@ -73,41 +93,75 @@ class Motion:
             the expectation is than an observation: the sum of both is minus twice the
             logarithm of the likelihood, but for a constant.
         """
-        state, covariance = self._ahead(now)
-        noise = self._noise(state)
-        expected = covariance[:, 0, 0] + noise
-        miss = self._observed(position, size) - state[:, 0]
-        return float((miss**2 / expected).sum()), float(np.log(expected / noise).sum())
+        axes = self._ahead(now)
+        distance, width = 0.0, 1.0
+        for axis, seen, noise in zip(
+            axes, self._observed(position, size), self._noise(axes), strict=True
+        ):
+            expected = axis.variance + noise
+            distance += (seen - axis.value) ** 2 / expected
+            width *= expected / noise
+        return distance, math.log(width)
 
     def update(self, position: Array, size: float, now: float) -> None:
         """Take what was seen now."""
-        state, covariance = self._ahead(now)
-        gain = covariance[:, :, 0] / (covariance[:, 0, 0] + self._noise(state))[:, None]
-        self._state = state + gain * (self._observed(position, size) - state[:, 0])[:, None]
-        self._covariance = covariance - gain[:, :, None] * covariance[:, None, 0, :]
+        axes = self._ahead(now)
+        observed, noises = self._observed(position, size), self._noise(axes)
+        self._axes = [
+            _corrected(axis, seen, noise)
+            for axis, seen, noise in zip(axes, observed, noises, strict=True)
+        ]
         self.time, self._expected = now, None
 
-    def _noise(self, state: Array) -> Array:
-        """(3,) variance of an observation: pixels count relative to the present size."""
-        larger = math.exp(state[2, 0])
-        return np.asarray((_NOISE * [larger, larger, 1.0]) ** 2)
+    def _noise(self, axes: list[_Axis]) -> tuple[float, float, float]:
+        """Variance of an observation: pixels count relative to the present size."""
+        larger = math.exp(axes[2].value)
+        x, y, size = _NOISE
+        return (larger * x) ** 2, (larger * y) ** 2, size**2
 
-    def _observed(self, position: Array, size: float) -> Array:
-        return np.array([*(position / self._unit), math.log(size / self._unit)])
+    def _observed(self, position: Array, size: float) -> tuple[float, float, float]:
+        x, y = position.tolist()
+        return x / self._unit, y / self._unit, math.log(size / self._unit)
 
-    def _ahead(self, now: float) -> tuple[Array, Array]:
-        """State (3, 2) and covariance (3, 2, 2) at a later time; not to be written to."""
+    def _ahead(self, now: float) -> list[_Axis]:
+        """The axes at a later time."""
         if self._expected is not None and self._expected[0] == now:
-            return self._expected[1:]
+            return self._expected[1]
         elapsed = max(now - self.time, 0.0)
         decay = math.exp(-elapsed / _MEMORY_S)
-        step = np.array([[1.0, _MEMORY_S * (1.0 - decay)], [0.0, decay]])
+        reach = _MEMORY_S * (1.0 - decay)
         t = elapsed / _MEMORY_S
         # Variance that a stationary velocity of unit variance adds in the meantime.
         position = _MEMORY_S**2 * (2.0 * t - 3.0 + 4.0 * decay - decay**2)
-        both = _MEMORY_S * (1.0 - decay) ** 2
-        added = np.array([[position, both], [both, 1.0 - decay**2]])
-        speed = _SPEED * np.array([*[math.exp(self._state[2, 0])] * 2, 1.0])
-        covariance = step @ self._covariance @ step.T + speed[:, None, None] ** 2 * added
-        self._expected = now, self._state @ step.T, covariance
-        return self._expected[1:]
+        both = reach * (1.0 - decay)
+        larger = math.exp(self._axes[2].value)
+        axes = []
+        for axis, usual, unit in zip(self._axes, _SPEED, (larger, larger, 1.0), strict=True):
+            added = (usual * unit) ** 2
+            axes.append(
+                _Axis(
+                    axis.value + reach * axis.speed,
+                    decay * axis.speed,
+                    axis.variance
+                    + reach * (2.0 * axis.both + reach * axis.of_speed)
+                    + added * position,
+                    decay * (axis.both + reach * axis.of_speed) + added * both,
+                    decay**2 * axis.of_speed + added * (1.0 - decay**2),
+                )
+            )
+        self._expected = now, axes
+        return axes
+
+
+def _corrected(axis: _Axis, seen: float, noise: float) -> _Axis:
+    """An axis after an observation of its value."""
+    expected = axis.variance + noise
+    gain, of_speed = axis.variance / expected, axis.both / expected
+    miss = seen - axis.value
+    return _Axis(
+        axis.value + gain * miss,
+        axis.speed + of_speed * miss,
+        (1.0 - gain) * axis.variance,
+        (1.0 - gain) * axis.both,
+        axis.of_speed - of_speed * axis.both,
+    )

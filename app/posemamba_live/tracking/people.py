@@ -9,28 +9,38 @@ One-stage models look everywhere anyway: with them the first steps are one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from posemamba_live.detectors.base import Found, Models, Region, TopDown
+from posemamba_live.detectors.base import Models, Region, TopDown
 from posemamba_live.detectors.levels import Levels
 from posemamba_live.tracking import association
 from posemamba_live.tracking.ahead import LookAhead, as_good, with_next
 from posemamba_live.tracking.association import Seen, assign, inside, without_duplicates
-from posemamba_live.tracking.cuts import CutDetector
+from posemamba_live.tracking.cuts import CutDetector, changed
 from posemamba_live.tracking.plausibility import agree, is_newcomer, is_person
 from posemamba_live.tracking.search import Search
 from posemamba_live.tracking.sight import Sight
 from posemamba_live.tracking.tracks import Slots, Subject, Track
-from posemamba_live.types import Frame, Pose2D
+from posemamba_live.types import FloatArray, Frame, Pose2D
 
 __all__ = ["PeopleTracker", "Subject"]
 
 _IDLE_LOOK_S: Final = 0.5
 """Seconds between two looks for people while all slots are taken."""
+_ALONE_LOOK_S: Final = 2.0
+"""The same while nobody else is about, whoever is followed is plainly seen, and nothing has
+changed in the picture but where they are."""
+_ALONE_AFTER_S: Final = 2.0
+"""Seconds without others after which nobody is about."""
+_MARGIN: Final = 1.25
+"""Of where somebody is, relative to the circle around them."""
+_PLAIN: Final = 0.5
+"""Score of the best eight joints of somebody who is plainly seen."""
 _BUSY_LOOK_S: Final = 0.1
 """The same while somebody is missing."""
 _BYSTANDERS: Final = 4
@@ -61,6 +71,8 @@ class _Shown(NamedTuple):
     """With its levels stretched; the same one if they are good."""
     cut: bool
     """It does not go on from the one before."""
+    small: FloatArray | None
+    """Its thumbnail."""
 
 
 class PeopleTracker:
@@ -99,6 +111,10 @@ class PeopleTracker:
         """Seconds from one frame to the next, of late."""
         self._last_time: float | None = None
         self._looked_at = -np.inf
+        self._looked: FloatArray | None = None
+        """The thumbnail of that frame."""
+        self._others_at = -np.inf
+        """When somebody was last seen who is not wanted."""
         self._frames_since_look = 0
         self._alarm = False
         """Something was odd in the last frame."""
@@ -146,10 +162,11 @@ class PeopleTracker:
         now = frame.timestamp
         self._measure_step(now)
         self._tracks = [t for t in self._tracks if t.remembered(now, self._step)]
-        _, seen, cut = self._show(frame)
+        shown = self._show(frame)
+        seen, cut = shown.seen, shown.cut
         if isinstance(self._models, TopDown):
             self._next = self._show(after) if after is not None else None
-            sights = self._look(self._models, seen, cut=cut)
+            sights = self._look(self._models, shown)
         else:
             followed = [t.region for t in self._slots.taken if self._was_present(t)]
             if cut:
@@ -158,6 +175,8 @@ class PeopleTracker:
             sights = self._search.one_stage(self._models, seen, slots=slots, followed=followed)
         self._identify(sights, frame, cut=cut)
         self._slots.fill(self._tracks, frame, self._step)
+        if any(t.seen_at == now and t not in self._slots.taken for t in self._tracks):
+            self._others_at = now
         self._last_time = now
         return [
             Pose2D(
@@ -181,42 +200,43 @@ class PeopleTracker:
             return shown
         cut = self._cuts(frame)
         image = self._levels(frame.image, frame.timestamp, afresh=cut)
-        return _Shown(frame, frame if image is frame.image else replace(frame, image=image), cut)
+        seen = frame if image is frame.image else replace(frame, image=image)
+        return _Shown(frame, seen, cut, self._cuts.picture)
 
     def _measure_step(self, now: float) -> None:
         if self._last_time is None:
             return
         step = now - self._last_time
         if step <= 0.0:  # another source: nobody is where they were
-            self._tracks, self._looked_at = [], -np.inf
+            self._tracks, self._looked_at, self._others_at = [], -np.inf, -np.inf
         else:
             self._step = step
 
     # Looking.
 
-    def _look(self, models: TopDown, frame: Frame, *, cut: bool) -> list[Sight]:
+    def _look(self, models: TopDown, shown: _Shown) -> list[Sight]:
         """Everybody who can be seen: where they were, and elsewhere if it is time to look."""
+        _, frame, cut, small = shown
         now = frame.timestamp
         followed = self._to_look_at(now)
-        found = self._locate(models, followed, frame)
+        sights = self._locate(models, followed, frame)
         seen: list[Seen] = []
         wanted: list[Sight] = []  # who were there a moment ago: to lose one of them is odd
         odd = cut
-        for track, one in zip(followed, found, strict=True):
-            sight = Sight.of(one)
+        for track, sight in zip(followed, sights, strict=True):
             present = self._was_present(track)
-            misfit = self._misfit(track, sight, now) if is_person(sight) else None
+            misfit = track.misfit(sight, now) if is_person(sight) else None
             if present and track in self._slots.taken:
-                odd = odd or misfit is None or not np.isfinite(misfit)
+                odd = odd or misfit is None or not math.isfinite(misfit)
                 wanted.append(sight)
-            if misfit is not None and (present or np.isfinite(misfit)):
+            if misfit is not None and (present or math.isfinite(misfit)):
                 seen.append(Seen(sight, misfit, present and _goes_on(track, sight, now)))
         clear = without_duplicates(seen)
         odd = odd or any(not any(sight is one for one in clear) for sight in wanted)
         self._frames_since_look += 1
-        if not (odd or self._is_time_to_look(models, now, clear)):
+        if not (odd or self._is_time_to_look(models, shown, clear)):
             return clear
-        self._looked_at, self._frames_since_look = now, 0
+        self._looked_at, self._looked, self._frames_since_look = now, small, 0
         lost: list[Region] = []
         if cut:
             self._search.restart()
@@ -243,19 +263,18 @@ class PeopleTracker:
             return clear
         return without_duplicates([*seen, *(Seen(s) for s in strangers)])
 
-    def _locate(self, models: TopDown, tracks: Sequence[Track], frame: Frame) -> list[Found]:
+    def _locate(self, models: TopDown, tracks: Sequence[Track], frame: Frame) -> list[Sight]:
         """What is seen where people were, in the order of tracks."""
         now, after = frame.timestamp, self._next
         regions = [self._region(track, now) for track in tracks]
         glimpses = self.ahead.take()
-        found = {
-            track: glimpses[track].found
+        sights = {
+            track: Sight.of(glimpses[track].found)
             for track, region in zip(tracks, regions, strict=True)
-            if track in glimpses
-            and as_good(glimpses[track].region, region)
-            and self._suits(track, glimpses[track].found, now)
+            if track in glimpses and as_good(glimpses[track].region, region)
         }
-        rest = [i for i, track in enumerate(tracks) if track not in found]
+        sights = {t: s for t, s in sights.items() if _suits(t, s, now)}
+        rest = [i for i, track in enumerate(tracks) if track not in sights]
         if rest:
             wanted = [regions[i] for i in rest]
             expected = {}
@@ -272,17 +291,13 @@ class PeopleTracker:
                 )
             else:
                 located = models.keypoints.locate(frame.image, wanted)
-            found.update((tracks[i], one) for i, one in zip(rest, located, strict=True))
-        return [found[track] for track in tracks]
+            sights.update((tracks[i], Sight.of(one)) for i, one in zip(rest, located, strict=True))
+        return [sights[track] for track in tracks]
 
     def _is_clear(self, track: Track, now: float) -> bool:
         """Whether nobody else is near enough to be mistaken for somebody."""
         others = [other for other in self._tracks if other is not track]
         return not any(self._gap(track, other, now) < _CLOSE for other in others)
-
-    def _suits(self, track: Track, one: Found, now: float) -> bool:
-        sight = Sight.of(one)
-        return is_person(sight) and bool(np.isfinite(self._misfit(track, sight, now)))
 
     def _to_look_at(self, now: float) -> list[Track]:
         wanted = self._slots.taken
@@ -330,19 +345,23 @@ class PeopleTracker:
         x, y = end - start
         return track.region.moved(float(x), float(y), after / before)
 
-    def _misfit(self, track: Track, sight: Sight, now: float) -> float:
-        """How badly what is seen where somebody was suits them; infinite if not at all."""
-        return association.cost(track.motion, track.expected(now), sight, now)
-
-    def _is_time_to_look(self, models: TopDown, now: float, seen: Sequence[Sight]) -> bool:
+    def _is_time_to_look(self, models: TopDown, shown: _Shown, seen: Sequence[Sight]) -> bool:
         if models.detect_every is not None:
             return self._frames_since_look >= models.detect_every or not self._slots.taken
         if not self._slots.taken or not seen:
             return True
-        wanted = self._slots.taken
-        missing = len(wanted) < self._slots.people or len(seen) < len(wanted)
-        wait = _BUSY_LOOK_S if missing else _IDLE_LOOK_S
-        return now - self._looked_at > wait - 1e-3
+        wanted, now = self._slots.taken, shown.frame.timestamp
+        since = now - self._looked_at + 1e-3
+        if len(wanted) < self._slots.people or len(seen) < len(wanted) or self._slots.wished:
+            return since > _BUSY_LOOK_S
+        if since <= _IDLE_LOOK_S or since > _ALONE_LOOK_S:
+            return since > _ALONE_LOOK_S
+        if now - self._others_at < _ALONE_AFTER_S or any(s.score < _PLAIN for s in seen):
+            return True
+        if self._looked is None or shown.small is None:
+            return True
+        where = [s.found.next_region.moved(0.0, 0.0, _MARGIN).box() for s in seen]
+        return changed(self._looked, shown.small, shown.frame.size, where)
 
     # Who is who.
 
@@ -371,7 +390,7 @@ class PeopleTracker:
             other is not sight and _torsos_apart(sight, other) < _CLEAR for other in sights
         ):
             return float("inf")  # nobody is found again before being clear of the others
-        return association.cost(track.motion, track.expected(now), sight, now)
+        return track.misfit(sight, now)
 
     def _inherit(self, strangers: list[Sight], now: float, *, cut: bool) -> None:
         """One person before and one after are the same, however far they jumped."""
@@ -412,6 +431,10 @@ class PeopleTracker:
             if j is not None:
                 old.continue_as(new[j])
                 self._tracks.remove(new[j])
+
+
+def _suits(track: Track, sight: Sight, now: float) -> bool:
+    return is_person(sight) and math.isfinite(track.misfit(sight, now))
 
 
 def _goes_on(track: Track, sight: Sight, now: float) -> bool:

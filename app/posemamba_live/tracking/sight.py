@@ -84,7 +84,8 @@ def torso(keypoints: FloatArray) -> Array:
 
 def surest(scores: FloatArray) -> float:
     """Mean of the best eight of (17,) scores: of a person half in view too."""
-    return float(np.sort(scores)[-_BEST:].mean())
+    values: list[float] = sorted(scores.tolist())
+    return sum(values[-_BEST:]) / _BEST
 
 
 def stature(detection: Detection) -> float:

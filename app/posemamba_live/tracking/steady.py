@@ -8,21 +8,19 @@ picture, and a pixel of it many of the picture: then that tremble is most of the
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from posemamba_live.detectors.base import Region
-
-Array = NDArray[np.float64]
 
 _DERIVATIVE_HZ: Final = 1.0
 
 
 class OneEuro:
     """Smooths what stands still and follows what moves (Casiez, Roussel, Vogel 2012).
+
+    For a handful of values: plain numbers are faster than arrays of them.
 
     Args:
         min_cutoff: Hz, for values at rest.
@@ -31,32 +29,33 @@ class OneEuro:
 
     def __init__(self, min_cutoff: float, beta: float) -> None:
         self._min_cutoff, self._beta = min_cutoff, beta
-        self._value: Array | None = None
-        self._raw: Array | None = None
-        self._speed: Array | None = None
+        self._last: list[tuple[float, float, float]] = []
+        """Value as given, smoothed, and its smoothed speed, each at the last time."""
         self._time = 0.0
 
-    def __call__(self, value: Array, now: float, unit: float = 1.0) -> Array:
-        """Take the value of a time in seconds.
+    def __call__(self, values: Sequence[float], now: float, unit: float = 1.0) -> list[float]:
+        """Take the values of a time in seconds, as many as ever.
 
         Args:
             unit: what speeds are measured in.
         """
         step = now - self._time
-        raw, self._raw = self._raw, value
-        if raw is None or self._value is None or self._speed is None or step <= 0.0:
-            self._value, self._speed, self._time = value, np.zeros_like(value), now
-            return value
-        speed = (value - raw) / (step * unit)
-        self._speed = self._speed + _weight(_DERIVATIVE_HZ, step) * (speed - self._speed)
-        cutoff = self._min_cutoff + self._beta * np.abs(self._speed)
-        self._value = self._value + _weight(cutoff, step) * (value - self._value)
         self._time = now
-        return self._value
+        if not self._last or step <= 0.0:
+            self._last = [(value, value, 0.0) for value in values]
+            return list(values)
+        follow = _weight(_DERIVATIVE_HZ, step)
+        last = []
+        for value, (raw, steady, speed) in zip(values, self._last, strict=True):
+            faster = speed + follow * ((value - raw) / (step * unit) - speed)
+            weight = _weight(self._min_cutoff + self._beta * abs(faster), step)
+            last.append((value, steady + weight * (value - steady), faster))
+        self._last = last
+        return [steady for _, steady, _ in last]
 
 
-def _weight(cutoff: Array | float, step: float) -> Array:
-    return np.asarray(1.0 / (1.0 + 1.0 / (2.0 * math.pi * np.asarray(cutoff) * step)))
+def _weight(cutoff: float, step: float) -> float:
+    return 1.0 / (1.0 + 1.0 / (2.0 * math.pi * cutoff * step))
 
 
 class SteadyRegion:
@@ -69,17 +68,15 @@ class SteadyRegion:
         self._filter = OneEuro(self._MIN_CUTOFF, self._BETA)
 
     def __call__(self, region: Region, now: float) -> Region:
-        up = np.array([math.sin(region.rotation), -math.cos(region.rotation)])
-        middle = np.array(region.centre)
-        size = max(region.width, region.height, 1.0)
-        points = np.concatenate([middle, middle + 0.5 * size * up])
-        steady = self._filter(points, now, size)
-        x, y = steady[2:] - steady[:2]
-        factor = 2.0 * math.hypot(x, y) / size
+        (x, y), size = region.centre, max(region.width, region.height, 1.0)
+        above = x + 0.5 * size * math.sin(region.rotation)
+        over = y - 0.5 * size * math.cos(region.rotation)
+        x, y, above, over = self._filter((x, y, above, over), now, size)
+        factor = 2.0 * math.hypot(above - x, over - y) / size
         return replace(
             region,
-            centre=(float(steady[0]), float(steady[1])),
+            centre=(x, y),
             width=factor * region.width,
             height=factor * region.height,
-            rotation=math.atan2(x, -y),
+            rotation=math.atan2(above - x, y - over),
         )

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from posemamba_live.detectors.base import Region
+from posemamba_live.tracking.association import cost
 from posemamba_live.tracking.kalman import Array, Motion
 from posemamba_live.tracking.sight import Sight, torso, visible_box
 from posemamba_live.tracking.steady import SteadyRegion
@@ -65,6 +66,8 @@ class Track:
     """Perhaps no person of its own; not to be handed out before it has been seen for long."""
     person_id: int | None = None
     """None for who was never chosen."""
+    _asked: tuple[float, Sight, float] | None = None
+    """When, about which sight, and how badly it suits: that is asked twice a frame."""
 
     @classmethod
     def begin(cls, sight: Sight, now: float, *, tentative: bool = False) -> Track:
@@ -85,13 +88,13 @@ class Track:
         if afresh or now - self.seen_at > _STEADY_S:
             self.steady = SteadyRegion()
         self.region = self.steady(sight.found.next_region, now)
-        self.sight, self.seen_at = sight, now
+        self.sight, self.seen_at, self._asked = sight, now, None
 
     def continue_as(self, other: Track) -> None:
         """Take over what is known of a newcomer who turned out to be the same person."""
         self.motion, self.sight, self.region = other.motion, other.sight, other.region
         self.followed += other.followed
-        self.seen_at = other.seen_at
+        self.seen_at, self._asked = other.seen_at, None
 
     def expected(self, now: float) -> Detection:
         """The last pose where and as large as the person should be now."""
@@ -99,6 +102,12 @@ class Track:
         keypoints = self.sight.detection.keypoints
         moved = position + change * (keypoints - torso(keypoints))
         return Detection(moved.astype(np.float32), self.sight.detection.scores)
+
+    def misfit(self, sight: Sight, now: float) -> float:
+        """How badly a sight suits the person; infinite if not at all."""
+        if self._asked is None or self._asked[0] != now or self._asked[1] is not sight:
+            self._asked = now, sight, cost(self.motion, self.expected(now), sight, now)
+        return self._asked[2]
 
     def remembered(self, now: float, step: float) -> bool:
         """Whether the person would be known again; `step` is the frame distance in seconds."""
@@ -137,6 +146,11 @@ class Slots:
         """The chosen people, the subject first."""
         self._next_id = 0
         self._wish: _Wish | None = None
+
+    @property
+    def wished(self) -> bool:
+        """Whether somebody was chosen who is still to be found."""
+        return self._wish is not None
 
     def choose(self, x: float, y: float) -> None:
         self._wish = _Wish((x, y))
