@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from posemamba.skeleton import LIMB_JOINTS
-from posemamba_live.detectors import DetectorSettings, create_detector
+from posemamba_live.detectors import DetectorSettings, Region, TopDown, create_detector
+from posemamba_live.detectors.base import Found, KeypointModel
+from posemamba_live.sources import open_source
 from posemamba_live.tracking.people import PeopleTracker
-from posemamba_live.types import FloatArray
+from posemamba_live.types import FloatArray, Image
 from tests.support.two_people import CROSSING, FPS, Actor, Scene, walks
 
 Row = dict[int, int | None]
@@ -121,3 +125,37 @@ def test_who_comes_back_within_a_second_is_the_same(away: float, same: bool) -> 
 def test_nobody_is_nobody() -> None:
     scene = Scene([Actor(lambda i: None)], 8)
     assert all(row == {} for row in follow(scene, 2, range(8)).values())
+
+
+class Wavering:
+    """A real model whose word for presence is another one when `presence` is set."""
+
+    def __init__(self, model: KeypointModel) -> None:
+        self._model = model
+        self.presence: float | None = None
+        self.describe, self.close = model.describe, model.close
+
+    def locate(self, image: Image, regions: Sequence[Region]) -> list[Found]:
+        found = self._model.locate(image, regions)
+        if self.presence is None:
+            return found
+        return [replace(one, presence=self.presence) for one in found]
+
+
+@pytest.mark.parametrize(("presence", "kept"), [(0.4, True), (0.2, False)])
+def test_presence_that_wavers_costs_nobody_who_is_plainly_seen(
+    presence: float, kept: bool, walk_clip: Path
+) -> None:
+    """As of somebody half hidden, whose joints are as clear as before."""
+    models = create_detector("blazepose", DetectorSettings(device="cpu"))
+    assert isinstance(models, TopDown)
+    wavering = Wavering(models.keypoints)
+    tracker = PeopleTracker(replace(models, keypoints=wavering), 1)
+    with open_source(str(walk_clip)) as source:
+        frames = list(itertools.islice(source, 12))
+    there = []
+    for frame in frames:
+        wavering.presence = presence if frame.index in (5, 6, 9) else None
+        there.append(len(tracker(frame)))
+    models.close()
+    assert there == [int(kept or index not in (5, 6, 9)) for index in range(12)]

@@ -22,7 +22,7 @@ from posemamba_live.tracking import association
 from posemamba_live.tracking.ahead import LookAhead, as_good, with_next
 from posemamba_live.tracking.association import Seen, assign, inside, without_duplicates
 from posemamba_live.tracking.cuts import CutDetector, changed
-from posemamba_live.tracking.plausibility import agree, is_newcomer, is_person
+from posemamba_live.tracking.plausibility import PLAIN, agree, is_newcomer, is_still_there
 from posemamba_live.tracking.search import Search
 from posemamba_live.tracking.sight import Sight
 from posemamba_live.tracking.tracks import Slots, Subject, Track
@@ -39,8 +39,6 @@ _ALONE_AFTER_S: Final = 2.0
 """Seconds without others after which nobody is about."""
 _MARGIN: Final = 1.25
 """Of where somebody is, relative to the circle around them."""
-_PLAIN: Final = 0.5
-"""Score of the best eight joints of somebody who is plainly seen."""
 _BUSY_LOOK_S: Final = 0.1
 """The same while somebody is missing."""
 _BYSTANDERS: Final = 4
@@ -225,7 +223,7 @@ class PeopleTracker:
         odd = cut
         for track, sight in zip(followed, sights, strict=True):
             present = self._was_present(track)
-            misfit = track.misfit(sight, now) if is_person(sight) else None
+            misfit = track.misfit(sight, now) if is_still_there(sight) else None
             if present and track in self._slots.taken:
                 odd = odd or misfit is None or not math.isfinite(misfit)
                 wanted.append(sight)
@@ -356,7 +354,7 @@ class PeopleTracker:
             return since > _BUSY_LOOK_S
         if since <= _IDLE_LOOK_S or since > _ALONE_LOOK_S:
             return since > _ALONE_LOOK_S
-        if now - self._others_at < _ALONE_AFTER_S or any(s.score < _PLAIN for s in seen):
+        if now - self._others_at < _ALONE_AFTER_S or any(s.score < PLAIN for s in seen):
             return True
         if self._looked is None or shown.small is None:
             return True
@@ -434,7 +432,7 @@ class PeopleTracker:
 
 
 def _suits(track: Track, sight: Sight, now: float) -> bool:
-    return is_person(sight) and math.isfinite(track.misfit(sight, now))
+    return is_still_there(sight) and math.isfinite(track.misfit(sight, now))
 
 
 def _goes_on(track: Track, sight: Sight, now: float) -> bool:

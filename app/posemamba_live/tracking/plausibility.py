@@ -11,6 +11,10 @@ from posemamba_live.tracking.sight import Sight
 
 _PRESENT: Final = 0.5
 """The model's own word for somebody being there."""
+_STILL_PRESENT: Final = 0.3
+"""The same of somebody who was there a moment ago and whose joints are plainly seen."""
+PLAIN: Final = 0.5
+"""Score of the best eight joints of somebody who is plainly seen."""
 _SURE: Final = 0.3
 """Score of the best eight joints of somebody who is followed."""
 _NEW: Final = 0.4
@@ -27,6 +31,13 @@ _TWICE: Final = 0.12
 
 def is_person(sight: Sight) -> bool:
     return sight.found.presence >= _PRESENT and sight.score >= _SURE
+
+
+def is_still_there(sight: Sight) -> bool:
+    """`is_person` of what is seen where somebody was: who is cut off or half hidden makes the
+    model's word for presence waver about its threshold while the joints are as clear as before."""
+    plain = sight.found.presence >= _STILL_PRESENT and sight.score >= PLAIN
+    return plain or is_person(sight)
 
 
 def is_newcomer(sight: Sight, *, alone: bool) -> bool:
