@@ -2,7 +2,8 @@
 
     python benchmarks/lift_detections.py CACHE FOLDER... --weights window-m3 [--half judging]
 
-No tracker and no scene: windows as in file mode, the assumed field of view. `turned` is N-MPJPE
+No tracker and no scene: windows as in file mode, or with --live as they are lifted live (causal
+weights always are); the assumed field of view. `turned` is N-MPJPE
 after the one turn about the camera's x axis that fits a clip best: what a known pitch would gain.
 `pitch` is what the weights say of the camera, pooled over the clip, less the truth.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -20,12 +22,13 @@ from numpy.typing import NDArray
 
 from posemamba import gravity
 from posemamba.checkpoint import load_checkpoint
-from posemamba.network import Network
 from posemamba.normalize import ASSUMED_FOV_DEG
 from posemamba.skeleton import L_SHOULDER, LIMB_JOINTS, R_SHOULDER
 from posemamba.training.metrics import acceleration_error, joint_error, procrustes
 from posemamba.training.metrics import best_scale as scale_of
-from posemamba_live.lifting.window import FileLifter
+from posemamba_live.lifting.factory import lifter_factory
+from posemamba_live.lifting.window import Lifter
+from posemamba_live.plan import plan_lifting
 from posemamba_live.types import Pose2D
 
 Array = NDArray[np.float64]
@@ -47,13 +50,13 @@ def main(
     half: Annotated[str, typer.Option(help="measured, judging or both.")] = "both",
     scores: Annotated[str, typer.Option(help="product, or visibility.")] = "product",
     pool: Annotated[bool, typer.Option(help="Turn poses to the pooled gravity.")] = True,
+    live: Annotated[bool, typer.Option(help="Each frame as it comes.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
     """Lift every clip with each of the weights."""
     report: dict[str, dict[str, Any]] = {}
     for name in weights:
-        checkpoint = load_checkpoint(name)
-        network = Network(checkpoint, fov_deg=ASSUMED_FOV_DEG, mirrored=True)
+        make = lifters(name, live=live)
         rows = {}
         for file in sorted(cache.glob("*.npz")):
             measured = file.stem in MEASURED
@@ -62,15 +65,24 @@ def main(
             truth = next(
                 path for folder in folders if (path := folder / f"{file.stem}_gt.npz").is_file()
             )
-            rows |= score_clip(file, truth, network, scores, pool)
+            rows |= score_clip(file, truth, make, scores, pool)
         report[name] = rows
         _show(name, rows)
     if json_file:
         json_file.write_text(json.dumps(report, indent=1), encoding="utf-8")
 
 
+def lifters(name: str, *, live: bool) -> Callable[[], Lifter]:
+    """What makes lifters with these weights, as the program does on a CPU."""
+    checkpoint = load_checkpoint(name)
+    plan = plan_lifting(
+        checkpoint.meta, live=live or checkpoint.meta.causal, fps=30.0, fov_deg=ASSUMED_FOV_DEG
+    )
+    return lifter_factory(checkpoint, plan)
+
+
 def score_clip(
-    file: Path, truth: Path, network: Network, scores: str, pool: bool
+    file: Path, truth: Path, make: Callable[[], Lifter], scores: str, pool: bool
 ) -> dict[str, dict[str, float]]:
     with np.load(file) as found, np.load(truth) as gt:
         keypoints, seen = found["keypoints"], found["seen"]
@@ -82,7 +94,7 @@ def score_clip(
         joints = joints[:, None]
     out = {}
     for p in range(joints.shape[1]):
-        lifter = FileLifter(network)
+        lifter = make()
         poses = [
             Pose2D(t, t / fps, 0, keypoints[t, p], confidence[t, p].astype(np.float32),
                    (int(size[0]), int(size[1])), peak=peak[t, p])

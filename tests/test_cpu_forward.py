@@ -224,7 +224,7 @@ print(lifter(keypoints, None, (640, 480)).shape, "torch" in sys.modules)
 
 
 def test_causal_weights_are_lifted_without_importing_pytorch() -> None:
-    code = LIFT.format(device="cpu").replace("window-m7", "causal-m3")
+    code = LIFT.format(device="cpu").replace("window-m7", "causal-m8")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
     assert done.stdout.split() == ["(30,", "17,", "3)", "False"], done.stderr
 

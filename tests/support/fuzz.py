@@ -39,7 +39,7 @@ VALUES: Final = {
     "--device": ("cpu", "auto", "cuda"),
     "--subject": ("first", "largest", "centre"),
     "--detector": ("mediapipe", "blazepose", "x"),
-    "--weights": ("window-m7", "window-m3", "causal-m3", "stream-m3", "x"),
+    "--weights": ("window-m7", "window-m3", "causal-m8", "stream-m3", "x"),
     "--stream": ("ws://127.0.0.1:0", "udp://127.0.0.1:9", "osc://127.0.0.1:9"),
 }
 FLAGS: Final = ("--overwrite", "-q", "-v", "-vv", "--mirror", "--realtime")
