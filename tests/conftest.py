@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,10 @@ from posemamba_live.types import Pose2D
 if not torch.cuda.is_available():
     # Triton decides when it is imported whether its kernels run in its CPU interpreter.
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# Shells have what they start in the background ignore Ctrl-C, and so would the programs that
+# tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DEMO_VIDEOS: Final = Path(__file__).parent.parent / "demo_videos"
 WINDOW: Final = 9
