@@ -116,7 +116,7 @@ class LifterRuntime:
             import torch
 
             with self._guarded(), torch.inference_mode():
-                return array(self._forward(torch.as_tensor(inputs, dtype=torch.float32)))
+                return _array(self._forward(torch.as_tensor(inputs, dtype=torch.float32)))
         return self._on_cpu(np.ascontiguousarray(_from_anywhere(inputs), np.float32))
 
     def warm_up(self, batch: int, frames: int) -> None:
@@ -185,14 +185,14 @@ class _OnTorch:
         import torch
 
         with torch.inference_mode():
-            return array(self._model(torch.from_numpy(inputs)))
+            return _array(self._model(torch.from_numpy(inputs)))
 
 
 def _from_anywhere(inputs: Float | Tensor) -> Any:
     return inputs if isinstance(inputs, np.ndarray) else inputs.cpu().numpy()
 
 
-def array(out: Tensor) -> Float:
+def _array(out: Tensor) -> Float:
     """A tensor of any device and type as an array."""
     values: NDArray[Any] = out.float().cpu().numpy()
     return np.asarray(values, np.float32)

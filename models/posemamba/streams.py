@@ -30,9 +30,9 @@ class CausalNetwork:
         self.channels = checkpoint.meta.config.in_channels
         config, state = checkpoint.meta.config, checkpoint.state
         forward = loading.forward_module(config) if state is not None else None
-        self._steps: Any = _TorchSteps(checkpoint)
-        if forward is not None and state is not None:
-            self._steps = forward.CpuStream(config, state)
+        self._steps: Any = (
+            _TorchSteps(checkpoint) if forward is None else forward.CpuStream(config, state)
+        )
 
     def first_state(self) -> Any:
         """What is remembered of one stream before its first frame."""

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numba
@@ -167,12 +168,13 @@ class CpuForward(_Network):
         threads = _threads()
         # What lies between layers has to stay in the caches: a sample of each thread at a time.
         starts = range(0, len(inputs), threads)
-        parts = [self._run(inputs[start : start + threads], self._blocks) for start in starts]
+        blocks = partial(self._blocks, threads)
+        parts = [self._run(inputs[start : start + threads], blocks) for start in starts]
         return np.concatenate(parts or [np.zeros((0, frames, NUM_JOINTS, 3), np.float32)])
 
-    def _blocks(self, arrays: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+    def _blocks(self, threads: int, arrays: tuple[Any, ...], shape: tuple[int, ...]) -> None:
         samples, frames, joints, _, inner, _ = shape
-        config, threads = self._config, _threads()
+        config = self._config
         arguments = (
             *arrays, *orders(frames, joints), _neighbours(), self._rank, config.integer_decay,
             shape,
@@ -187,12 +189,12 @@ class CpuForward(_Network):
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """What a causal network remembers of B streams; updated in place."""
+    """What a causal network remembers of a stream; updated in place."""
 
     seen: Float
-    """(blocks, B, 3, 17, D) input of the convolutions, the latest frame last."""
+    """(blocks, 1, 3, 17, D) input of the convolutions, the latest frame last."""
     scans: Float
-    """(blocks, B, D / 16, 2 + 2 * 17, 256) of `scan_kernels.scan_step`."""
+    """(blocks, 1, D / 16, 2 + 2 * 17, 256) of `scan_kernels.scan_step`."""
 
 
 class CpuStream(_Network):
@@ -215,28 +217,18 @@ class CpuStream(_Network):
         Returns:
             (B, 17, 3), and the states for the next frame.
         """
-        if len(states) == 1:
-            together = states[0]
-        else:
-            together = StreamState(
-                np.concatenate([state.seen for state in states], 1),
-                np.concatenate([state.scans for state in states], 1),
-            )
-
-        def blocks(arrays: tuple[Any, ...], shape: tuple[int, ...]) -> None:
-            kernels.run_step(
-                *arrays, orders(1, NUM_JOINTS, True)[2], _neighbours(), self._rank,
-                self._config.integer_decay, shape, together.seen, together.scans,
-            )  # fmt: skip
-
-        answer = self._run(inputs[:, None], blocks)[:, 0]
-        if len(states) == 1:
-            return answer, [together]
-        each = range(len(states))
-        return answer, [
-            StreamState(together.seen[:, i : i + 1].copy(), together.scans[:, i : i + 1].copy())
-            for i in each
+        # One after the other: to move their memories together takes longer than a step.
+        answers = [
+            self._run(inputs[i : i + 1, None], partial(self._blocks, state))[0, 0]
+            for i, state in enumerate(states)
         ]
+        return np.stack(answers), list(states)
+
+    def _blocks(self, state: StreamState, arrays: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+        kernels.run_step(
+            *arrays, orders(1, NUM_JOINTS, True)[2], _neighbours(), self._rank,
+            self._config.integer_decay, shape, state.seen, state.scans,
+        )  # fmt: skip
 
 
 class _Part:

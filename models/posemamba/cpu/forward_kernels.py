@@ -180,6 +180,19 @@ def _leave(
                 x[row * dim + n] += w[position + n]
 
 
+@njit(**_INNER)
+def _views(
+    values: Any, p: Any, y: Any, samples: int, length: int, inner: int, width: int
+) -> tuple[Any, Any, Any]:
+    """Flat scratch as the scans take it: (B, L, D), (B, L, 4, E) and (B, L, D)."""
+    rows = samples * length
+    return (
+        values[: rows * inner].reshape(samples, length, inner),
+        p[: rows * width].reshape(samples, length, 4, width // 4),
+        y[: rows * inner].reshape(samples, length, inner),
+    )
+
+
 @njit(**_OPTIONS)
 def run_blocks(
     x: Any, wide: Any, values: Any, p: Any, y: Any, w: Any, at: Any, scans: Any, order: Any,
@@ -200,9 +213,7 @@ def run_blocks(
     length = frames * joints
     tiles = (samples * length + ROWS - 1) // ROWS
     width = 4 * (rank + 2 * STATES)
-    u = values[: samples * length * inner].reshape(samples, length, inner)
-    ps = p[: samples * length * width].reshape(samples, length, 4, width // 4)
-    ys = y[: samples * length * inner].reshape(samples, length, inner)
+    u, ps, ys = _views(values, p, y, samples, length, inner, width)
     kept = np.empty((samples, 4, 0, inner // LANES, BLOCK), np.float32)
     plain = np.empty(joints * width // 2, np.float32)
     for block in range(len(at)):
@@ -239,9 +250,7 @@ def run_blocks_parallel(
     length = frames * joints
     tiles = (samples * length + ROWS - 1) // ROWS
     width = 4 * (rank + 2 * STATES)
-    u = values[: samples * length * inner].reshape(samples, length, inner)
-    ps = p[: samples * length * width].reshape(samples, length, 4, width // 4)
-    ys = y[: samples * length * inner].reshape(samples, length, inner)
+    u, ps, ys = _views(values, p, y, samples, length, inner, width)
     kept = np.empty((samples, 4, 0, inner // LANES, BLOCK), np.float32)
     parts = inner // LANES // group
     for block in range(len(at)):
@@ -286,9 +295,7 @@ def run_step(
     rows = samples * joints
     tiles = (rows + ROWS - 1) // ROWS
     width = 4 * (rank + 2 * STATES)
-    u = values[: rows * inner].reshape(samples, joints, inner)
-    ps = p[: rows * width].reshape(samples, joints, 4, width // 4)
-    ys = y[: rows * inner].reshape(samples, joints, inner)
+    u, ps, ys = _views(values, p, y, samples, joints, inner, width)
     plain = np.empty(joints * width // 2, np.float32)
     frame = joints * inner
     flat_seen = seen.reshape(-1)

@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from posemamba.cpu.simd import LANES, WIDE, Lanes
+from posemamba.cpu.simd import LANES, WIDE, Lanes, pointers
 
 ROWS: Final = 6
 """Rows of a tile."""
@@ -47,16 +47,6 @@ def packed(weight: Float) -> Float:
     return np.concatenate([panel.T.reshape(-1) for panel in panels])
 
 
-def _pointers(context: Any, builder: Any, signature: Any, args: Any) -> list[Any]:
-    """Array arguments as data pointers, scalars unchanged."""
-    out = []
-    for kind, value in zip(signature.args, args, strict=True):
-        if isinstance(kind, types.Array):
-            value = context.make_array(kind)(context, builder, value).data
-        out.append(value)
-    return out
-
-
 def _const(value: int) -> Any:
     return ir.Constant(_INDEX, value)
 
@@ -75,7 +65,7 @@ def _make_tile(vectors: int, gelu: bool) -> Callable[..., Any]:
         signature = types.void(_ARRAY, i, i, i, _ARRAY, i, i, _ARRAY, i, i, types.boolean)
 
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-            a, a_at, a_row, inputs, w, w_at, bias_at, c, c_at, c_row, add = _pointers(
+            a, a_at, a_row, inputs, w, w_at, bias_at, c, c_at, c_row, add = pointers(
                 context, b, sig, args
             )
             v = Lanes(b)
@@ -147,7 +137,7 @@ def _norm(
     signature = types.void(_ARRAY, i, _ARRAY, i, types.float32, _ARRAY, i, i)
 
     def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        x, x_at, w, w_at, eps, y, y_at, width = _pointers(context, b, sig, args)
+        x, x_at, w, w_at, eps, y, y_at, width = pointers(context, b, sig, args)
         v = Lanes(b)
         total = cgutils.alloca_once_value(b, v.const(0.0))
         inverse = b.fdiv(ir.Constant(ir.FloatType(), 1.0), b.sitofp(width, ir.FloatType()))
@@ -191,7 +181,7 @@ def _gate_by(typingctx: Any, x: Any, x_at: Any, gate: Any, gate_at: Any, width: 
     signature = types.void(_ARRAY, i, _ARRAY, i, i)
 
     def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        x, x_at, gate, gate_at, width = _pointers(context, b, sig, args)
+        x, x_at, gate, gate_at, width = pointers(context, b, sig, args)
         v = Lanes(b)
         with _each(b, width) as at:
             here = b.add(x_at, at)
@@ -213,7 +203,7 @@ def _convolve_at(
     signature = types.void(_ARRAY, i, i, i, i, i, i, _ARRAY, i, i, _ARRAY, i, i)
 
     def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        x, x_at, x_row, frame, frames, joint, joints, w, w_at, bias_at, y, y_at, width = _pointers(
+        x, x_at, x_row, frame, frames, joint, joints, w, w_at, bias_at, y, y_at, width = pointers(
             context, b, sig, args
         )
         v = Lanes(b)
@@ -256,7 +246,7 @@ def _pool_at(
     signature = types.void(_ARRAY, i, indices, i, i, _ARRAY, i, i, _ARRAY, i, i)
 
     def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        x, x_at, near, near_at, joint, w, scale_at, shift_at, y, y_at, width = _pointers(
+        x, x_at, near, near_at, joint, w, scale_at, shift_at, y, y_at, width = pointers(
             context, b, sig, args
         )
         v = Lanes(b)
@@ -300,7 +290,7 @@ def _add_silu(typingctx: Any, x: Any, x_at: Any, y: Any, y_at: Any, width: Any) 
     signature = types.void(_ARRAY, i, _ARRAY, i, i)
 
     def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        x, x_at, y, y_at, width = _pointers(context, b, sig, args)
+        x, x_at, y, y_at, width = pointers(context, b, sig, args)
         v = Lanes(b)
         with _each(b, width) as at:
             here = b.add(x_at, at)

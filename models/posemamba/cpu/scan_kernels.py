@@ -24,7 +24,7 @@ from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from posemamba.cpu.simd import LANES, LOG2E, WIDE, Lanes
+from posemamba.cpu.simd import LANES, LOG2E, WIDE, Lanes, pointers
 
 STATES: Final = 16
 CHUNK: Final = 16
@@ -39,16 +39,6 @@ SLOTS: Final = (0, 2, 1, 3)
 
 _Array = types.Array(types.float32, 1, "C")
 _INDEX = ir.IntType(64)
-
-
-def _pointers(context: Any, builder: Any, signature: Any, args: Any) -> list[Any]:
-    """Array arguments as data pointers, scalars unchanged."""
-    out = []
-    for kind, value in zip(signature.args, args, strict=True):
-        if isinstance(kind, types.Array):
-            value = context.make_array(kind)(context, builder, value).data
-        out.append(value)
-    return out
 
 
 def _at(builder: Any, offset: Any, rows: int) -> Any:
@@ -103,7 +93,7 @@ def _prepare_token(
     signature = types.void(_Array, i, i, f, _Array, i, _Array, i, i, _Array, i)
 
     def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        u, u_at, w_at, mix, p, p_at, prm, prm_at, rank, ready, ready_at = _pointers(
+        u, u_at, w_at, mix, p, p_at, prm, prm_at, rank, ready, ready_at = pointers(
             context, b, sig, args
         )
         v = Lanes(b)
@@ -130,7 +120,7 @@ def _make_forward_token(integer: bool) -> Callable[..., Any]:
         signature = types.void(_Array, i, _Array, i, i, _Array, i, _Array, i, _Array, i)
 
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-            p, p_at, prm, prm_at, rank, ready, ready_at, h, h_at, y, y_at = _pointers(
+            p, p_at, prm, prm_at, rank, ready, ready_at, h, h_at, y, y_at = pointers(
                 context, b, sig, args
             )
             a_at = b.add(prm_at, b.mul(b.add(rank, ir.Constant(_INDEX, 1)), _lanes()))
@@ -174,8 +164,8 @@ def _make_replay_token(integer: bool) -> Callable[..., Any]:
         )  # fmt: skip
 
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-            (p, p_at, prm, prm_at, rank, ready, ready_at, h, h_at, dy, dy_at, dp, dp_at) = (
-                _pointers(context, b, sig, args)
+            (p, p_at, prm, prm_at, rank, ready, ready_at, h, h_at, dy, dy_at, dp, dp_at) = pointers(
+                context, b, sig, args
             )
             v = Lanes(b)
             a_at = b.add(prm_at, b.mul(b.add(rank, ir.Constant(_INDEX, 1)), _lanes()))
@@ -226,7 +216,7 @@ def _make_backward_token(integer: bool) -> Callable[..., Any]:
             (
                 p, p_at, prm, prm_at, rank, h, h_at, ready, ready_at, dy, dy_at, g, g_at,
                 dp, dp_at, dprm, dprm_at, du, u_at, w_at, mix,
-            ) = _pointers(context, b, sig, args)  # fmt: skip
+            ) = pointers(context, b, sig, args)  # fmt: skip
             v = Lanes(b)
             x, dt, base = (v.load(ready, _at(b, ready_at, row)) for row in (0, 1, 3))
             dout = v.load(dy, dy_at)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 from llvmlite import binding, ir
+from numba import types
 from numba.core import cgutils
 
 LANES: Final = 16
@@ -40,6 +41,16 @@ _EXP2_POLY: Final = _chebyshev_fit(np.exp2, -0.5, 0.5, 6)
 """2**x on [-0.5, 0.5], relative error 1e-8 before rounding."""
 _LOG1P_POLY: Final = _chebyshev_fit(lambda x: np.log1p(x) / x, 1e-9, 1.0, 9)
 """log(1+x)/x on (0, 1], relative error 4e-8."""
+
+
+def pointers(context: Any, builder: Any, signature: Any, args: Any) -> list[Any]:
+    """Array arguments as data pointers, scalars unchanged."""
+    out = []
+    for kind, value in zip(signature.args, args, strict=True):
+        if isinstance(kind, types.Array):
+            value = context.make_array(kind)(context, builder, value).data
+        out.append(value)
+    return out
 
 
 class Lanes:
