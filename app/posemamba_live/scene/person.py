@@ -46,6 +46,8 @@ class Person:
     factor: float = 1.0
     """Height relative to the told one, from where the feet are among other people's."""
     factor_target: float = 1.0
+    feet_unseen: float = 0.0
+    """How sure it is that nobody has seen the feet, 0 to 1."""
 
     def measure(self, units: Array, scores: Array, now: float, height_m: float) -> Body:
         """Running measures of the body: new medians now and then, approached smoothly."""
@@ -56,6 +58,7 @@ class Person:
             self.sampled = now
             self.segments.append(segment_lengths(units)[0])
             self.weights.append(segment_weights(scores)[0])
+            self.feet_unseen = feet_unseen(np.array(self.weights))
         due = SOLVE_EVERY if self.seen_for > SETTLED else SAMPLE_SPACING
         if self.target is None or abs(now - self.measured) >= due:
             self.measured = now
@@ -69,11 +72,6 @@ class Person:
             self.body.lengths + fraction * (self.target.lengths - self.body.lengths),
         )
         return Body(self.factor * self.body.scale, self.factor * self.body.lengths)
-
-    @property
-    def feet_unseen(self) -> float:
-        """How sure it is that nobody has seen the feet, 0 to 1."""
-        return feet_unseen(np.array(self.weights))
 
 
 def fraction_moved(dt: float, age: float) -> float:
