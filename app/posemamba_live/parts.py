@@ -52,9 +52,9 @@ def libraries_ahead(options: Options) -> None:
     """Where PyTorch will be needed: let the system load its library in a thread meanwhile.
 
     It takes a tenth of the start-up, in which an import would keep the interpreter from everybody.
-    On a CPU window weights are lifted without it.
+    On a CPU our own weights are lifted without it; published checkpoints are its pickles.
     """
-    needed = options.weights is not None or (
+    needed = Path(options.weights or DEFAULT_WEIGHTS).suffix in (".bin", ".tr") or (
         options.device is not DeviceName.CPU and cuda_possible()
     )
     if sys.platform != "linux" or not needed:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from posemamba.normalize import ASSUMED_FOV_DEG
 from posemamba_live.options import DeviceName, ModeName, Options, SubjectName, UnseenName
 
 if TYPE_CHECKING:
@@ -38,10 +39,6 @@ class SourceFacts(Protocol):
     def size(self) -> tuple[int, int]: ...
     @property
     def frame_count(self) -> int | None: ...
-
-
-_ASSUMED_FOV_DEG: Final = 60.0
-"""Across the longer side, of a camera of which nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +95,7 @@ class RunPlan:
     """Of people in the order of their identities; the last is of all others."""
     pitch_deg: float | None = None
     """Of the camera, negative looks down; None where it is not known."""
-    fov_deg: float = _ASSUMED_FOV_DEG
+    fov_deg: float = ASSUMED_FOV_DEG
     """Field of view across the picture's longer side."""
     smooth: float = 1.0
     """Strength of the smoothing over time, 0 for none."""
@@ -180,7 +177,7 @@ def _fov(options: Options, source: SourceFacts) -> float:
     if options.fov is not None:
         return options.fov
     said: float | None = getattr(source, "fov_deg", None)
-    return _ASSUMED_FOV_DEG if said is None else said
+    return ASSUMED_FOV_DEG if said is None else said
 
 
 def plan_lifting(

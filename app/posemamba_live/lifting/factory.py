@@ -23,7 +23,7 @@ def lifter_factory(
     Args:
         checkpoint: window or causal weights.
         plan: made for these weights (`plan.plan_lifting`).
-        runtime: runs the model of window weights; by default it runs where it is.
+        runtime: runs window weights; by default they run on the CPU.
     """
     if plan.causal:
         make: Callable[[], Lifter] = partial(
