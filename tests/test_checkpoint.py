@@ -71,6 +71,21 @@ def test_a_saved_network_comes_back(tiny_checkpoint: Checkpoint, tiny_weights: P
     assert torch.equal(loaded.model(x), tiny_checkpoint.model(x))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_floats_of_any_size_are_read(
+    dtype: torch.dtype, tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    """NumPy has no bfloat16."""
+    state = {k: v.to(dtype) for k, v in tiny_checkpoint.model.state_dict().items()}
+    path = tmp_path / "floats.safetensors"
+    save_file(state, path, {"posemamba": tiny_checkpoint.meta.to_json()})
+    read = load_checkpoint(path).state
+    assert read is not None
+    for name, values in read.items():
+        assert values.dtype == np.float32
+        np.testing.assert_array_equal(values, state[name].float().numpy())
+
+
 def test_every_option_of_the_architecture_survives_a_file(tmp_path: Path) -> None:
     config = PoseMambaConfig(
         dim=16, depth=1, frames=9, in_channels=4, frame_embedding=True, input_skip=True,
