@@ -15,6 +15,7 @@ from posemamba.config import PoseMambaConfig
 from posemamba.keypoints import BLAZEPOSE_33, COCO_17, HALPE_26, WHOLEBODY_133, to_joints
 from posemamba.model import PoseMamba
 from posemamba.network import Network
+from posemamba.normalize import mirror_image, reflected
 from posemamba.skeleton import JOINT_NAMES, LIMB_JOINTS
 from posemamba.streams import CausalNetwork
 from posemamba.training.metrics import score
@@ -57,13 +58,14 @@ def test_it_lifts_as_the_application_lifts_files(
     np.testing.assert_allclose(got, np.stack(expected), atol=2e-6)
 
 
+@pytest.mark.parametrize("mirrored", [True, False])
 def test_it_goes_from_frame_to_frame_as_the_application_does(
-    causal: Checkpoint, make_track: MakeTrack
+    causal: Checkpoint, make_track: MakeTrack, mirrored: bool
 ) -> None:
     track = make_track(30, fps=25.0)
-    stream = CausalLifter(CausalNetwork(causal), fov_deg=60.0)
+    stream = CausalLifter(CausalNetwork(causal, mirrored=mirrored), fov_deg=60.0)
     expected = np.stack([stream.push(pose)[0].joints for pose in track])
-    lifter = posemamba.Lifter(causal)
+    lifter = posemamba.Lifter(causal, mirrored=mirrored)
     assert lifter.frames == 1
     np.testing.assert_allclose(
         lifter(*arrays(track), SIZE, fps=25.0, peaks=peaks(track)), expected, atol=1e-5
@@ -86,6 +88,18 @@ def test_recordings_of_a_batch_are_lifted_on_their_own(
     np.testing.assert_array_equal(
         lifter(keypoints.tolist(), None, SIZE), lifter(keypoints, np.ones((3, 25, 17)), SIZE)
     )
+
+
+def test_a_mirrored_stream_is_the_mean_of_both_pictures(
+    causal: Checkpoint, make_track: MakeTrack
+) -> None:
+    keypoints, scores = arrays(make_track(30, fps=25.0))
+    flipped, trust = mirror_image(keypoints[None], scores[None], SIZE[0])
+    one = posemamba.Lifter(causal, mirrored=False)
+    both = [one(keypoints, scores, SIZE), reflected(one(flipped[0], trust[0], SIZE))]
+    got = posemamba.Lifter(causal, mirrored=True)(keypoints, scores, SIZE)
+    np.testing.assert_allclose(got, np.mean(both, 0), atol=1e-5)
+    assert np.abs(both[0] - both[1]).max() > 1e-3
 
 
 @pytest.mark.parametrize("weights", ["window-m7", "window-m8", "window-m3"])
@@ -162,7 +176,6 @@ def test_what_cannot_be_meant_is_told(
     [
         ("tiny", {"fov_deg": 0}, "fov_deg is 0"),
         ("tiny", {"overlap": 0}, "overlap is 0"),
-        ("causal", {"mirrored": True}, "no mirrored pass"),
         ("no-such-weights", {}, "no weights 'no-such-weights'"),
     ],
 )

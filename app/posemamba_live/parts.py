@@ -179,8 +179,8 @@ def _lifters(
 
     if options.delay and not plan.live:
         logger.warning("--delay is for live sources; a file is lifted with whole windows")
-    if checkpoint.meta.causal and options.mode is not ModeName.BALANCED:
-        logger.warning("--mode is for window weights; these do the same work in each")
+    if checkpoint.meta.causal and options.mode is ModeName.ACCURATE:
+        logger.warning("--mode accurate is for window weights; with these it is as balanced")
     on_gpu = runtime.device != "cpu"
     lifting, make = _fit(options, plan, checkpoint, runtime)
     use_threads(plan.lifter_threads)

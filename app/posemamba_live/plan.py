@@ -47,24 +47,21 @@ class Mode:
 
     overlap: int
     """Windows that cover each frame of a file; they start frames / overlap apart."""
-    mirrored_files: bool
+    mirrored: bool
     """Lift the mirrored person too and average."""
-    mirrored_live: bool = False
-    """The same for live sources, where every pose costs a window."""
+    mirrored_windows_live: bool = False
+    """The same where every pose costs a window: live, with weights that are not causal."""
     live_frames: int | None = None
     """Frames of a live window up to the shown one, on a CPU; all that the weights take if None."""
 
-    def mirrored(self, live: bool) -> bool:
-        return self.mirrored_live if live else self.mirrored_files
-
 
 MODES: Final = {
-    "fast": Mode(overlap=2, mirrored_files=False, live_frames=13),
+    "fast": Mode(overlap=2, mirrored=False, live_frames=13),
     # More overlap wins next to nothing; the mirrored pass a millimetre. What happened more than
     # 18 frames ago changes the newest pose by 0.1 mm, for half as much time again; 13 frames
     # cost it 1.2 mm (validation motion).
-    "balanced": Mode(overlap=2, mirrored_files=True, live_frames=18),
-    "accurate": Mode(overlap=6, mirrored_files=True, mirrored_live=True),
+    "balanced": Mode(overlap=2, mirrored=True, live_frames=18),
+    "accurate": Mode(overlap=6, mirrored=True, mirrored_windows_live=True),
 }
 """By ModeName."""
 
@@ -226,7 +223,7 @@ def plan_lifting(
         causal=meta.causal,
         window=frames,
         delay=delay,
-        mirrored=work.mirrored(live) and not meta.causal,
+        mirrored=work.mirrored_windows_live if live and not meta.causal else work.mirrored,
         overlap=work.overlap,
         fps=fps,
         fov_deg=fov_deg,

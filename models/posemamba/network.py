@@ -62,8 +62,7 @@ class Lifter:
         fov_deg: field of view across the picture's longer side, degrees; by default what the
             weights assume (60).
         device: "auto" (CUDA where it works), "cpu" or "cuda". Causal weights run on the CPU.
-        mirrored: average with the mirrored person's poses, for twice the work; by default
-            window weights do. Causal weights cannot.
+        mirrored: average with the mirrored person's poses, for twice the work.
         overlap: windows that see each frame.
 
     Raises:
@@ -78,7 +77,7 @@ class Lifter:
         *,
         fov_deg: float | None = None,
         device: str = "auto",
-        mirrored: bool | None = None,
+        mirrored: bool = True,
         overlap: int = 2,
     ) -> None:
         self._checkpoint = weights if isinstance(weights, Checkpoint) else load_checkpoint(weights)
@@ -89,15 +88,14 @@ class Lifter:
             raise ValueError(f"fov_deg is {fov_deg}, not within {low:g} to {high:g} degrees")
         if overlap < 1:
             raise ValueError(f"overlap is {overlap}: at least one window has to see each frame")
+        self._mirrored = mirrored
         self._network: Network | None = None
         if meta.causal:
-            if mirrored:
-                raise ValueError(f"{meta.name} is causal and lifts no mirrored pass")
             return
         self._network = Network(
             self._checkpoint,
             fov_deg=self._fov_deg,
-            mirrored=mirrored is not False,
+            mirrored=mirrored,
             runtime=LifterRuntime(self._checkpoint, device),
         )
         self._hop = max(1, math.ceil(meta.frames / overlap))
@@ -259,7 +257,7 @@ class Lifter:
         size: tuple[int, int],
         elapsed: float,
     ) -> Float:
-        network = CausalNetwork(self._checkpoint)
+        network = CausalNetwork(self._checkpoint, mirrored=self._mirrored)
         rays, out = RayStream(self._fov_deg), np.empty((*keypoints.shape[:3], 3), np.float32)
         if not out.size:
             return out

@@ -236,6 +236,20 @@ def mirror_image(keypoints: Float, scores: Float, width: NDArray[Any] | int) -> 
     return flipped, scores[:, :, order]
 
 
+def mirrored_inputs(inputs: Float) -> Float:
+    """What `ray_window` and `RayStream` make of the mirrored picture.
+
+    The virtual camera has no roll, so that it is mirrored with the person: its tilt and the
+    size are what they were.
+
+    Args:
+        inputs: (..., 17, C) x, y and what else there is.
+    """
+    flipped = np.ascontiguousarray(inputs[..., list(MIRROR), :])
+    flipped[..., 0] *= -1.0
+    return flipped
+
+
 def reflected(joints: Float) -> Float:
     """Poses (..., 17, 3) of mirrored people as poses of the people themselves.
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from posemamba.checkpoint import Checkpoint
 from posemamba.cpu import loading
+from posemamba.normalize import mirrored_inputs, reflected
 
 Float = NDArray[np.float32]
 
@@ -19,15 +20,17 @@ class CausalNetwork:
 
     Args:
         checkpoint: of a causal network.
+        mirrored: average with the mirrored pass (twice the work, and a memory of its own).
 
     Raises:
         ValueError: it is not causal.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, *, mirrored: bool = False) -> None:
         if not checkpoint.meta.causal:
             raise ValueError(f"{checkpoint.meta.name} is not a causal network")
         self.channels = checkpoint.meta.config.in_channels
+        self._mirrored = mirrored
         config, state = checkpoint.meta.config, checkpoint.state
         forward = loading.forward_module(config) if state is not None else None
         self._steps: Any = (
@@ -36,7 +39,8 @@ class CausalNetwork:
 
     def first_state(self) -> Any:
         """What is remembered of one stream before its first frame."""
-        return self._steps.first_state()
+        passes = 1 + self._mirrored
+        return tuple(self._steps.first_state() for _ in range(passes))
 
     def step(self, inputs: Float, states: Sequence[Any]) -> tuple[Float, list[Any]]:
         """Lift the next frame of B streams together.
@@ -47,8 +51,14 @@ class CausalNetwork:
         Returns:
             (B, 17 or 18, 3) in the network's own unit, and the states for the next frame.
         """
-        answers, after = self._steps.step(inputs, states)
-        return answers, after
+        if not self._mirrored:
+            answers, after = self._steps.step(inputs, [own for (own,) in states])
+            return answers, [(own,) for own in after]
+        both = np.concatenate([inputs, mirrored_inputs(inputs)])
+        answers, after = self._steps.step(both, [s[i] for i in (0, 1) for s in states])
+        straight, flipped = np.split(answers, 2)
+        pairs = zip(after[: len(states)], after[len(states) :], strict=True)
+        return np.asarray(0.5 * (straight + reflected(flipped)), np.float32), list(pairs)
 
 
 class _TorchSteps:

@@ -75,7 +75,6 @@ def synthetic(
     except MotionError as error:
         _fail(str(error))
     length = frames or min(checkpoint.meta.frames, _MAX_MOTION_FRAMES)
-    flip = flip and not checkpoint.meta.causal  # which lifts no mirrored pass
     report: dict[str, Any] = {
         "weights": checkpoint.meta.name,
         "sha256": checkpoint.meta.sha256,

@@ -26,9 +26,8 @@ def lifter_factory(
         runtime: runs window weights; by default they run on the CPU.
     """
     if plan.causal:
-        make: Callable[[], Lifter] = partial(
-            CausalLifter, CausalNetwork(checkpoint), fov_deg=plan.fov_deg
-        )
+        stream = CausalNetwork(checkpoint, mirrored=plan.mirrored)
+        make: Callable[[], Lifter] = partial(CausalLifter, stream, fov_deg=plan.fov_deg)
     else:
         network = Network(
             checkpoint,
