@@ -753,13 +753,15 @@ def test_the_first_frame_has_one_floor_for_all(walk: Clip) -> None:
     assert np.abs(np.diff(above[:10, 0])).max() < 0.05
 
 
-def test_who_is_on_a_roof_close_by_is_left_there_live(walk: Clip) -> None:
-    """Two metres up and one behind: no lens makes such a slope of a floor."""
-    above = walk.rotation @ np.array([1.0, 1.0, 2.0])
+@pytest.mark.parametrize(("behind", "since"), [(1.0, 30), (6.0, 162)])
+def test_who_is_on_a_roof_is_left_there_live(walk: Clip, behind: float, since: int) -> None:
+    """Two metres up; one metre behind no lens makes such a slope of a floor, and farther behind
+    somebody who walks in depth tells in the end that there is none."""
+    above = walk.rotation @ np.array([1.0, behind, 2.0])
     pixels = Pinhole.from_fov(walk.size, walk.fov_deg).project(walk.camera + above)
     tracker = SceneTracker(walk.height_m, walk.fov_deg)
     pairs = zip(walk.lifted(person=1), walk.lifted(pixels=pixels, person=2), strict=True)
-    frames = [tracker.place(list(pair)) for pair in pairs][30:]
+    frames = [tracker.place(list(pair)) for pair in pairs][since:]
     low = [np.median(lower_ankle(stack([f[i] for f in frames], "joints_world"))) for i in (0, 1)]
     assert low[0] == pytest.approx(ANKLE_HEIGHT, abs=0.1)
     assert low[1] == pytest.approx(2.0 + ANKLE_HEIGHT, abs=0.35)
