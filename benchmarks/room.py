@@ -165,7 +165,10 @@ def _solve(lifted: Sequence[LiftedPose], height_m: Sequence[float], live: bool) 
     if not live:
         return solve_scene(lifted, height_m, ASSUMED_FOV)
     tracker = SceneTracker(height_m, ASSUMED_FOV)
-    return [tracker.update(pose) for pose in lifted]
+    frames: dict[int, list[LiftedPose]] = {}
+    for pose in lifted:
+        frames.setdefault(pose.pose2d.frame_index, []).append(pose)
+    return [pose for _, people in sorted(frames.items()) for pose in tracker.place(people)]
 
 
 def score(poses: Sequence[Pose3D], truth: Truth, live: bool) -> dict[str, float]:

@@ -706,6 +706,67 @@ def test_the_floor_stays_under_people_while_it_is_learnt(walk: Clip) -> None:
     assert high < 0.15
 
 
+def broadcast(walk: Clip, places: list[tuple[float, float, float]]) -> list[list[LiftedPose]]:
+    """Frames of people at places (to the right, away, up; metres), by a lens of 20 degrees 11 m up
+    that looks down by 13, and by a lifter that takes it for 60 and leans them back as usual."""
+    true = Ground(math.radians(-13.0), 0.0, 11.0)
+    middle = walk.world[:, 0].mean(0) * [1.0, 1.0, 0.0]
+    people = []
+    for person, place in enumerate(places):
+        camera = (walk.world - middle + place - [0.0, 0.0, true.height]) @ true.rotation
+        pixels = Pinhole.from_fov(walk.size, 20.0).project(camera)
+        leaning = (camera - camera[:, :1]) @ about_x(math.radians(-4.0)).T / walk.height_m
+        people.append(walk.lifted(units=leaning, pixels=pixels, person=person))
+    return [list(frame) for frame in zip(*people, strict=True)]
+
+
+def test_far_people_before_a_long_lens_stand_from_the_start(walk: Clip) -> None:
+    """Live, 42 and 64 m away; taken for 60 degrees, the floor between them rises by half."""
+    tracker = SceneTracker(walk.height_m, 60.0)
+    frames = [tracker.place(f) for f in broadcast(walk, [(2.0, 42.0, 0.0), (-3.0, 64.0, 0.0)])]
+    above = np.array([[above_floor(p.joints_world.astype(float)) for p in f] for f in frames])
+    assert np.abs(above[0]).max() < 0.15
+    assert np.abs(np.diff(above, axis=0)).max() < 0.2
+    assert np.percentile(np.abs(above), 90) < 0.3
+    for person in (0, 1):
+        joints = stack([frame[person] for frame in frames], "joints")
+        truth = float(np.linalg.norm(walk.world[0, 2] - walk.world[0, 3]))
+        assert np.median(bone(joints, 2, 3)) == pytest.approx(truth, rel=0.12)
+    for pose in frames[-1]:  # each by a camera of their own height, so that nothing contradicts
+        assert pose.ground is not None
+        world = pose.ground.to_world(pose.joints + pose.root)
+        np.testing.assert_allclose(world, pose.joints_world, atol=1e-4)
+
+
+def test_the_first_frame_has_one_floor_for_all(walk: Clip) -> None:
+    """Live; the second person, of whom feet are not seen, does not take it from the first."""
+    camera = walk.camera - 1.0 * walk.ground.up
+    scores = np.full(camera.shape[:2], 0.95)
+    scores[:, [R_KNEE, L_KNEE, R_ANKLE, L_ANKLE]] = 0.01
+    pixels = Pinhole.from_fov(walk.size, walk.fov_deg).project(camera)
+    cut_off = walk.lifted(pixels=pixels, scores=scores, person=1)
+    tracker = SceneTracker(walk.height_m, walk.fov_deg)
+    frames = [tracker.place([a, b]) for a, b in zip(walk.lifted(), cut_off, strict=True)]
+    above = np.array([[above_floor(p.joints_world.astype(float)) for p in f] for f in frames])
+    assert np.abs(above[0]).max() < 0.05
+    assert np.percentile(np.abs(above), 95) < 0.15
+    assert np.abs(np.diff(above[:10, 0])).max() < 0.05
+
+
+@pytest.mark.parametrize(("behind", "since"), [(1.0, 30), (6.0, 162)])
+def test_who_is_on_a_roof_is_left_there_live(walk: Clip, behind: float, since: int) -> None:
+    """Two metres up; one metre behind no lens makes such a slope of a floor, and farther behind
+    somebody who walks in depth tells in the end that there is none."""
+    above = walk.rotation @ np.array([1.0, behind, 2.0])
+    pixels = Pinhole.from_fov(walk.size, walk.fov_deg).project(walk.camera + above)
+    tracker = SceneTracker(walk.height_m, walk.fov_deg)
+    pairs = zip(walk.lifted(person=1), walk.lifted(pixels=pixels, person=2), strict=True)
+    frames = [tracker.place(list(pair)) for pair in pairs][since:]
+    low = [np.median(lower_ankle(stack([f[i] for f in frames], "joints_world"))) for i in (0, 1)]
+    assert low[0] == pytest.approx(ANKLE_HEIGHT, abs=0.1)
+    assert low[1] == pytest.approx(2.0 + ANKLE_HEIGHT, abs=0.35)
+
+
 def test_who_is_on_a_roof_is_not_made_smaller(walk: Clip) -> None:
     above = walk.rotation @ np.array([1.0, 6.0, 2.5])
     pixels = Pinhole.from_fov(walk.size, walk.fov_deg).project(walk.camera + above)

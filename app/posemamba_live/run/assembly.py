@@ -54,7 +54,7 @@ class Assembler:
             people = self._poses.pop(frame.index, [])
             people.sort(key=lambda pose: pose.pose2d.person_id)
             scene = self._scene
-            placed = [] if scene is None else [self._sights.mark(scene.update(p)) for p in people]
+            placed = [] if scene is None else [self._sights.mark(p) for p in scene.place(people)]
             if self._pictures:
                 placed = [_drawn(pose, frame) for pose in placed]
             yield Picture(frame, tuple(placed))

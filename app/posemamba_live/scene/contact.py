@@ -35,6 +35,9 @@ _SPEED_S: Final = 0.07
 """Seconds over which speeds are taken (standard deviation of the window)."""
 _STANDING_SPEED: Final = 0.04
 """Metres a second: error of the hip's speed as legs tell it from a foot that stands."""
+_PRESSED: Final = 5.0
+"""Metres a second by which it goes astray in depth where the floor seems to rise by as much as the
+distance: then depth is pressed together, and legs go farther than the hip."""
 _LATERAL: Final = 0.003
 _DISTANCE: Final = 0.03
 """Errors of the hip's place, sideways and in depth, as shares of its distance."""
@@ -117,7 +120,13 @@ class PathFilter:
         self._feet: Array = np.zeros((2, 3))
 
     def __call__(
-        self, root: Array, feet: Array, stand: Array, time: float, ground: Ground
+        self,
+        root: Array,
+        feet: Array,
+        stand: Array,
+        time: float,
+        ground: Ground,
+        slope: float = 0.0,
     ) -> Array:
         """Take one frame.
 
@@ -127,6 +136,7 @@ class PathFilter:
             stand: (2,) how much each of them stands.
             time: seconds.
             ground: what they stand on.
+            slope: by which their floor seems to rise with the distance.
 
         Returns:
             (3,) where it is.
@@ -149,11 +159,13 @@ class PathFilter:
         self.predicted_state, self.predicted_covariance, self.transition = x, p, f
         # A foot that stands: the hip's place changes by as much as the ankle's beside it does.
         rate = 1.0 / dt
+        pressed = _along(root) * (_PRESSED * slope) ** 2
         for foot in range(2):
             if stand[foot] > 0.05:
                 change = -(feet[foot] - before[foot])
                 noise = (_STANDING_SPEED / stand[foot]) ** 2 / rate
-                x, p = _corrected(x, p, _SPEED, change * rate, noise * rate * np.eye(3))
+                uncertain = noise * rate * np.eye(3) + pressed
+                x, p = _corrected(x, p, _SPEED, change * rate, uncertain)
         x, p = _corrected(x, p, _PLACE, root, seen)
         up = np.concatenate([ground.up, np.zeros(3)])[None]
         alike = max(1.0, _CORRELATED_S / dt)
@@ -204,11 +216,15 @@ def _inverse(matrix: Array) -> Array:
 
 def _uncertainty(root: Array, dt: float) -> Array:
     """(3, 3) of a place that was seen: small across the view ray, large along it."""
-    distance = float(np.linalg.norm(root))
-    ray = root / max(distance, 1e-6)
-    along = np.outer(ray, ray)
+    distance, along = float(np.linalg.norm(root)), _along(root)
     each = (_LATERAL**2 * (np.eye(3) - along) + _DISTANCE**2 * along) * distance**2
     return np.asarray(each * max(1.0, _CORRELATED_S / dt if 0.0 < dt <= MAX_GAP else 1.0))
+
+
+def _along(root: Array) -> Array:
+    """(3, 3) projection onto the view ray."""
+    ray = root / max(float(np.linalg.norm(root)), 1e-6)
+    return np.outer(ray, ray)
 
 
 def carried(root: Array, feet: Array, stand: Array, times: Array, ground: Ground) -> Array:
@@ -328,7 +344,7 @@ class Feet:
         self._shifts = np.zeros((2, 3))
 
     def __call__(
-        self, joints: Array, root: Array, time: float, ground: Ground
+        self, joints: Array, root: Array, time: float, ground: Ground, slope: float = 0.0
     ) -> tuple[Array, Array]:
         """Take one pose.
 
@@ -336,6 +352,7 @@ class Feet:
             joints: (17, 3) metres, camera axes, relative to Hip; root: (3,) camera frame.
             time: seconds.
             ground: as now estimated.
+            slope: by which the floor seems to rise with the distance.
 
         Returns:
             Joints and root with feet that stand.
@@ -349,7 +366,7 @@ class Feet:
         while time - self._past[0][0] > 2.0 * _SPEED_S and len(self._past) > 2:
             self._past.popleft()
         stand = self._standing(ground)
-        root = self._path(root, ankles, stand, time, ground)
+        root = self._path(root, ankles, stand, time, ground, slope)
         out = joints.copy()
         for foot, (hip, knee, ankle) in enumerate(LEGS):
             shift = self._shift(foot, joints[ankle] + root, float(stand[foot]), dt)

@@ -31,7 +31,8 @@ def fuse_floor(
 
     The view ray of a standing ankle meets the plane ANKLE_HEIGHT above the floor at one
     depth. The witness is worth much when the camera is high above the floor, nothing when
-    it looks along it, and is not heard where it contradicts the other (a jump, a chair).
+    it looks along it, and is not heard where it contradicts the other (a jump, a chair). Who is
+    hidden is rather where they were before than where either puts them.
 
     Args:
         joints: (N, 17, 3) metres, raw: (N, 3) metres, rays: (N, 17, 2), scores: (N, 17).
@@ -40,7 +41,8 @@ def fuse_floor(
         (N,) metres and (N,) variance in square metres.
     """
     z1 = raw[:, 2]
-    v1 = (DEPTH_ERROR * z1 / _seen(scores) ** 2) ** 2
+    doubt = _seen(scores) ** -4
+    v1 = doubt * (DEPTH_ERROR * z1) ** 2
     up = ground.up
     rows = np.arange(len(joints))
     ankles = np.array([R_ANKLE, L_ANKLE])
@@ -53,7 +55,7 @@ def fuse_floor(
     gap = (z2 - z1) ** 2 / (v1 + v2)
     fraction = np.where((clearance > 0.2) & (drop < 0.0), 1.0 / (1.0 + (gap / 4.0) ** 2), 0.0)
     w1, w2 = 1.0 / v1, fraction / v2
-    return (w1 * z1 + w2 * z2) / (w1 + w2), CORRELATED / (w1 + w2)
+    return (w1 * z1 + w2 * z2) / (w1 + w2), doubt * CORRELATED / (w1 + w2)
 
 
 def _seen(scores: Array) -> Array:

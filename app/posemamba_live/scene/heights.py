@@ -36,11 +36,11 @@ _UNSEEN_FACTORS: Final = (0.3, 1.3)
 """Relative heights of people whose feet nobody sees: a long lens that is taken for a wide one
 makes those in front small, however tall they are."""
 _SHIFTS: Final = np.linspace(-0.6, 0.6, 241)
-_STRANGER: Final = 9.0
+STRANGER: Final = 9.0
 """Cost of taking somebody for not being on this floor: as of three standard deviations."""
 _LEAST_WEIGHT: Final = 0.5
 """Of the evidence of somebody's feet: one pose in which they are well seen."""
-_LEAST_CAMERA_HEIGHT: Final = 0.3
+LEAST_CAMERA_HEIGHT: Final = 0.3
 """Metres above the feet below which a camera sees nothing of this."""
 
 
@@ -92,13 +92,13 @@ def relative_heights(people: Sequence[GroundEvidence], ground: Ground) -> list[f
     # Who is as tall as told cannot be seen, only who is taller than whom: all of them by one
     # factor is the floor at another height. The most probable one is taken.
     shifted = logs + _SHIFTS[:, None]
-    costs = np.where(_possible(shifted), (shifted / _spread(shifted)) ** 2, _STRANGER)
-    likely = shifted[np.minimum(costs, _STRANGER).sum(1).argmin()]
-    if _possible(likely).sum() < 2:
+    costs = np.where(possible(shifted), (shifted / spread(shifted)) ** 2, STRANGER)
+    likely = shifted[np.minimum(costs, STRANGER).sum(1).argmin()]
+    if possible(likely).sum() < 2:
         return factors
-    likely = likely * _spread(likely) ** 2 / (_spread(likely) ** 2 + errors**2)
-    for i, value, possible in zip(together, likely, _possible(likely), strict=True):
-        factors[i] = math.exp(value) if possible else 1.0
+    likely = likely * spread(likely) ** 2 / (spread(likely) ** 2 + errors**2)
+    for i, value, here in zip(together, likely, possible(likely), strict=True):
+        factors[i] = math.exp(value) if here else 1.0
     return factors
 
 
@@ -123,11 +123,11 @@ def onto_floor(evidence: GroundEvidence, ground: Ground, factor: float, unseen: 
         factor: relative height so far.
         unseen: how sure it is that nobody has seen the feet, 0 to 1.
     """
-    if unseen <= 0.0 or ground.height < _LEAST_CAMERA_HEIGHT or not len(evidence.axes):
+    if unseen <= 0.0 or ground.height < LEAST_CAMERA_HEIGHT or not len(evidence.axes):
         return factor
     below, clearance, _ = lowest_contacts(evidence, ground)
     lowest, carries = float(np.median(below)), float(np.median(clearance))
-    if lowest > -_LEAST_CAMERA_HEIGHT / 2:
+    if lowest > -LEAST_CAMERA_HEIGHT / 2:
         return factor
     hip, reach = float(np.median(evidence.roots @ ground.up)), leg_length(evidence) + ANKLE_HEIGHT
     if lowest + ground.height < carries:
@@ -139,20 +139,22 @@ def onto_floor(evidence: GroundEvidence, ground: Ground, factor: float, unseen: 
     return math.exp((1.0 - unseen) * math.log(factor) + unseen * math.log(wanted))
 
 
-def _possible(logs: Array) -> NDArray[np.bool_]:
+def possible(logs: Array) -> NDArray[np.bool_]:
+    """Whether somebody of that log relative height may be on this floor."""
     return (logs > math.log(_FACTORS[0])) & (logs < math.log(_FACTORS[1]))
 
 
-def _spread(logs: Array) -> Array:
+def spread(logs: Array) -> Array:
+    """Standard deviation of log relative heights on the side of these."""
     return np.where(logs > 0.0, _TALLER, _SMALLER)
 
 
 def _measure(evidence: GroundEvidence, ground: Ground) -> tuple[float, float] | None:
     """Log relative height and its error; None for who is not on this floor."""
-    if ground.height < _LEAST_CAMERA_HEIGHT or not len(evidence.axes):
+    if ground.height < LEAST_CAMERA_HEIGHT or not len(evidence.axes):
         return None
     below, clearance, weights = lowest_contacts(evidence, ground)
-    if not (below < -_LEAST_CAMERA_HEIGHT / 2).all() or weights.sum() < _LEAST_WEIGHT:
+    if not (below < -LEAST_CAMERA_HEIGHT / 2).all() or weights.sum() < _LEAST_WEIGHT:
         return None
     factors = (clearance - ground.height) / below
     low, middle, high = np.quantile(factors, (0.16, _QUANTILE, 0.84))

@@ -25,6 +25,8 @@ SOLVE_EVERY: Final = 0.5
 """Seconds between new running estimates."""
 SETTLED: Final = 2.0
 """Seconds in which the running estimates may move fast."""
+_GUESS_S: Final = 0.5
+"""Seconds in which the size of somebody follows whose feet nobody sees, and so the floor."""
 
 
 @dataclass(slots=True)
@@ -66,7 +68,8 @@ class Person:
         if self.body is None:
             self.body = self.target
         fraction = fraction_moved(dt, self.seen_for)
-        self.factor += fraction * (self.factor_target - self.factor)
+        guess = self.feet_unseen * (1.0 - math.exp(-dt / _GUESS_S))
+        self.factor += max(fraction, guess) * (self.factor_target - self.factor)
         self.body = Body(
             self.body.scale + fraction * (self.target.scale - self.body.scale),
             self.body.lengths + fraction * (self.target.lengths - self.body.lengths),

@@ -37,7 +37,6 @@ from posemamba_live.scene.distance import CORRELATED, fuse_floor, joint_weights
 from posemamba_live.scene.ground import (
     DEPTH_ERROR,
     GroundEvidence,
-    Settled,
     about_x,
     above_floor,
     before_evidence,
@@ -61,6 +60,7 @@ from posemamba_live.scene.person import (
 )
 from posemamba_live.scene.pinhole import MIN_DEPTH, Pinhole, fit_lateral, fit_translation
 from posemamba_live.scene.pooling import PooledUp, settled
+from posemamba_live.scene.slope import floor_under, slope_of, sloped
 from posemamba_live.scene.smoothing import (
     OneEuroFilter,
     smooth_depth,
@@ -78,9 +78,16 @@ _FLOATING_S: Final = 1.0
 """Seconds in which it is, where they sink into it, and where they are above it."""
 _NEW_S: Final = 1.0
 """Seconds in which it is in any case."""
+_FAST_S: Final = 0.3
+_MUCH: Final = math.radians(8.0)
+"""Seconds in which the plane on which people stand turns about them, if it does by that much."""
+_FEET_SEEN: Final = 0.5
+"""How surely the feet are seen of those to whom the floor is moved."""
 _BELOW: Final = 0.5
 _ABOVE: Final = 0.3
-"""Metres from the floor beyond which nobody moves it."""
+"""Metres from the floor beyond which nobody moves it..."""
+_USUAL_DEPTH: Final = 4.0
+"""...more where it is farther below the camera than that, and distances tell heights badly."""
 _REMEMBERED: Final = 60.0
 """Seconds after which somebody who left is measured anew."""
 _ROUNDS: Final = 3
@@ -182,6 +189,10 @@ class SceneTracker:
         self._people: dict[int, Person] = {}
         self._pitch = None if pitch_deg is None else math.radians(pitch_deg)
         self._settled = self._target = before_evidence(self._pitch)
+        self._plane = self._target_plane = self._settled.ground
+        """Where people stand: the floor, unless the lens is not what it is taken for."""
+        self._stands: Array = np.zeros(3)
+        """Camera frame: where they did last, in the middle of them."""
         self._evidence: deque[tuple[int, GroundEvidence]] = deque(maxlen=MAX_SAMPLES)
         """Person and what one of their poses tells, as tall as told."""
         self._first_time = math.inf
@@ -192,11 +203,32 @@ class SceneTracker:
 
     @property
     def ground(self) -> Ground:
-        """Pose of the camera above the floor, as now estimated."""
-        return self._settled.ground
+        """Pose of the camera above the floor on which people are, as now estimated."""
+        return floor_under(self._stands, self._plane, self._settled.ground)
 
     def update(self, lifted: LiftedPose) -> Pose3D:
         """Place one pose. Poses of one person must come in the order of time."""
+        return self.place([lifted])[0]
+
+    def place(self, frame: Sequence[LiftedPose]) -> list[Pose3D]:
+        """Place everybody in one frame; frames must come in the order of time."""
+        if not frame:
+            return []
+        now = frame[0].pose2d.timestamp
+        known = set(self._people)
+        seen = [self._measured(lifted) for lifted in frame]
+        first = self._follow_ground(now, new=not known.issuperset(self._people))
+        poses = [self._placed(each) for each in seen]
+        self._keep_under(poses, first=first)
+        if first:  # who comes first is on the floor at once
+            return [
+                self._on_floor(pose, np.asarray(pose.joints, float), np.asarray(pose.root, float))
+                for pose in poses
+            ]
+        return poses
+
+    def _measured(self, lifted: LiftedPose) -> _Seen:
+        """Metres, and what the pose tells of the ground."""
         lifted = self._up.turn(lifted)
         pose2d = lifted.pose2d
         now = pose2d.timestamp
@@ -222,60 +254,109 @@ class SceneTracker:
             person.sampled_for_ground = now
             evidence = gather_evidence(joints / factor, raw / factor, scores, since)
             self._evidence.append((pose2d.person_id, evidence.turned(-turn)))
-        self._follow_ground(now)
+        return _Seen(lifted, person, factor, joints, raw, rays, scores, weights)
 
-        z, variance = fuse_floor(joints, raw, rays, scores, self.ground)
+    def _placed(self, seen: _Seen) -> Pose3D:
+        """On the ground as now estimated."""
+        person, now = seen.person, seen.lifted.pose2d.timestamp
+        larger = person.factor / seen.factor  # who has just been met among others
+        joints, raw = larger * seen.joints, larger * seen.raw
+        z, variance = fuse_floor(joints, raw, seen.rays, seen.scores, self._plane)
         depth = max(person.depth(float(z[0]), float(variance[0]), now), MIN_DEPTH)
-        root = fit_lateral(joints, rays, weights, np.array([depth]))
-        joints = let_down(joints, root, self.ground, person.feet_unseen)
+        root = fit_lateral(joints, seen.rays, seen.weights, np.array([depth]))
+        ground = floor_under(root[0], self._plane, self._settled.ground)
+        joints = let_down(joints, root, ground, person.feet_unseen)
         if self._smooth > 0.0:
-            placed, at = person.feet(joints[0], root[0], now, self.ground)
+            slope = slope_of(self._plane, self._settled.ground)
+            placed, at = person.feet(joints[0], root[0], now, ground, slope)
         else:
             placed, at = joints[0], root[0]
-        pose = _pose3d(lifted, placed, at, self.ground)
-        self._keep_under(above_floor(np.asarray(pose.joints_world, np.float64)))
-        first = now == self._first_time  # who comes first is on the floor at once
-        return _pose3d(lifted, placed, at, self.ground) if first else pose
+        return self._on_floor(seen.lifted, placed, at)
+
+    def _on_floor(self, pose: LiftedPose | Pose3D, joints: Array, root: Array) -> Pose3D:
+        ground = floor_under(root, self._plane, self._settled.ground)
+        return _pose3d(pose, joints, root, ground)
 
     def _forget_the_absent(self, now: float) -> None:
         """Keep memory bounded where people come and go for hours."""
         for person_id in [k for k, p in self._people.items() if now - p.time > _REMEMBERED]:
             del self._people[person_id]
 
-    def _follow_ground(self, now: float) -> None:
-        """Solve for the ground now and then, and let the one in use drift there."""
+    def _follow_ground(self, now: float, *, new: bool) -> bool:
+        """Solve for the ground now and then, and let the one in use drift there.
+
+        Args:
+            now: seconds.
+            new: there is somebody who was not here before.
+
+        Returns:
+            Whether these are the first poses of all.
+        """
         first = not math.isfinite(self._first_time)
         if first or now < self._time:  # a source that starts again keeps its floor
             self._first_time = self._solved_at = self._time = now
         age, dt = now - self._first_time, now - self._time
-        self._time = now
-        if first or now - self._solved_at >= (SOLVE_EVERY if age > SETTLED else SAMPLE_SPACING):
+        self._time, self._dt = now, dt
+        due = SOLVE_EVERY if age > SETTLED else SAMPLE_SPACING
+        if first or new or now - self._solved_at >= due:
             self._solved_at = now
             self._solve_ground()
         if first:
-            self._settled = self._target
-        self._settled = self._settled.towards(self._target, fraction_moved(dt, age))
-        self._dt = dt
+            self._settled, self._plane = self._target, self._target_plane
+        fraction = fraction_moved(dt, age)
+        self._settled = self._settled.towards(self._target, fraction)
+        self._plane = self._turned_plane(fraction, dt)
+        return first
 
-    def _keep_under(self, above: float) -> None:
+    def _turned_plane(self, fraction: float, dt: float) -> Ground:
+        """The plane on its way to its target: turned about those who stand there, whom it leaves on
+        it, fast where much is to be turned; and moved under them as slowly as anything else."""
+        plane, target = self._plane, self._target_plane
+        there, turn = self._stands, target.pitch - plane.pitch
+        fast = min(abs(turn) / _MUCH, 1.0) * (1.0 - math.exp(-dt / _FAST_S))
+        pitch = plane.pitch + max(fraction, fast) * turn
+        above = plane.height + float(plane.up @ there)
+        wanted = target.height + float(target.up @ there)
+        moved = Ground(pitch, self._settled.ground.roll, 0.0)
+        height = above + fraction * (wanted - above) - float(moved.up @ there)
+        return replace(moved, height=height)
+
+    def _keep_under(self, poses: Sequence[Pose3D], *, first: bool) -> None:
         """Move the floor to who stands there now, as long as pitch is being learnt.
 
         On the way to a target pitch and height do not go together.
 
         Args:
-            above: metres by which the pose's lowest joint is above the floor.
+            poses: of one frame.
+            first: they are the first ones, who are on the floor at once.
         """
-        ground = self._settled.ground
+        above = np.array([above_floor(np.asarray(p.joints_world, np.float64)) for p in poses])
+        seen = np.array([1.0 - self._people[pose.person_id].feet_unseen for pose in poses])
+        if seen.max() < _FEET_SEEN:  # nobody stands more surely than the others
+            seen = np.ones(len(poses))
+        roots = np.array([pose.root for pose in poses], np.float64)
+        slope = slope_of(self._plane, self._settled.ground)
+        if first:
+            nearest = int(np.lexsort((roots[:, 2], -seen.round(1)))[0])
+            self._raise_floor(float(above[nearest]), slope)
+            above -= above[nearest]
         age = self._time - self._first_time
-        learnt = max(abs(self._target.ground.pitch - ground.pitch) / _LEARNT, 1.0 - age / _NEW_S)
-        slow = _SINKING_S if above < 0.0 else _FLOATING_S
-        fraction = min(learnt, 1.0) * (1.0 - math.exp(-self._dt / slow))
-        if age == 0.0:
-            fraction = 1.0  # whoever comes first stands
-        elif not -_BELOW < above < _ABOVE:
-            fraction = 0.0  # on a roof, or the only one who is not
-        moved = replace(ground, height=ground.height - fraction * above)
-        self._settled = Settled(moved, self._settled.turn)
+        off = abs(self._target.ground.pitch - self._settled.ground.pitch)
+        learnt = min(max(off / _LEARNT, 1.0 - age / _NEW_S), 1.0)
+        near = max(self._plane.height / _USUAL_DEPTH, 1.0)
+        # Not those on a roof, or the only one who is not.
+        stand = seen * (above > -_BELOW * near) * (above < _ABOVE * near)
+        for metres, weight in zip(above, stand, strict=True):
+            slow = _SINKING_S if metres < 0.0 else _FLOATING_S
+            fraction = learnt * weight * (1.0 - math.exp(-self._dt / slow))
+            self._raise_floor(fraction * float(metres), slope)
+        if stand.sum() > _FEET_SEEN:
+            lowest = [pose.root + pose.joints[list(ANKLES)].mean(0) for pose in poses]
+            self._stands = stand @ np.array(lowest, np.float64) / stand.sum()
+
+    def _raise_floor(self, metres: float, slope: float) -> None:
+        height = self._plane.height - metres / math.sqrt(1.0 + slope**2)
+        self._plane = replace(self._plane, height=height)
 
     def _solve_ground(self) -> None:
         """Floor, and relative heights of the people on it, from all that is remembered."""
@@ -286,17 +367,43 @@ class SceneTracker:
         known = [self._people[k].factor_target if k in self._people else 1.0 for k in people]
         scaled = [each.scaled(f) for each, f in zip(people.values(), known, strict=True)]
         joint = GroundEvidence.concatenate(scaled)
+        slope = slope_of(self._target_plane, self._target.ground)
         self._target = target = fit_ground(joint, self._target, pitch=self._pitch)
         turned = [each.turned(target.turn) for each in people.values()]
+        unseen = [self._people[k].feet_unseen if k in self._people else 1.0 for k in people]
+        seen = [1.0 - each for each in unseen]
+        self._target_plane = plane = sloped(turned, seen, target.ground, slope)
         factors = [1.0] * len(turned)
         if not self._heights.each:
-            factors = relative_heights(turned, target.ground)
+            factors = relative_heights(turned, plane)
+        alone = self._heights.each or len(people) == 1
         for person_id, factor, evidence in zip(people, factors, turned, strict=True):
             person = self._people.get(person_id)
             if person is not None:
-                alone = self._heights.each or len(people) == 1
-                unseen = 0.0 if alone else person.feet_unseen
-                person.factor_target = onto_floor(evidence, target.ground, factor, unseen)
+                guessed = 0.0 if alone else person.feet_unseen
+                person.factor_target = onto_floor(evidence, plane, factor, guessed)
+                if person.seen_for == 0.0:
+                    person.factor = person.factor_target
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One pose on the way through `SceneTracker.place`; arrays have one row."""
+
+    lifted: LiftedPose
+    person: Person
+    factor: float
+    """Height relative to the told one."""
+    joints: Array
+    """(1, 17, 3) metres."""
+    raw: Array
+    """(1, 3) root of the frame by itself."""
+    rays: Array
+    """(1, 17, 2)"""
+    scores: Array
+    """(1, 17)"""
+    weights: Array
+    """(1, 17)"""
 
 
 @dataclass(slots=True)
@@ -382,7 +489,7 @@ class _Recording:
         self.joints = planted(self.joints, self.root, ground, stand, self.times)
 
 
-def _pose3d(lifted: LiftedPose, joints: Array, root: Array, ground: Ground) -> Pose3D:
+def _pose3d(lifted: LiftedPose | Pose3D, joints: Array, root: Array, ground: Ground) -> Pose3D:
     return Pose3D(
         pose2d=lifted.pose2d,
         joints=joints.astype(np.float32),
