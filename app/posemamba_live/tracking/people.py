@@ -443,14 +443,16 @@ class PeopleTracker:
         ]
 
     def _stranger(self, track: Track, sight: Sight) -> float:
-        """What it costs that a sight wears other clothes: infinite if those of somebody close."""
+        """What it costs that a sight wears other clothes: infinite if those of somebody close, who
+        may be where it is. Colours change with the light: they alone make nobody another."""
         if len(self._tracks) < 2:
             return 0.0
         difference = self._difference(track, sight)
         if math.isnan(difference):
             return 0.0
         if difference > OTHER and any(
-            self._difference(other, sight) < OWN for other in self._close_to(track)
+            self._difference(other, sight) < OWN and math.isfinite(other.misfit(sight, self._now))
+            for other in self._close_to(track)
         ):
             return math.inf
         return _CLOTHES_WEIGHT * min(difference, _MOST_DIFFERENT)
