@@ -19,6 +19,7 @@ from posemamba_live.detectors.rtmo import RTMO
 from posemamba_live.detectors.skeletons import COCO_17
 from posemamba_live.sources import VideoFile
 from posemamba_live.tracking.cuts import CutDetector
+from posemamba_live.tracking.moving import Moving
 from posemamba_live.tracking.people import PeopleTracker
 from posemamba_live.tracking.search import Search
 from posemamba_live.tracking.sight import Sight
@@ -103,6 +104,57 @@ class Searcher:
         self.asked = self.detector.sizes[before:]
         self.now += 1.0 / 30.0
         return sorted(sight.found.next_region.centre for sight in sights)
+
+
+@dataclass
+class Merging(NearSighted):
+    """In the whole picture two who are close are one, the first of them."""
+
+    def find(self, image: Image) -> list[Region]:
+        found = super().find(image)
+        return found[:1] if image.shape[1] == 640 else found
+
+
+def test_who_is_found_in_a_part_beside_somebody_known_is_looked_at() -> None:
+    """Closer than two regions of one person may be: the one known has a region already."""
+    search = Searcher(Search(live=False), Merging(640), slots=2)
+    assert search(room((200, 180), (212, 180))) == [(200.5, 180.5), (212.5, 180.5)]
+
+
+def test_where_something_moves_somebody_may_be() -> None:
+    empty, somebody = room(), room()
+    somebody[100:220, 300:340] = 255
+    moving = Moving()
+    assert moving(empty, 0.0, [], 3) == [] == moving(empty, 0.3, [], 3)
+    assert moving(somebody, 0.4, [], 3) == []  # not yet time
+    around = moving(somebody, 0.6, [], 3)
+    assert [np.allclose(region.centre, (320, 160), atol=8) for region in around] == [True, True]
+    assert around[0].width == pytest.approx(1.15 * 120, rel=0.3)
+    assert moving(somebody, 0.9, [], 3) == []
+    assert moving(empty, 1.2, [Region((320.0, 160.0), 150.0, 150.0)], 3) == []  # that is known
+    assert moving(np.full_like(empty, 90), 1.5, [], 3) == []  # the light
+    assert moving(somebody, 9.0, [], 3) == []  # long ago
+
+
+@pytest.mark.parametrize(("clip", "row"), [("high_corner", 0.8), ("far_away", 0.6)])
+def test_blurred_people_are_found_where_they_move(clip: str, row: float) -> None:
+    """The person detector finds them in 0.48 and in none of the frames."""
+    path = SHARED / "dev_clips" / f"{clip}.mp4"
+    if not path.is_file():
+        pytest.skip("needs the shared clips")
+    kernel = np.full((1, 21), 1.0 / 21.0)
+    tracker = PeopleTracker(create_detector("blazepose", DetectorSettings(device="cpu")), 1)
+    with VideoFile(path) as film:
+        frames = [
+            replace(f, image=np.asarray(cv2.filter2D(f.image, -1, kernel), np.uint8)) for f in film
+        ]
+    poses = [pose for _, found in tracker.follow(frames) for pose in found]
+    truth = np.load(path.with_name(f"{clip}_gt.npz"))["joints_2d"]
+    tall = np.median(np.ptp(truth[..., 1], axis=1))
+    away = [np.linalg.norm(p.keypoints - truth[p.frame_index], axis=1).mean() for p in poses]
+    assert np.median(away) < 0.1 * tall
+    assert len(poses) >= row * len(frames)
+    assert {pose.person_id for pose in poses} == {0}
 
 
 WHOLE = (360, 640)

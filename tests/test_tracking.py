@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from posemamba_live.detectors.base import Circle, Found, OneStage, Region, TopDown
 from posemamba_live.tracking.association import Seen, assign, same_person, without_duplicates
+from posemamba_live.tracking.clothes import OTHER, OWN, Clothes, colours
 from posemamba_live.tracking.gaps import GapFiller
 from posemamba_live.tracking.people import PeopleTracker, Subject
 from posemamba_live.tracking.plausibility import unmatched
@@ -237,6 +238,79 @@ def test_who_jumps_onto_somebody_else_is_not_followed_there_and_is_looked_for_at
     room.people = [person(200), person(209, size=118)]  # the model mixes them up
     assert ids(tracker(frame(17))) == [0]
     assert room.looks > looks
+
+
+def dressed(colour: tuple[int, int, int], right: tuple[int, int, int] | None = None) -> Image:
+    """A picture in which whoever is left of the middle wears one colour, who is right another."""
+    picture = np.full((360, 640, 3), colour, np.uint8)
+    picture[:, 320:] = colour if right is None else right
+    return picture
+
+
+RED, BLUE = (0, 0, 200), (200, 0, 0)
+
+
+def test_clothes_tell_people_apart() -> None:
+    left, right = person(200).detection, person(400).detection
+    picture = dressed(RED, BLUE)
+    clothes = Clothes()
+    assert math.isnan(clothes.difference(colours(picture, left)))
+    for _ in range(5):
+        clothes.learn(colours(picture, left))
+    assert clothes.difference(colours(picture, left)) < 0.1
+    assert clothes.difference(colours(picture, right)) > OTHER
+    darker = (0.95 * picture).astype(np.uint8)
+    assert clothes.difference(colours(darker, left)) < OWN
+
+
+def test_who_is_seen_in_the_clothes_of_somebody_who_may_be_there_is_that_person() -> None:
+    tracker = Tracker(2)
+    for i in range(30):
+        seen = replace(frame(i), image=dressed(RED, BLUE))
+        assert ids(tracker.update(seen, [person(115 + 5 * i), person(360, size=110)])) == [0, 1]
+    blue = person(358, size=110)
+    for i in range(30, 45):  # the other one goes behind
+        assert len(tracker.update(replace(frame(i), image=dressed(RED, BLUE)), [blue])) == 1
+    assert ids(tracker.update(replace(frame(45), image=dressed(RED)), [blue])) == [1]
+    assert ids(tracker.update(replace(frame(46), image=dressed(BLUE)), [blue])) == [0]
+
+
+def test_clothes_that_change_with_the_light_make_nobody_another() -> None:
+    """Whoever wears the same is too far away to be there."""
+    tracker = Tracker(2)
+    for i in range(30):
+        seen = replace(frame(i), image=dressed(RED, BLUE))
+        assert ids(tracker.update(seen, [person(265), person(360, size=110)])) == [0, 1]
+    both = [person(265), person(358, size=110)]
+    assert ids(tracker.update(replace(frame(30), image=dressed(RED)), both)) == [0, 1]
+
+
+class Confused(Room):
+    """Gives one of two who are close the other's body, unless that is far from the middle."""
+
+    def locate(self, image: Image, regions: Sequence[Region]) -> list[Found]:
+        found = super().locate(image, regions)
+        second = self.people[1]
+        edge = second.next_region.centre[0] + 5.0
+        return [
+            person(210) if one is second and self.mixes and region.centre[0] < edge else one
+            for one, region in zip(found, regions, strict=True)
+        ]
+
+    mixes = False
+
+
+def test_two_who_are_mixed_up_are_looked_at_again_further_from_each_other() -> None:
+    room = Confused()
+    tracker = PeopleTracker(TopDown("room", room, room), 2)
+    for i in range(60):
+        away = max(90 - 4 * i, 20)
+        room.people = [person(200), person(200 + away)]
+        room.mixes = i >= 30
+        poses = tracker(frame(i))
+        assert ids(poses) == [0, 1]
+        apart = poses[1].keypoints[0, 0] - poses[0].keypoints[0, 0]
+        assert apart == pytest.approx(away, abs=1)
 
 
 def followed_in(

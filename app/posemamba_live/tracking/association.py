@@ -34,6 +34,8 @@ _SAME: Final = 0.15
 """Two sights of one frame nearer than this, in person sizes, are one person seen twice."""
 _SAME_HEAD: Final = 0.05
 """Two whose heads are nearer than this, in sizes of the smaller, are one person as well."""
+_NEAR_HEAD: Final = 0.08
+"""The same from which one may have been given the other's."""
 _SAME_KNOWN: Final = 0.07
 """The first of these for two who were both followed till now and are where they should be:
 people who hug are nearer than any two that a search may take for different ones."""
@@ -87,6 +89,11 @@ def same_person(a: Sight, b: Sight, *, known: bool = False) -> bool:
     if known:
         return pose_distance(a, b) < _SAME_KNOWN
     return pose_distance(a, b) < _SAME or heads_apart(a, b) < _SAME_HEAD
+
+
+def entangled(a: Sight, b: Sight) -> bool:
+    """Whether two sights of one frame have so much in common that one may be of both people."""
+    return pose_distance(a, b) < _SAME or heads_apart(a, b) < _NEAR_HEAD
 
 
 def inside(a: Sight, b: Sight) -> float:

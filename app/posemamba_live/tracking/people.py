@@ -20,13 +20,16 @@ from posemamba_live.detectors.base import Models, Region, TopDown
 from posemamba_live.detectors.levels import Levels
 from posemamba_live.tracking import association
 from posemamba_live.tracking.ahead import LookAhead, as_good, with_next
+from posemamba_live.tracking.apart import Where, told_apart
 from posemamba_live.tracking.association import Seen, assign, inside, without_duplicates
+from posemamba_live.tracking.clothes import OTHER, OWN, colours
 from posemamba_live.tracking.cuts import CutDetector, changed
+from posemamba_live.tracking.kalman import Array
 from posemamba_live.tracking.plausibility import PLAIN, agree, is_newcomer, is_still_there
 from posemamba_live.tracking.search import Search
 from posemamba_live.tracking.sight import Sight
 from posemamba_live.tracking.tracks import Slots, Subject, Track
-from posemamba_live.types import FloatArray, Frame, Pose2D
+from posemamba_live.types import FloatArray, Frame, Image, Pose2D
 
 __all__ = ["PeopleTracker", "Subject"]
 
@@ -53,11 +56,15 @@ _LOST_LOOK_S: Final = 0.25
 """Seconds for which it is still looked where somebody was."""
 _HIDDEN_LOOK_S: Final = 1.5
 """The same where somebody else is in front."""
-_KNOWN_S: Final = 0.5
-"""Seconds of having been followed from which somebody is a person, close to others or not."""
 _NO_JUMP: Final = 1.2
 """Squared Mahalanobis distance within which somebody close to others is certainly the same:
 0.2 is usual, 1.4 and more where a model begins to take one for the other."""
+_CLOTHES_WEIGHT: Final = 4.0
+"""Of the difference of clothes beside the squared distance of position and size."""
+_MOST_DIFFERENT: Final = 4.0
+"""Difference of clothes that counts at most: the light may have changed."""
+_BESIDE: Final = 0.3
+"""Distance of torsos, in sizes of the larger, within which one may hide parts of the other."""
 _USUAL_STEP_S: Final = 1.0 / 30.0
 
 
@@ -114,8 +121,10 @@ class PeopleTracker:
         self._others_at = -np.inf
         """When somebody was last seen who is not wanted."""
         self._frames_since_look = 0
-        self._alarm = False
-        """Something was odd in the last frame."""
+        self._now = -np.inf
+        """Seconds, source time, of the frame that is looked at."""
+        self._colours: dict[int, tuple[Sight, Array]] = {}
+        """What each sight of it wears, by the sight's address."""
 
     @property
     def in_view(self) -> int:
@@ -159,9 +168,12 @@ class PeopleTracker:
         """
         now = frame.timestamp
         self._measure_step(now)
+        self._now = now
         self._tracks = [t for t in self._tracks if t.remembered(now, self._step)]
         shown = self._show(frame)
         seen, cut = shown.seen, shown.cut
+        self._image: Image = seen.image
+        self._colours = {}
         if isinstance(self._models, TopDown):
             self._next = self._show(after) if after is not None else None
             sights = self._look(self._models, shown)
@@ -175,6 +187,7 @@ class PeopleTracker:
         self._slots.fill(self._tracks, frame, self._step)
         if any(t.seen_at == now and t not in self._slots.taken for t in self._tracks):
             self._others_at = now
+        self._learn(now)
         self._last_time = now
         return [
             Pose2D(
@@ -218,6 +231,16 @@ class PeopleTracker:
         now = frame.timestamp
         followed = self._to_look_at(now)
         sights = self._locate(models, followed, frame)
+        where = [Where(track, self._region(track, now)) for track in followed]
+        sights = told_apart(
+            models.keypoints,
+            frame.image,
+            now,
+            where,
+            sights,
+            cost=lambda track, sight: track.misfit(sight, now) + self._stranger(track, sight),
+            mistaken=lambda track, sight: self._difference(track, sight) > OWN,
+        )
         seen: list[Seen] = []
         wanted: list[Sight] = []  # who were there a moment ago: to lose one of them is odd
         odd = cut
@@ -228,7 +251,13 @@ class PeopleTracker:
                 odd = odd or misfit is None or not math.isfinite(misfit)
                 wanted.append(sight)
             if misfit is not None and (present or math.isfinite(misfit)):
-                seen.append(Seen(sight, misfit, present and _goes_on(track, sight, now)))
+                seen.append(
+                    Seen(
+                        sight,
+                        misfit + self._stranger(track, sight),
+                        (present and _goes_on(track, sight, now)) or self._surely(track, sight),
+                    )
+                )
         clear = without_duplicates(seen)
         odd = odd or any(not any(sight is one for one in clear) for sight in wanted)
         self._frames_since_look += 1
@@ -244,7 +273,7 @@ class PeopleTracker:
             lost = [
                 self._region(track, now)
                 for track in followed
-                if track in self._slots.taken and track.followed >= _KNOWN_S
+                if track in self._slots.taken and track.is_known
             ]
             lost = [r for r in lost if not any(agree(r, s.found.next_region) for s in clear)]
         strangers = self._search.top_down(
@@ -304,6 +333,12 @@ class PeopleTracker:
             for track in self._tracks
             if track not in wanted and any(self._gap(track, w, now) < _CLOSE for w in wanted)
         ]
+        if len(wanted) < self._slots.people:  # nobody tentative is confirmed without a look
+            near += [
+                track
+                for track in self._tracks
+                if track.tentative and self._was_present(track) and track not in (*wanted, *near)
+            ]
         looked = []
         for track in [*wanted, *near]:
             unseen = now - track.seen_at
@@ -384,11 +419,62 @@ class PeopleTracker:
         self._recognise(now)
 
     def _cost(self, track: Track, sight: Sight, sights: Sequence[Sight], now: float) -> float:
-        if not self._was_present(track) and any(
-            other is not sight and _torsos_apart(sight, other) < _CLEAR for other in sights
+        if (
+            not self._was_present(track)
+            and any(other is not sight and _torsos_apart(sight, other) < _CLEAR for other in sights)
+            and not self._surely(track, sight)
         ):
             return float("inf")  # nobody is found again before being clear of the others
-        return track.misfit(sight, now)
+        return track.misfit(sight, now) + self._stranger(track, sight)
+
+    # What people wear.
+
+    def _difference(self, track: Track, sight: Sight) -> float:
+        """Between what somebody wore and what a sight wears (see `Clothes.difference`)."""
+        if id(sight) not in self._colours:
+            self._colours[id(sight)] = sight, colours(self._image, sight.detection)
+        return track.clothes.difference(self._colours[id(sight)][1])
+
+    def _close_to(self, track: Track) -> list[Track]:
+        return [
+            other
+            for other in self._tracks
+            if other is not track and self._gap(track, other, self._now) < _CLOSE
+        ]
+
+    def _stranger(self, track: Track, sight: Sight) -> float:
+        """What it costs that a sight wears other clothes: infinite if those of somebody close, who
+        may be where it is. Colours change with the light: they alone make nobody another."""
+        if len(self._tracks) < 2:
+            return 0.0
+        difference = self._difference(track, sight)
+        if math.isnan(difference):
+            return 0.0
+        if difference > OTHER and any(
+            self._difference(other, sight) < OWN and math.isfinite(other.misfit(sight, self._now))
+            for other in self._close_to(track)
+        ):
+            return math.inf
+        return _CLOTHES_WEIGHT * min(difference, _MOST_DIFFERENT)
+
+    def _surely(self, track: Track, sight: Sight) -> bool:
+        """Whether a sight is of somebody and of nobody else close to them, by what it wears."""
+        return (
+            track.is_known
+            and self._difference(track, sight) < OWN
+            and all(self._difference(other, sight) > OTHER for other in self._close_to(track))
+        )
+
+    def _learn(self, now: float) -> None:
+        """What those wear who are plainly seen and not beside somebody."""
+        for track in self._tracks:
+            if track.seen_at != now or track.sight.score < PLAIN:
+                continue
+            if not any(
+                other is not track and _torsos_apart(track.sight, other.sight) < _BESIDE
+                for other in self._tracks
+            ):
+                track.clothes.learn(colours(self._image, track.sight.detection))
 
     def _inherit(self, strangers: list[Sight], now: float, *, cut: bool) -> None:
         """One person before and one after are the same, however far they jumped."""
@@ -402,10 +488,10 @@ class PeopleTracker:
     def _begin(self, sight: Sight, now: float) -> None:
         if len(self._tracks) >= self._slots.people + _BYSTANDERS:
             return
-        hidden = any(
+        unsure = any(sight is one for one in self._search.doubtful) or any(
             inside(sight, track.sight) > _OVERLAP for track in self._tracks if track.seen_at == now
         )
-        self._tracks.append(Track.begin(sight, now, tentative=hidden))
+        self._tracks.append(Track.begin(sight, now, tentative=unsure))
 
     def _recognise(self, now: float) -> None:
         """Newcomers who may be somebody who was lost are that person, once they are clear."""
@@ -438,7 +524,7 @@ def _suits(track: Track, sight: Sight, now: float) -> bool:
 def _goes_on(track: Track, sight: Sight, now: float) -> bool:
     """Whether somebody long followed is where and as large as expected, with no jump at all:
     a model that begins to take somebody else for the person shows it so."""
-    if track.followed < _KNOWN_S:
+    if not track.is_known:
         return False
     distance, _ = track.motion.surprise(sight.position, sight.size, now)
     return distance < _NO_JUMP

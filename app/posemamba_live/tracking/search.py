@@ -16,7 +16,15 @@ import numpy as np
 
 from posemamba_live.detectors.base import Found, OneStage, PersonDetector, Region, TopDown
 from posemamba_live.tracking.association import Seen, without_duplicates
-from posemamba_live.tracking.plausibility import agree, is_newcomer, is_person, twice, unmatched
+from posemamba_live.tracking.moving import Moving
+from posemamba_live.tracking.plausibility import (
+    PLAIN,
+    agree,
+    is_newcomer,
+    is_person,
+    twice,
+    unmatched,
+)
 from posemamba_live.tracking.sight import Sight
 from posemamba_live.types import Frame, Image
 
@@ -52,6 +60,12 @@ _AT_SEAM: Final = 2.0
 _PIECE: Final = 0.85
 """Fraction of such a box within somebody's from which it is a piece of them."""
 
+_MOST_MOVING: Final = 3
+"""Places where something moves that are looked at in one frame of a film."""
+_CERTAIN: Final = 0.9
+"""Presence of somebody whom the person detector did not find."""
+_PERHAPS: Final = 0.3
+"""Score of the best eight joints from which it is worth a second look at such a person."""
 _MOST_IN_PART: Final = 30
 """Boxes of one part that are compared with all others; a dozen is looked at in the end."""
 _MOST_SEEN: Final = 100
@@ -79,6 +93,9 @@ class Search:
         self._live = live
         self._searched_at = [-math.inf] * len(_LEVELS)
         self._next = 0
+        self._moving = Moving()
+        self.doubtful: list[Sight] = []
+        """Of those found last, who was found without the person detector."""
 
     def restart(self, now: float | None = None) -> None:
         """Somebody may be anywhere: do not wait with the parts.
@@ -86,6 +103,8 @@ class Search:
         Args:
             now: seconds; do wait if the last search has only just been.
         """
+        if now is None:
+            self._moving.restart()
         if now is None or not 0.0 <= now - max(self._searched_at) < _AGAIN_S:
             self._searched_at = [-math.inf] * len(_LEVELS)
             self._next = 0
@@ -116,6 +135,7 @@ class Search:
         there = [sight.found.next_region for sight in known]
         new = unmatched(regions, there, closely=closely)
         parts = self._parts(image, now, len(known), lost)
+        self.doubtful = []
         while True:
             if new:
                 new = sorted(new, key=lambda region: region.score, reverse=True)[:most]
@@ -125,11 +145,25 @@ class Search:
                 return strangers
             level = next(parts, None)
             if level is None:
-                return strangers
+                there = [sight.found.next_region for sight in (*known, *strangers)]
+                self.doubtful = self._who_moves(models, image, now, there)
+                return [*strangers, *self.doubtful]
             found = _in_parts(models.person, level, image, regions)
             regions = [*regions, *found]
             there = [sight.found.next_region for sight in (*known, *strangers)]
-            new = unmatched(found, there)
+            # Of all regions: who has one already does not take that of somebody beside them.
+            new = [region for region in unmatched(regions, there) if region in found]
+
+    def _who_moves(
+        self, models: TopDown, image: Image, now: float, known: Sequence[Region]
+    ) -> list[Sight]:
+        """Who is plainly seen where something moves, and seen again where they are then."""
+        places = self._moving(image, now, known, 1 if self._live else _MOST_MOVING)
+        for least in (_PERHAPS, PLAIN):
+            sights = map(Sight.of, models.keypoints.locate(image, places) if places else [])
+            sure = [s for s in sights if s.found.presence >= _CERTAIN and s.score >= least]
+            places = [s.found.next_region for s in sure]
+        return without_duplicates([Seen(s) for s in sure])
 
     def one_stage(
         self,

@@ -11,6 +11,7 @@ import numpy as np
 
 from posemamba_live.detectors.base import Region
 from posemamba_live.tracking.association import cost
+from posemamba_live.tracking.clothes import Clothes
 from posemamba_live.tracking.kalman import Array, Motion
 from posemamba_live.tracking.sight import Sight, torso, visible_box
 from posemamba_live.tracking.steady import SteadyRegion
@@ -24,6 +25,8 @@ HOLD_S: Final = 1.0
 """Seconds, at most, for which the slot of somebody who is gone is kept from others."""
 _FEW: Final = 2.5
 """Frame distances that every such limit has at least."""
+_KNOWN_S: Final = 0.5
+"""Seconds of having been followed from which somebody is a person, close to others or not."""
 _CONFIRM_S: Final = 0.15
 """Seconds for which somebody tentative has to be seen."""
 _CHOICE_S: Final = 1.0
@@ -59,6 +62,7 @@ class Track:
     began: float
     """Seconds, source time, like all times."""
     seen_at: float
+    clothes: Clothes = field(default_factory=Clothes)
     steady: SteadyRegion = field(default_factory=SteadyRegion)
     followed: float = 0.0
     """Seconds for which the person was seen, gaps not counted."""
@@ -118,6 +122,11 @@ class Track:
         """Whether nobody else may take the person's slot yet."""
         limit = min(_REMEMBERED * self.followed, HOLD_S)
         return 0.0 <= now - self.seen_at <= max(limit, _FEW * step)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether somebody was followed for long enough to be a person, close to others or not."""
+        return self.followed >= _KNOWN_S
 
     def confirmed(self) -> bool:
         return not self.tentative or self.seen_at - self.began >= _CONFIRM_S
