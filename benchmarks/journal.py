@@ -26,7 +26,7 @@ from posemamba.network import use_threads
 from posemamba_live.detectors import create_detector
 from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.lifting.people import People
-from posemamba_live.plan import DEFAULT_WEIGHTS, plan_lifting
+from posemamba_live.plan import FILM_WEIGHTS, plan_lifting
 from posemamba_live.run.history import History
 from posemamba_live.sinks import encoder
 from posemamba_live.sinks.recorder import Recorder
@@ -54,7 +54,7 @@ class Bench:
             fps, size = source.fps, source.size
         self._live = live
         self._detector = create_detector()
-        checkpoint = load_checkpoint(DEFAULT_WEIGHTS)
+        checkpoint = load_checkpoint(FILM_WEIGHTS)
         lifting = plan_lifting(checkpoint.meta, live=live, fps=fps, fov_deg=60.0)
         self._make = lifter_factory(checkpoint, lifting)
         self._meta = {"fps": fps, "image_size": size}

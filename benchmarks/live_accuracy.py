@@ -20,7 +20,7 @@ import numpy as np
 import posemamba_live as pml
 from posemamba.checkpoint import shipped_weights
 from posemamba.training.metrics import score
-from posemamba_live.plan import DEFAULT_WEIGHTS
+from posemamba_live.plan import FILM_WEIGHTS
 
 HEIGHT_M = 1.70
 DELAYS = (0, 2, 5, 13)
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="older weights too")
     arguments = parser.parse_args()
     causal = [name for name in shipped_weights() if name.startswith("causal")]
-    names = sorted(shipped_weights()) if arguments.all else [DEFAULT_WEIGHTS, *causal]
+    names = sorted(shipped_weights()) if arguments.all else [FILM_WEIGHTS, *causal]
     for truth_path in sorted(arguments.folder.glob("*_gt.npz")):
         clip = truth_path.with_name(truth_path.name.replace("_gt.npz", ".mp4"))
         truth = np.load(truth_path)["joints_camera"]

@@ -22,7 +22,14 @@ from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.lifting.people import PeopleLifter
 from posemamba_live.lifting.rates import InterleavedLifter, UpsampledLifter
 from posemamba_live.lifting.window import FileLifter, Lifter, LiveLifter
-from posemamba_live.plan import plan_lifting
+from posemamba_live.options import DeviceName, ModeName, Options
+from posemamba_live.plan import (
+    FILM_WEIGHTS,
+    LIVE_WEIGHTS,
+    MODES,
+    default_weights,
+    plan_lifting,
+)
 from posemamba_live.types import FloatArray, LiftedPose, Pose2D
 from tests.conftest import WINDOW, MakeTrack
 
@@ -309,6 +316,31 @@ def test_live_use_is_mirrored_only_where_asked_for(tiny_checkpoint: Checkpoint) 
             lifter.push(pose)
         lifter.flush()
         assert seen == [windows], mode
+
+
+def test_a_causal_step_is_cheap_enough_to_be_mirrored_live() -> None:
+    config = PoseMambaConfig(dim=16, depth=1, frames=27, in_channels=6, causal=True)
+    meta = CheckpointMeta("some", config, "stream", "body_height")
+    plan = partial(plan_lifting, meta, live=True, fps=30.0, fov_deg=60.0)
+    assert [plan(mode=mode).mirrored for mode in MODES] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("asked", "live", "weights"),
+    [
+        ({}, False, FILM_WEIGHTS),
+        ({}, True, LIVE_WEIGHTS),
+        ({"delay": 2}, True, FILM_WEIGHTS),
+        ({"window": 9}, True, FILM_WEIGHTS),
+        ({"device": DeviceName.CUDA}, True, FILM_WEIGHTS),
+        ({"mode": ModeName.ACCURATE}, True, FILM_WEIGHTS),
+        ({"mode": ModeName.FAST}, True, LIVE_WEIGHTS),
+    ],
+)
+def test_weights_are_those_that_can_do_what_is_asked_for(
+    asked: dict[str, Any], live: bool, weights: str
+) -> None:
+    assert default_weights(Options(**{"source": "a.mp4", **asked}), live=live) == weights
 
 
 @pytest.mark.parametrize(

@@ -128,28 +128,35 @@ def check_lifter() -> Finding:
     from posemamba.checkpoint import load_checkpoint
     from posemamba.network import use_threads
     from posemamba.runtime import LifterRuntime
-    from posemamba_live.plan import DEFAULT_WEIGHTS
+    from posemamba.streams import CausalNetwork
+    from posemamba_live.plan import FILM_WEIGHTS, LIVE_WEIGHTS
 
     use_threads(1)
-    checkpoint = load_checkpoint(DEFAULT_WEIGHTS)
-    runtime = LifterRuntime(checkpoint, "auto")
+    checkpoint, live = load_checkpoint(FILM_WEIGHTS), load_checkpoint(LIVE_WEIGHTS)
+    runtime, stream = LifterRuntime(checkpoint, "auto"), CausalNetwork(live, mirrored=True)
     shape = (1, checkpoint.meta.frames, 17, checkpoint.meta.config.in_channels)
     window = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    times = []
+    frame = np.zeros((1, 17, stream.channels), np.float32)
+    states = [stream.first_state()]
+    times: tuple[list[float], list[float]] = ([], [])
     for _ in range(_TIMED_RUNS):
         start = time.perf_counter()
-        finite = np.isfinite(runtime(window)).all()
-        times.append(1e3 * (time.perf_counter() - start))
-        if not finite:
+        poses = runtime(window)
+        between = time.perf_counter()
+        pose, states = stream.step(frame, states)
+        times[0].append(1e3 * (between - start))
+        times[1].append(1e3 * (time.perf_counter() - between))
+        if not (np.isfinite(poses).all() and np.isfinite(pose).all()):
             return Finding(
                 "lifter",
                 Verdict.FAILED,
                 f"the {runtime.backend} backend answers with values that are no numbers",
                 "please report it, with this output",
             )
+    film_ms, live_ms = (statistics.median(own) for own in times)
     text = (
-        f"{checkpoint.meta.name} on {runtime.device} with {runtime.backend}: "
-        f"{statistics.median(times):.1f} ms for {shape[1]} frames on a thread"
+        f"{checkpoint.meta.name} on {runtime.device} with {runtime.backend}: {film_ms:.1f} ms for "
+        f"{shape[1]} frames on a thread; live {live.meta.name}: {live_ms:.1f} ms a frame"
     )
     if runtime.backend == "reference":
         return Finding(

@@ -175,15 +175,16 @@ class Options:
     weights: str | None = option(
         None,
         "The lifter: a name of shipped weights, or a file (.safetensors, or a published "
-        "PoseMamba checkpoint).",
+        "PoseMamba checkpoint). By default live use has causal weights, and films, --delay, "
+        "--window, --mode accurate and --device cuda have window weights.",
         Panel.LIFTING,
         "NAME|PATH",
     )
     mode: ModeName = option(
         ModeName.BALANCED,
-        "Speed against accuracy: whether the mirrored person is lifted as well (balanced: "
-        "in files; accurate: live too), how much the windows of a file overlap, and how many "
-        "frames a live window has on a CPU (13, 18, all).",
+        "Speed against accuracy: whether the mirrored person is lifted as well (balanced: but "
+        "for live windows; accurate: always), how much the windows of a file overlap, and how "
+        "many frames a live window has on a CPU (13, 18, all).",
         Panel.LIFTING,
     )
     window: int | None = option(

@@ -21,7 +21,7 @@ from posemamba.skeleton import NUM_JOINTS
 from posemamba_live.errors import LiveError, UsageError
 from posemamba_live.nearest import nearest
 from posemamba_live.options import DeviceName, ModeName, Options
-from posemamba_live.plan import DEFAULT_WEIGHTS, LiftingPlan, RunPlan, plan_lifting
+from posemamba_live.plan import LiftingPlan, RunPlan, plan_lifting
 from posemamba_live.terminal import say
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def libraries_ahead(options: Options) -> None:
     It takes a tenth of the start-up, in which an import would keep the interpreter from everybody.
     On a CPU our own weights are lifted without it; published checkpoints are its pickles.
     """
-    needed = Path(options.weights or DEFAULT_WEIGHTS).suffix in (".bin", ".tr") or (
+    needed = Path(options.weights or "").suffix in (".bin", ".tr") or (
         options.device is not DeviceName.CPU and cuda_possible()
     )
     if sys.platform != "linux" or not needed:
@@ -109,7 +109,7 @@ def _load(
     from posemamba_live.detectors import create_detector
 
     with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(_load_weights, options)
+        loading = pool.submit(_load_weights, plan.weights)
         detector = create_detector(options.detector, _detector_settings(options, plan))
         try:
             detector_ready(detector)
@@ -132,14 +132,14 @@ def _detector_settings(options: Options, plan: RunPlan) -> DetectorSettings:
     )
 
 
-def _load_weights(options: Options) -> Checkpoint:
+def _load_weights(name: str) -> Checkpoint:
     from posemamba.checkpoint import CheckpointError, load_checkpoint, shipped_weights
 
     try:
-        return load_checkpoint(options.weights or DEFAULT_WEIGHTS)
+        return load_checkpoint(name)
     except CheckpointError as error:
-        names, given = sorted(shipped_weights()), options.weights or DEFAULT_WEIGHTS
-        meant = None if Path(given).exists() else nearest(given, names)
+        names = sorted(shipped_weights())
+        meant = None if Path(name).exists() else nearest(name, names)
         raise LiveError(
             "The weights cannot be used",
             why=str(error),

@@ -20,7 +20,10 @@ from posemamba_live.options import DeviceName, ModeName, Options, SubjectName, U
 if TYPE_CHECKING:
     from posemamba.metadata import CheckpointMeta
 
-DEFAULT_WEIGHTS: Final = "window-m7"
+FILM_WEIGHTS: Final = "window-m7"
+"""Of films, and of live sources where later frames or a window are asked for."""
+LIVE_WEIGHTS: Final = "causal-m9"
+"""A small step for each frame: fresher and steadier than a window, and cheap for many people."""
 DEFAULT_HEIGHT_M: Final = 1.70
 _MOST_THREADS: Final = 4
 """More make neither network faster."""
@@ -94,6 +97,8 @@ class RunPlan:
     """Of the camera, negative looks down; None where it is not known."""
     fov_deg: float = ASSUMED_FOV_DEG
     """Field of view across the picture's longer side."""
+    weights: str = FILM_WEIGHTS
+    """The lifter's: a name, or a file."""
     smooth: float = 1.0
     """Strength of the smoothing over time, 0 for none."""
     unseen: UnseenName = UnseenName.FAINT
@@ -143,9 +148,10 @@ def plan_run(options: Options, source: SourceFacts) -> RunPlan:
     if frames is not None and options.duration is not None:
         frames = min(frames, math.ceil(options.duration * source.fps))
     lifter_threads = options.threads or _threads_but(1)
+    live = source.live or options.realtime
     return RunPlan(
         source=source.name,
-        live=source.live or options.realtime,
+        live=live,
         replayed=options.realtime and not source.live,
         fps=source.fps,
         image_size=source.size,
@@ -156,6 +162,7 @@ def plan_run(options: Options, source: SourceFacts) -> RunPlan:
         heights_m=tuple(options.heights) or (DEFAULT_HEIGHT_M,),
         pitch_deg=options.pitch,
         fov_deg=_fov(options, source),
+        weights=options.weights or default_weights(options, live=live),
         smooth=options.smooth,
         unseen=options.unseen,
         device=options.device,
@@ -166,6 +173,17 @@ def plan_run(options: Options, source: SourceFacts) -> RunPlan:
         overwrite=options.overwrite,
         watched=not options.headless,
         quiet=options.verbosity < 0,
+    )
+
+
+def default_weights(options: Options, *, live: bool) -> str:
+    """The shipped weights that do best what is asked for."""
+    window = options.delay or options.window is not None or options.mode is ModeName.ACCURATE
+    # One frame's step is too little work for a GPU.
+    return (
+        LIVE_WEIGHTS
+        if live and not window and options.device is not DeviceName.CUDA
+        else FILM_WEIGHTS
     )
 
 

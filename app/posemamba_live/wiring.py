@@ -31,7 +31,7 @@ from posemamba_live.files import free_name
 from posemamba_live.garbage import loaded
 from posemamba_live.options import Options, UnseenName
 from posemamba_live.parts import Parts, build, libraries_ahead
-from posemamba_live.plan import DEFAULT_WEIGHTS, LiftingPlan, RunPlan, plan_run
+from posemamba_live.plan import LiftingPlan, RunPlan, plan_run
 from posemamba_live.run.progress import reporter, summary
 from posemamba_live.run.signals import Interrupts
 from posemamba_live.run.stage import hanging
@@ -160,7 +160,6 @@ def prepare(
     from posemamba_live.run.outputs import Film, Outputs
     from posemamba_live.run.pipeline import Run
 
-    weights = options.weights or DEFAULT_WEIGHTS
     stats = RunStats(parts.runtime.device, parts.runtime.backend)
     stats.detector = parts.detector.describe()
     # A pipe cannot be read again: of it the running estimate is recorded.
@@ -172,7 +171,7 @@ def prepare(
         _metadata(options, plan, parts.lifting, parts.checkpoint, stats.detector),
         plan.overwrite,
         plan.live,
-        _how(options, weights, film),
+        _how(options, plan.weights, film),
         film=None if film is None else Film(film, partial(_open, options, realtime=False)),
     )
     return Run(

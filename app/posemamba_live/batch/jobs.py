@@ -19,7 +19,7 @@ from posemamba_live.batch.storage import Facts, Folder, writing_to
 from posemamba_live.batch.videos import Video
 from posemamba_live.errors import UsageError
 from posemamba_live.options import DECLARED, Options
-from posemamba_live.plan import DEFAULT_WEIGHTS
+from posemamba_live.plan import FILM_WEIGHTS
 
 _READERS: Final = 16
 """Receipts that are read at once."""
@@ -124,7 +124,7 @@ def settings_of(options: Options, batch: BatchOptions) -> dict[str, Any]:
             continue
         value = getattr(options, name)
         if name == "weights":
-            value = _weights(value or DEFAULT_WEIGHTS)
+            value = _weights(value or FILM_WEIGHTS)
         elif name in ("detector_model", "person_model"):
             value = _file(str(value)) if value is not None else None
         if name == "heights":

@@ -24,10 +24,10 @@ from posemamba_live.evaluation import clips
 from posemamba_live.evaluation.benchmarks import benchmark_predictor
 from posemamba_live.evaluation.report import print_table, write_json
 from posemamba_live.evaluation.synthetic import synthetic_scores
+from posemamba_live.plan import FILM_WEIGHTS
 from posemamba_live.shown import safe
 
 _MAX_MOTION_FRAMES: Final = 243
-DEFAULT_WEIGHTS: Final = "window-m7"
 _MOVED: Final = ("plot", "export")
 """Commands that are programs of their own by now: posemamba-plot, posemamba-export."""
 
@@ -44,7 +44,7 @@ JsonFile = Annotated[
 @app.command()
 def synthetic(
     motion: Annotated[Path, typer.Option(help="Folder with the motion .npz files.")],
-    weights: Weights = DEFAULT_WEIGHTS,
+    weights: Weights = FILM_WEIGHTS,
     split: Annotated[str, typer.Option(help="test, or val.")] = "test",
     windows: Annotated[
         int, typer.Option(min=1, help="Room views; half as many of level cameras, and of webcams.")
@@ -172,7 +172,7 @@ def h36m(
     keypoints: Annotated[
         Path | None, typer.Option(help="data_2d_h36m_cpn_ft_h36m_dbb.npz, or another detector's.")
     ] = None,
-    weights: Weights = DEFAULT_WEIGHTS,
+    weights: Weights = FILM_WEIGHTS,
     frames: Annotated[int | None, typer.Option(min=1, help="Window length.")] = None,
     flip: Annotated[bool, typer.Option(help="Average with the mirrored pass.")] = True,
     height: Annotated[float, typer.Option(help="Metres, for weights that need one.")] = 1.70,
@@ -196,7 +196,7 @@ def h36m(
 @app.command()
 def mpi(
     file: Annotated[Path, typer.Argument(help="data_test_3dhp.npz")],
-    weights: Weights = DEFAULT_WEIGHTS,
+    weights: Weights = FILM_WEIGHTS,
     frames: Annotated[int | None, typer.Option(min=1, help="Window length.")] = None,
     flip: Annotated[bool, typer.Option(help="Average with the mirrored pass.")] = True,
     height: Annotated[float, typer.Option(help="Metres, for weights that need one.")] = 1.70,
