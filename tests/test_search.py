@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -155,6 +156,23 @@ def test_blurred_people_are_found_where_they_move(clip: str, row: float) -> None
     assert np.median(away) < 0.1 * tall
     assert len(poses) >= row * len(frames)
     assert {pose.person_id for pose in poses} == {0}
+
+
+def test_round_shapes_that_move_are_nobody() -> None:
+    """A body and a head without limbs: the keypoint model is sure of a head and shoulders."""
+    tracker = PeopleTracker(
+        create_detector("blazepose", DetectorSettings(people=2, device="cpu")), 2
+    )
+    room = np.random.default_rng(3).integers(60, 200, (6, 4, 3), np.uint8)
+    room = cv2.resize(room, (640, 360), interpolation=cv2.INTER_CUBIC)
+    rows = 0
+    for i in range(60):
+        picture = room.copy()
+        x = 320 + round(224 * math.sin(i / 12))
+        cv2.ellipse(picture, (x, 198), (64, 90), 0, 0, 360, (200, 180, 150), -1)
+        cv2.circle(picture, (x, 86), 22, (140, 160, 210), -1)
+        rows += len(tracker(Frame(i, i / 30, picture, 0.0)))
+    assert rows == 0
 
 
 WHOLE = (360, 640)

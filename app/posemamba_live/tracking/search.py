@@ -66,6 +66,9 @@ _CERTAIN: Final = 0.9
 """Presence of somebody whom the person detector did not find."""
 _PERHAPS: Final = 0.3
 """Score of the best eight joints from which it is worth a second look at such a person."""
+_WHOLE: Final = 0.45
+"""Mean score of all joints of such a person, who is in view as a whole: 0.5 to 0.8 with blurred
+people, 0.3 to 0.36 with round shapes, which are taken for a head and shoulders."""
 _MOST_IN_PART: Final = 30
 """Boxes of one part that are compared with all others; a dozen is looked at in the end."""
 _MOST_SEEN: Final = 100
@@ -163,7 +166,8 @@ class Search:
             sights = map(Sight.of, models.keypoints.locate(image, places) if places else [])
             sure = [s for s in sights if s.found.presence >= _CERTAIN and s.score >= least]
             places = [s.found.next_region for s in sure]
-        return without_duplicates([Seen(s) for s in sure])
+        whole = [s for s in sure if s.detection.scores.mean() >= _WHOLE]
+        return without_duplicates([Seen(s) for s in whole])
 
     def one_stage(
         self,
