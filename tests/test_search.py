@@ -163,11 +163,11 @@ def test_round_shapes_that_move_are_nobody() -> None:
     tracker = PeopleTracker(
         create_detector("blazepose", DetectorSettings(people=2, device="cpu")), 2
     )
-    room = np.random.default_rng(3).integers(60, 200, (6, 4, 3), np.uint8)
-    room = cv2.resize(room, (640, 360), interpolation=cv2.INTER_CUBIC)
+    behind = np.random.default_rng(3).integers(60, 200, (6, 4, 3), np.uint8)
+    behind = cv2.resize(behind, (640, 360), interpolation=cv2.INTER_CUBIC)
     rows = 0
     for i in range(60):
-        picture = room.copy()
+        picture = behind.copy()
         x = 320 + round(224 * math.sin(i / 12))
         cv2.ellipse(picture, (x, 198), (64, 90), 0, 0, 360, (200, 180, 150), -1)
         cv2.circle(picture, (x, 86), 22, (140, 160, 210), -1)
