@@ -21,13 +21,13 @@ import typer
 from numpy.typing import NDArray
 
 from posemamba.checkpoint import Checkpoint, load_checkpoint
-from posemamba.normalize import mirror_image, ray_window, reflected, root_relative
-from posemamba.skeleton import LIMB_JOINTS, MIRROR
+from posemamba.normalize import ray_window, reflected, root_relative
+from posemamba.skeleton import LIMB_JOINTS
 from posemamba.training.metrics import joint_error, procrustes
 from posemamba.training.motion import load_motion
 from posemamba.training.scoring import predict
 from posemamba.training.synth import Batch, SynthConfig, evaluation_windows
-from posemamba_live.evaluation.synthetic import lift_causally
+from posemamba_live.evaluation.synthetic import lift_causally, mirrored
 from posemamba_live.plan import LiftingPlan, plan_lifting
 
 Float = NDArray[np.float32]
@@ -73,13 +73,7 @@ def newest(checkpoint: Checkpoint, batch: Batch, shown: list[int], mode: str) ->
     straight = _newest(checkpoint, batch, shown, plan)
     if not plan.mirrored:
         return straight
-    flipped, scores = mirror_image(
-        batch.keypoints, batch.scores, batch.image_size[:, None, None, 0]
-    )
-    other = dataclasses.replace(
-        batch, keypoints=flipped, scores=scores, peaks=batch.peaks[:, :, list(MIRROR)]
-    )
-    both = straight + reflected(_newest(checkpoint, other, shown, plan))
+    both = straight + reflected(_newest(checkpoint, mirrored(batch), shown, plan))
     return np.asarray(0.5 * both, np.float32)
 
 

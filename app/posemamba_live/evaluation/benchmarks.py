@@ -10,8 +10,13 @@ from numpy.typing import NDArray
 
 from posemamba.checkpoint import Checkpoint
 from posemamba.network import Network
-from posemamba.normalize import image_window, mirror_image, reflected, root_relative
-from posemamba.skeleton import MIRROR
+from posemamba.normalize import (
+    image_window,
+    mirror_image,
+    mirrored_inputs,
+    reflected,
+    root_relative,
+)
 from posemamba.training.benchmark_sets import Predict, Sequence
 from posemamba.training.scoring import predict
 from posemamba_live.evaluation.synthetic import lift_causally
@@ -33,8 +38,7 @@ def benchmark_predictor(checkpoint: Checkpoint, flip: bool, height: float) -> Pr
         inputs = image_window(sequence.keypoints[rows], sequence.image_size)
         out = predict(checkpoint.model, inputs)
         if flip:
-            order, sign = np.array(MIRROR), np.array([-1.0, 1.0, 1.0], np.float32)
-            out = 0.5 * (out + reflected(predict(checkpoint.model, inputs[:, :, order] * sign[:2])))
+            out = 0.5 * (out + reflected(predict(checkpoint.model, mirrored_inputs(inputs))))
         assert sequence.unit_mm is not None
         return np.asarray(root_relative(out) * sequence.unit_mm[rows][..., None, None])
 

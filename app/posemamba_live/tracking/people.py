@@ -230,14 +230,13 @@ class PeopleTracker:
         _, frame, cut, small = shown
         now = frame.timestamp
         followed = self._to_look_at(now)
-        sights = self._locate(models, followed, frame)
         where = [Where(track, self._region(track, now)) for track in followed]
         sights = told_apart(
             models.keypoints,
             frame.image,
             now,
             where,
-            sights,
+            self._locate(models, where, frame),
             cost=lambda track, sight: track.misfit(sight, now) + self._stranger(track, sight),
             mistaken=lambda track, sight: self._difference(track, sight) > OWN,
         )
@@ -290,10 +289,10 @@ class PeopleTracker:
             return clear
         return without_duplicates([*seen, *(Seen(s) for s in strangers)])
 
-    def _locate(self, models: TopDown, tracks: Sequence[Track], frame: Frame) -> list[Sight]:
-        """What is seen where people were, in the order of tracks."""
+    def _locate(self, models: TopDown, where: Sequence[Where], frame: Frame) -> list[Sight]:
+        """What is seen where people were, in their order."""
         now, after = frame.timestamp, self._next
-        regions = [self._region(track, now) for track in tracks]
+        tracks, regions = [w.track for w in where], [w.region for w in where]
         glimpses = self.ahead.take()
         sights = {
             track: Sight.of(glimpses[track].found)
