@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 
 from posemamba_live.command_line import Program, declared_parameters, set_up_logging, start
 from posemamba_live.errors import describe
+from posemamba_live.memory import check_limits
 from posemamba_live.mistakes import check_words, explain
 from posemamba_live.options import Options
 from posemamba_live.sinks import FORMATS
@@ -35,6 +36,7 @@ def command(version: bool = False, **given: Any) -> int:
     options = Options(**values, command_line=_program.words)
     set_up_logging(options.verbosity, _program.words)
     options.check()
+    check_limits()
     from posemamba_live.wiring import execute
 
     return execute(options)

@@ -216,10 +216,11 @@ class Journal:
     # The writer thread.
 
     def _work(self) -> None:
-        last = False
+        last, pause = False, 0.0  # the file is made at once
         while not last:
             with self._changed:
-                self._changed.wait_for(lambda: self._wake or self._closing, _EVERY_S)
+                self._changed.wait_for(lambda: self._wake or self._closing, pause)
+                pause = _EVERY_S
                 self._wake, last = False, self._closing
                 self._begun += 1
                 number = self._begun
