@@ -517,11 +517,12 @@ def test_what_cannot_be_packed_does_not_break_the_chain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory may be short for a moment."""
-    given, fails = some(10), [True]
+    given, short_of_memory = some(10), threading.Event()
+    short_of_memory.set()
     pack: Callable[..., Any] = rows.pack
 
     def short(*arguments: Any) -> Any:
-        if fails.pop() if fails else False:
+        if short_of_memory.is_set():
             raise MemoryError
         return pack(*arguments)
 
@@ -530,6 +531,7 @@ def test_what_cannot_be_packed_does_not_break_the_chain(
     journal = Journal(tmp_path / "walk.npz", META, live=True)
     journal.extend(given)
     assert not journal.sync(10.0)
+    short_of_memory.clear()
     assert journal.close()
     content = read(tmp_path / "walk.npz.journal")
     assert content.damage is None
