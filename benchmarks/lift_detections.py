@@ -24,8 +24,10 @@ from posemamba import gravity
 from posemamba.checkpoint import load_checkpoint
 from posemamba.normalize import ASSUMED_FOV_DEG
 from posemamba.skeleton import L_SHOULDER, LIMB_JOINTS, R_SHOULDER
+from posemamba.streams import CausalNetwork
 from posemamba.training.metrics import acceleration_error, joint_error, procrustes
 from posemamba.training.metrics import best_scale as scale_of
+from posemamba_live.lifting.both_ways import seen_both_ways
 from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.lifting.window import Lifter
 from posemamba_live.plan import plan_lifting
@@ -51,10 +53,14 @@ def main(
     scores: Annotated[str, typer.Option(help="product, or visibility.")] = "product",
     pool: Annotated[bool, typer.Option(help="Turn poses to the pooled gravity.")] = True,
     live: Annotated[bool, typer.Option(help="Each frame as it comes.")] = False,
+    both_ways: Annotated[
+        str | None, typer.Option(help="Causal weights that whole films are averaged with.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
     """Lift every clip with each of the weights."""
     report: dict[str, dict[str, Any]] = {}
+    second = CausalNetwork(load_checkpoint(both_ways)) if both_ways else None
     for name in weights:
         make = lifters(name, live=live)
         rows = {}
@@ -65,7 +71,7 @@ def main(
             truth = next(
                 path for folder in folders if (path := folder / f"{file.stem}_gt.npz").is_file()
             )
-            rows |= score_clip(file, truth, make, scores, pool)
+            rows |= score_clip(file, truth, make, scores, pool, second)
         report[name] = rows
         _show(name, rows)
     if json_file:
@@ -82,7 +88,12 @@ def lifters(name: str, *, live: bool) -> Callable[[], Lifter]:
 
 
 def score_clip(
-    file: Path, truth: Path, make: Callable[[], Lifter], scores: str, pool: bool
+    file: Path,
+    truth: Path,
+    make: Callable[[], Lifter],
+    scores: str,
+    pool: bool,
+    second: CausalNetwork | None = None,
 ) -> dict[str, dict[str, float]]:
     with np.load(file) as found, np.load(truth) as gt:
         keypoints, seen = found["keypoints"], found["seen"]
@@ -101,6 +112,8 @@ def score_clip(
             for t in np.flatnonzero(seen[:, p])
         ]  # fmt: skip
         lifted = [done for pose in poses for done in lifter.push(pose)] + lifter.flush()
+        if second is not None:
+            lifted = seen_both_ways(lifted, second, fps=fps, fov_deg=ASSUMED_FOV_DEG)
         frames = np.array([one.pose2d.frame_index for one in lifted])
         ours = np.stack([one.joints for one in lifted]).astype(np.float64)
         row: dict[str, float] = {}

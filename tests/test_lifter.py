@@ -24,9 +24,11 @@ from posemamba_live.lifting.rates import InterleavedLifter, UpsampledLifter
 from posemamba_live.lifting.window import FileLifter, Lifter, LiveLifter
 from posemamba_live.options import DeviceName, ModeName, Options
 from posemamba_live.plan import (
+    BOTH_WAYS_WEIGHTS,
     FILM_WEIGHTS,
     LIVE_WEIGHTS,
     MODES,
+    both_ways_weights,
     default_weights,
     plan_lifting,
 )
@@ -341,6 +343,23 @@ def test_weights_are_those_that_can_do_what_is_asked_for(
     asked: dict[str, Any], live: bool, weights: str
 ) -> None:
     assert default_weights(Options(**{"source": "a.mp4", **asked}), live=live) == weights
+
+
+@pytest.mark.parametrize(
+    ("asked", "live", "weights"),
+    [
+        ({}, False, BOTH_WAYS_WEIGHTS),
+        ({"mode": ModeName.ACCURATE}, False, BOTH_WAYS_WEIGHTS),
+        ({"mode": ModeName.FAST}, False, None),
+        ({"weights": FILM_WEIGHTS}, False, None),
+        ({"window": 9}, False, None),
+        ({}, True, None),
+    ],
+)
+def test_films_are_seen_both_ways_unless_something_else_is_asked_for(
+    asked: dict[str, Any], live: bool, weights: str | None
+) -> None:
+    assert both_ways_weights(Options(**{"source": "a.mp4", **asked}), live=live) == weights
 
 
 @pytest.mark.parametrize(

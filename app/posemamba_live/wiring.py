@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 
+from posemamba.checkpoint import checksum_of
 from posemamba_live import __version__
 from posemamba_live.address import StreamAddress
 from posemamba_live.errors import (
@@ -343,6 +344,8 @@ def _metadata(
         "image_size": plan.image_size,
         "weights": checkpoint.meta.name,
         "weights_sha256": checkpoint.meta.sha256,
+        "both_ways": plan.both_ways,
+        "both_ways_sha256": plan.both_ways and checksum_of(plan.both_ways),
         "detector": options.detector,
         "detector_model": str(options.detector_model) if options.detector_model else None,
         "detector_info": detector,

@@ -37,6 +37,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "CheckpointMeta",
+    "checksum_of",
     "find_weights",
     "load_checkpoint",
     "save_checkpoint",
@@ -127,6 +128,15 @@ def find_weights(name_or_path: str | Path) -> Path:
     raise CheckpointError(f"no weights {str(name_or_path)!r}: no such file; by name: {names}")
 
 
+def checksum_of(name_or_path: str | Path) -> str:
+    """SHA-256 of a file of weights, as exports name it.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    return hashlib.sha256(find_weights(name_or_path).read_bytes()).hexdigest()
+
+
 def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     """Load weights by name or path, ours or official, ready for inference.
 
@@ -155,7 +165,7 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path} does not fit its architecture: {_printable(difference)}")
     if not all(bool(np.isfinite(v).all()) for v in state.values()):
         raise CheckpointError(f"{path} holds values that are not finite")
-    meta = replace(meta, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    meta = replace(meta, sha256=checksum_of(path))
     return Checkpoint(model, meta, state)
 
 

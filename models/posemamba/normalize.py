@@ -204,12 +204,13 @@ def _inputs(
 
 def _look_along(axis: Float) -> Float:
     """(B, 3) directions to (B, 3, 3) roll-free rotations that make them the z axis."""
-    axis = axis / np.linalg.norm(axis, axis=-1, keepdims=True)
-    down = np.array([0.0, 1.0, 0.0], np.float32)
-    x = np.cross(down, axis)
-    x /= np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
-    y = np.cross(axis, x)
-    return np.asarray(np.stack([x, y, axis], 1), np.float32)
+    a, b, c = np.moveaxis(axis / np.linalg.norm(axis, axis=-1, keepdims=True), -1, 0)
+    level = np.maximum(np.hypot(a, c), np.float32(1e-6))
+    # The cross product of down, (0, 1, 0), and the axis; then of the axis and that.
+    x, z = c / level, -a / level
+    return np.asarray(
+        np.stack([x, np.zeros_like(x), z, b * z, c * x - a * z, -b * x, a, b, c], -1), np.float32
+    ).reshape(-1, 3, 3)
 
 
 def image_window(keypoints: Float, image_size: tuple[int, int]) -> Float:

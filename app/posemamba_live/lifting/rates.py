@@ -22,14 +22,20 @@ MAX_FPS: Final = 65.0
 """Recordings below and above are brought to a rate that the network knows."""
 _TARGET_FPS: Final = 40.0
 """About what each phase of a recording above MAX_FPS has."""
+_MOST_PHASES: Final = 250
+"""Enough for ten thousand frames a second; what files say of their rates may be nonsense."""
 _NOT_A_FRAME: Final = -1
 
 
 def at_known_rate(make: Callable[[], Lifter], fps: float) -> Callable[[], Lifter]:
     """What makes lifters for a recording of `fps` frames a second, out of plain ones."""
     if fps > MAX_FPS:
-        return partial(InterleavedLifter, make, max(2, round(fps / _TARGET_FPS)))
+        return partial(InterleavedLifter, make, _phases(fps))
     return lambda: UpsampledLifter(make())
+
+
+def _phases(fps: float) -> int:
+    return max(2, round(min(fps / _TARGET_FPS, _MOST_PHASES)))
 
 
 class InterleavedLifter(Lifter):

@@ -72,6 +72,8 @@ _DRAWN_S: Final = 3.8
 """Seconds after an interrupt for which a recording is still drawn."""
 _FINISH_S: Final = 4.3
 """Seconds after an interrupt by which files are written, or are left to be made later."""
+_SEEN_IN_TIME: Final = 1500
+"""Poses that are seen both ways after an interrupt: about a second's work."""
 _SYNC_S: Final = 0.5
 _PATIENT_S: Final = 30.0
 """Seconds that a disk has for the last poses, without an interrupt."""
@@ -182,8 +184,19 @@ class Run:
         self._tracker.choose_next()
 
     def solve(self) -> list[Pose3D]:
-        """Everything that was lifted so far and is still remembered, placed as one take."""
-        return self._scene.solve(self._poses.poses())
+        """Everything that was lifted so far and is still remembered, placed as one take.
+
+        A film's is seen as a whole before that, unless an interrupt leaves no time for it.
+        """
+        from posemamba_live.lifting.both_ways import look_back
+
+        poses, plan = self._poses.poses(), self.plan
+        if plan.both_ways is not None:
+            if self._interrupted and len(poses) > _SEEN_IN_TIME:
+                self.outputs.meta |= {"both_ways": None, "both_ways_sha256": None}
+            else:
+                poses = look_back(poses, plan.both_ways, fps=plan.fps, fov_deg=plan.fov_deg)
+        return self._scene.solve(poses)
 
     def run(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,15 +89,34 @@ def solve(lifted: Sequence[LiftedPose], meta: dict[str, Any]) -> list[Pose3D]:
         ValueError, TypeError: the meta asks for what cannot be.
     """
     pitch = meta.get("pitch_deg")
+    lifted = _seen_both_ways(lifted, meta)
     solved = solve_scene(
         lifted,
         _heights(meta.get("height_m", DEFAULT_HEIGHT_M)),
-        float(meta.get("fov_deg", _ASSUMED_FOV_DEG)),
+        _fov(meta),
         smooth=float(meta.get("smooth", 1.0)),
         pitch_deg=None if pitch is None else float(pitch),
     )
     poses = {(pose.frame_index, pose.person_id): pose for pose in solved}
     return [poses[key] for key in sorted(poses)]
+
+
+def _seen_both_ways(lifted: Sequence[LiftedPose], meta: dict[str, Any]) -> Sequence[LiftedPose]:
+    """As the run would have seen them in the end, if the very same weights are here."""
+    from posemamba.checkpoint import checksum_of, shipped_weights
+    from posemamba_live.lifting.blending import NETWORK_FPS
+    from posemamba_live.lifting.both_ways import look_back
+
+    name = meta.get("both_ways")
+    if not isinstance(name, str) or name not in shipped_weights():
+        return lifted
+    if checksum_of(name) != meta.get("both_ways_sha256"):
+        return lifted
+    return look_back(lifted, name, fps=float(meta.get("fps") or NETWORK_FPS), fov_deg=_fov(meta))
+
+
+def _fov(meta: dict[str, Any]) -> float:
+    return float(meta.get("fov_deg", _ASSUMED_FOV_DEG))
 
 
 def _heights(told: Any) -> tuple[float, ...]:
@@ -171,7 +189,7 @@ def _lifters(content: Content) -> Callable[[], Lifter]:
         checkpoint.meta,
         live=live,
         fps=float(meta["fps"]),
-        fov_deg=float(meta.get("fov_deg", _ASSUMED_FOV_DEG)),
+        fov_deg=_fov(meta),
         mode=mode if isinstance(mode, str) and mode in MODES else "balanced",
         window=window if isinstance(window, int) and not causal else None,
         delay=ahead if isinstance(ahead, int) and live and not causal else 0,
@@ -181,12 +199,12 @@ def _lifters(content: Content) -> Callable[[], Lifter]:
 
 def _weights(name: str, sha256: object) -> Path:
     """The file of weights that a run had: only the very same one is opened as such."""
-    from posemamba.checkpoint import shipped_weights
+    from posemamba.checkpoint import checksum_of, shipped_weights
 
     path = shipped_weights().get(name, Path(name))
     if not path.is_file() or path.stat().st_size > _LARGEST_WEIGHTS:
         raise LiveError(f"the weights {name} are not here")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+    if checksum_of(path) != sha256:
         raise LiveError(f"the weights {name} are not those of the run any more")
     return path
 

@@ -1,0 +1,161 @@
+"""A film seen as a whole: a causal network over each track, forwards and backwards in time.
+
+Windows see a second of a film. A causal network remembers all that it has passed, and a film can
+be passed from both ends. Its answers are wrong in other ways than those of windows, and from its
+two directions in other ways again, so that the mean of the three is closer to the truth than each
+(`benchmarks/whole_films.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posemamba.checkpoint import CheckpointError, load_checkpoint
+from posemamba.normalize import mirror_image, reflected
+from posemamba.skeleton import MIRROR
+from posemamba.streams import CausalNetwork
+from posemamba_live.errors import LiveError
+from posemamba_live.keypoints import breaks_track
+from posemamba_live.lifting.batching import Work, together
+from posemamba_live.lifting.causal import CausalLifter
+from posemamba_live.lifting.rates import at_known_rate
+from posemamba_live.lifting.window import Lifter
+from posemamba_live.types import FloatArray, LiftedPose, Pose2D
+
+SHARE: Final = 0.4
+"""What the causal network's answers count for; anything from 0.3 to 0.5 is as good."""
+_LEARNS_IN: Final = 40.0
+"""Frames after which a direction counts for two thirds of what it will: it began knowing
+nothing. From 20 to 40 makes no difference."""
+_LAST: Final = 2**48
+"""Frames are counted down from here on the way back: no number may be negative."""
+
+
+def look_back(
+    lifted: Sequence[LiftedPose], weights: str, *, fps: float, fov_deg: float
+) -> list[LiftedPose]:
+    """`seen_both_ways` with these weights.
+
+    Raises:
+        LiveError: they cannot be used.
+    """
+    try:
+        network = CausalNetwork(load_checkpoint(weights))
+    except (CheckpointError, ValueError) as error:
+        raise LiveError("a film cannot be seen both ways", why=str(error)) from error
+    return seen_both_ways(lifted, network, fps=fps, fov_deg=fov_deg)
+
+
+def seen_both_ways(
+    lifted: Sequence[LiftedPose], network: CausalNetwork, *, fps: float, fov_deg: float
+) -> list[LiftedPose]:
+    """Poses of a film averaged with what the network makes of their tracks.
+
+    Args:
+        lifted: of all people, by windows, in any order.
+        network: not mirrored; one of the two directions is.
+        fps: of the film, nominal.
+        fov_deg: field of view across the picture's longer side.
+
+    Returns:
+        The same poses in the same order with other joints, and with all of their tracks as
+        look-ahead.
+    """
+    tracks = _tracks(lifted)
+
+    def lifter() -> Lifter:
+        return at_known_rate(lambda: CausalLifter(network, fov_deg=fov_deg), fps)()
+
+    there = [_passed(lifted, track, _as_it_is, lifter()) for track in tracks]
+    back = [_passed(lifted, track[::-1], _mirrored_and_reversed, lifter()) for track in tracks]
+    answers = together([*there, *back])
+    out = list(lifted)
+    for track, ahead, behind in zip(
+        tracks, answers[: len(tracks)], answers[len(tracks) :], strict=True
+    ):
+        mean = _mean(ahead, reflected(behind[::-1]))
+        for after, i in enumerate(reversed(track)):
+            out[i] = _mixed(lifted[i], mean[-1 - after], after)
+    return out
+
+
+def _mean(ahead: FloatArray, behind: FloatArray) -> FloatArray:
+    """Of both directions' answers (n, 17, 3), by how much each had seen."""
+    known = (1.0 - np.exp(-(np.arange(len(ahead)) + 3.0) / _LEARNS_IN))[:, None, None]
+    both = known * ahead + known[::-1] * behind
+    return np.asarray(both / (known + known[::-1]), np.float32)
+
+
+def _mixed(pose: LiftedPose, other: FloatArray, after: int) -> LiftedPose:
+    """The pose with its share of another answer, which had seen `after` frames after it."""
+    joints = (1.0 - SHARE) * pose.joints + SHARE * other
+    if not np.isfinite(joints).all():
+        return pose
+    look_ahead = max(after, pose.look_ahead)
+    return replace(pose, joints=joints.astype(np.float32), look_ahead=look_ahead)
+
+
+def _tracks(lifted: Sequence[LiftedPose]) -> list[list[int]]:
+    """Where the poses of each unbroken track are, in the order of time."""
+    people: dict[int, list[int]] = {}
+    for i, pose in enumerate(lifted):
+        people.setdefault(pose.pose2d.person_id, []).append(i)
+    return [
+        track
+        for own in people.values()
+        for track in _unbroken(lifted, sorted(own, key=lambda i: lifted[i].pose2d.frame_index))
+    ]
+
+
+def _unbroken(lifted: Sequence[LiftedPose], order: Iterable[int]) -> list[list[int]]:
+    tracks: list[list[int]] = []
+    for i in order:
+        if tracks and not breaks_track(lifted[tracks[-1][-1]].pose2d, lifted[i].pose2d):
+            tracks[-1].append(i)
+        else:
+            tracks.append([i])
+    return tracks
+
+
+def _passed(
+    lifted: Sequence[LiftedPose],
+    way: Iterable[int],
+    turned: Callable[[Pose2D], Pose2D],
+    lifter: Lifter,
+) -> Work[FloatArray]:
+    """(n, 17, 3) what a lifter makes of a track."""
+    done: list[FloatArray] = []
+    for i in way:
+        done += [pose.joints for pose in (yield from lifter.pushing(turned(lifted[i].pose2d)))]
+    done += [pose.joints for pose in (yield from lifter.flushing())]
+    return np.stack(done)
+
+
+def _as_it_is(pose: Pose2D) -> Pose2D:
+    return pose
+
+
+def _mirrored_and_reversed(pose: Pose2D) -> Pose2D:
+    """For the way back: mirrored, so that what the network takes for left is wrong for right."""
+    keypoints, scores = mirror_image(
+        pose.keypoints[None, None], pose.scores[None, None], pose.image_size[0]
+    )
+    return replace(
+        pose,
+        frame_index=_LAST - pose.frame_index,
+        timestamp=-pose.timestamp,
+        keypoints=keypoints[0, 0],
+        scores=scores[0, 0],
+        peak=_in_order(pose.peak),
+        visibility=None,
+        extra=None,
+    )
+
+
+def _in_order(peak: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+    return None if peak is None else peak[list(MIRROR)]

@@ -1,0 +1,88 @@
+"""How right the poses of films are, with windows alone and seen both ways as well.
+
+    python benchmarks/whole_films.py --motion MOTION --both-ways causal-m9
+
+Takes of validation motion at 30 frames a second, with the cameras and the detector's errors of
+training, through the lifters of the program; no tracker, no scene, no smoothing. Errors are of
+the 12 limb joints, in millimetres at the statures that the takes have.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from posemamba.checkpoint import load_checkpoint
+from posemamba.normalize import root_relative
+from posemamba.streams import CausalNetwork
+from posemamba.training.metrics import score
+from posemamba.training.motion import load_motion
+from posemamba.training.synth import Batch, SynthConfig, evaluation_windows
+from posemamba_live.lifting.both_ways import seen_both_ways
+from posemamba_live.lifting.factory import lifter_factory
+from posemamba_live.plan import BOTH_WAYS_WEIGHTS, FILM_WEIGHTS, plan_lifting
+from posemamba_live.types import LiftedPose, Pose2D
+
+FPS = 30.0
+
+
+def main(
+    motion: Annotated[Path, typer.Option(help="Folder of the motion files.")],
+    weights: Annotated[str, typer.Option(help="Of the windows.")] = FILM_WEIGHTS,
+    both_ways: Annotated[list[str], typer.Option(help="Causal weights.")] = [BOTH_WAYS_WEIGHTS],  # noqa: B006
+    mode: Annotated[str, typer.Option(help="fast, balanced, accurate.")] = "balanced",
+    takes: Annotated[int, typer.Option()] = 192,
+    frames: Annotated[int, typer.Option(help="Length of a take.")] = 120,
+    seed: Annotated[int, typer.Option()] = 2024,
+) -> None:
+    """Print N-MPJPE / PA-MPJPE / MPJPE / acceleration error."""
+    config = SynthConfig.evaluation(0.2, 0.4, shoulders=True, occlusion=True)
+    config = dataclasses.replace(config, native_rate=1.0)
+    batch = evaluation_windows(load_motion(motion, "val"), takes, frames, seed, config)
+    checkpoint = load_checkpoint(weights)
+    fov = checkpoint.meta.fov_deg
+    plan = plan_lifting(checkpoint.meta, live=False, fps=FPS, fov_deg=fov, mode=mode)
+    make = lifter_factory(checkpoint, plan)
+    lifted: list[LiftedPose] = []
+    for number in range(takes):
+        lifter = make()
+        lifted += [done for pose in take(batch, number) for done in lifter.push(pose)]
+        lifted += lifter.flush()
+    show(weights, lifted, batch)
+    for name in both_ways:
+        network = CausalNetwork(load_checkpoint(name))
+        seen = seen_both_ways(lifted, network, fps=FPS, fov_deg=fov)
+        show(f"{weights} and {Path(name).stem}", seen, batch)
+
+
+def take(batch: Batch, number: int) -> list[Pose2D]:
+    """One take as the track of a person of its own."""
+    width, height = (int(side) for side in batch.image_size[number])
+    return [
+        Pose2D(t, t / FPS, number, keypoints, scores, (width, height), peak=batch.peaks[number, t])
+        for t, (keypoints, scores) in enumerate(
+            zip(batch.keypoints[number], batch.scores[number], strict=True)
+        )
+    ]
+
+
+def show(name: str, lifted: list[LiftedPose], batch: Batch) -> None:
+    ours: NDArray[np.float32] = np.stack([pose.joints for pose in lifted]).reshape(
+        batch.joints.shape
+    )
+    scale = (1000.0 * batch.height)[:, None, None, None]
+    result = score(ours * scale, root_relative(batch.joints) * np.float32(1000.0))
+    print(
+        f"{name:34s} {result.n_mpjpe:5.1f} / {result.pa_mpjpe:5.1f} / {result.mpjpe:5.1f} / "
+        f"{result.accel:4.1f}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,143 @@
+"""Films seen as a whole: each pose averaged with a causal network's of both directions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from posemamba.checkpoint import Checkpoint, checksum_of, load_checkpoint
+from posemamba.skeleton import MIRROR
+from posemamba.streams import CausalNetwork
+from posemamba_live.evaluation.synthetic import lift_causally
+from posemamba_live.lifting.both_ways import SHARE, seen_both_ways
+from posemamba_live.plan import BOTH_WAYS_WEIGHTS
+from posemamba_live.scene.settings import SceneSettings
+from posemamba_live.takes.recovery import solve
+from posemamba_live.types import FloatArray, LiftedPose, Pose2D
+from tests.conftest import MakeTrack
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    return load_checkpoint(BOTH_WAYS_WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def network(checkpoint: Checkpoint) -> CausalNetwork:
+    return CausalNetwork(checkpoint)
+
+
+def as_lifted(poses: list[Pose2D]) -> list[LiftedPose]:
+    """Answers of windows, which are different for every pose."""
+    rng = np.random.default_rng(1)
+    return [LiftedPose(p, rng.normal(size=(17, 3)).astype(np.float32), 3) for p in poses]
+
+
+def both(lifted: list[LiftedPose], network: CausalNetwork, fps: float = 30.0) -> list[LiftedPose]:
+    return seen_both_ways(lifted, network, fps=fps, fov_deg=60.0)
+
+
+def passed(checkpoint: Checkpoint, poses: list[Pose2D], *, mirrored: bool) -> FloatArray:
+    """(n, 17, 3) the network's answers by the code of the evaluation."""
+    keypoints = np.stack([pose.keypoints for pose in poses])
+    scores = np.stack([pose.scores for pose in poses])
+    peaks = np.stack([pose.peak for pose in poses if pose.peak is not None])
+    if mirrored:
+        order = list(MIRROR)
+        keypoints = keypoints[:, order] * np.float32([-1, 1]) + np.float32([640, 0])
+        scores, peaks = scores[:, order], peaks[:, order]
+    answers = lift_causally(
+        checkpoint, keypoints[None], scores[None], (640, 360), 1.0 / 30.0, 60.0, peaks[None]
+    )[0]
+    return answers[:, list(MIRROR)] * np.float32([-1, 1, 1]) if mirrored else answers
+
+
+def test_what_is_added_is_the_mean_of_two_directions(
+    checkpoint: Checkpoint, network: CausalNetwork, make_track: MakeTrack
+) -> None:
+    poses = make_track(200)
+    lifted = as_lifted(poses)
+    got = both(lifted, network)
+    ahead = passed(checkpoint, poses, mirrored=False)
+    back = passed(checkpoint, poses[::-1], mirrored=True)[::-1]
+    for i in (0, 100, 199):
+        own = (got[i].joints - (1.0 - SHARE) * lifted[i].joints) / SHARE
+        # Each direction counts by what it has seen; in the middle both have seen much.
+        first, second = (1.0 - np.exp(-(n + 3.0) / 40.0) for n in (i, 199 - i))
+        mean = (first * ahead[i] + second * back[i]) / (first + second)
+        np.testing.assert_allclose(own, mean, atol=2e-5)
+    assert [pose.look_ahead for pose in got] == [*range(199, 2, -1), 3, 3, 3]
+    assert [pose.pose2d for pose in got] == poses
+
+
+def test_people_and_what_is_before_and_after_a_gap_do_not_mix(
+    network: CausalNetwork, make_track: MakeTrack
+) -> None:
+    first, after = make_track(40), make_track(40, first=400)
+    second = make_track(70, person_id=1)
+    alone = [both(as_lifted(track), network) for track in (first, after, second)]
+    parts = [as_lifted(track) for track in (first, after, second)]
+    mixed = sorted(
+        [pose for part in parts for pose in part],
+        key=lambda pose: (pose.pose2d.frame_index, -pose.pose2d.person_id),
+    )
+    got = {(p.pose2d.person_id, p.pose2d.frame_index): p for p in both(mixed, network)}
+    assert len(got) == 150
+    for pose in [pose for part in alone for pose in part]:
+        other = got[pose.pose2d.person_id, pose.pose2d.frame_index]
+        np.testing.assert_allclose(other.joints, pose.joints, atol=1e-6)
+        assert other.look_ahead == pose.look_ahead
+
+
+@pytest.mark.parametrize("fps", [8.0, 25.0, 60.0, 120.0])
+def test_every_frame_of_every_rate_comes_back(
+    fps: float, network: CausalNetwork, make_track: MakeTrack
+) -> None:
+    """The first frames too, whose numbers mark what is interpolated elsewhere."""
+    lifted = as_lifted(make_track(50, fps=fps))
+    got = both(lifted, network, fps)
+    assert [pose.pose2d for pose in got] == [pose.pose2d for pose in lifted]
+    changed = [np.abs(a.joints - b.joints).max() for a, b in zip(got, lifted, strict=True)]
+    assert min(changed) > 1e-3
+
+
+def test_no_poses_are_no_trouble(network: CausalNetwork) -> None:
+    assert both([], network) == []
+
+
+def test_answers_that_are_not_finite_leave_the_windows_alone(
+    network: CausalNetwork, make_track: MakeTrack
+) -> None:
+    poses = make_track(5)
+    poses[2] = replace(poses[2], keypoints=np.full((17, 2), np.nan, np.float32))
+    lifted = as_lifted(poses)
+    got = both(lifted, network)
+    assert all(np.isfinite(pose.joints).all() for pose in got)
+    np.testing.assert_array_equal(got[2].joints, lifted[2].joints)
+
+
+def test_a_journal_is_seen_as_its_run_would_have_been(
+    network: CausalNetwork, make_track: MakeTrack
+) -> None:
+    lifted = as_lifted(make_track(90))
+    meta = {
+        "fps": 30.0,
+        "fov_deg": 60.0,
+        "height_m": 1.7,
+        "smooth": 1.0,
+        "both_ways": BOTH_WAYS_WEIGHTS,
+        "both_ways_sha256": checksum_of(BOTH_WAYS_WEIGHTS),
+    }
+    scene = SceneSettings(1.7, 60.0, 1.0)
+
+    def joints(poses: list[LiftedPose]) -> FloatArray:
+        return np.stack([pose.joints_world for pose in scene.solve(poses)])
+
+    def recovered(**changes: str | None) -> FloatArray:
+        return np.stack([pose.joints_world for pose in solve(lifted, {**meta, **changes})])
+
+    np.testing.assert_allclose(recovered(), joints(both(lifted, network)), atol=1e-6)
+    np.testing.assert_allclose(recovered(both_ways=None), joints(lifted), atol=1e-6)
+    np.testing.assert_allclose(recovered(both_ways_sha256="0" * 64), joints(lifted), atol=1e-6)
