@@ -25,7 +25,7 @@ from posemamba.training.motion import load_motion
 from posemamba.training.synth import Batch, SynthConfig, evaluation_windows
 from posemamba_live.lifting.both_ways import seen_both_ways
 from posemamba_live.lifting.factory import lifter_factory
-from posemamba_live.plan import BOTH_WAYS_WEIGHTS, FILM_WEIGHTS, plan_lifting
+from posemamba_live.plan import FILM_WEIGHTS, SECOND_WEIGHTS, plan_lifting
 from posemamba_live.types import LiftedPose, Pose2D
 
 FPS = 30.0
@@ -34,7 +34,7 @@ FPS = 30.0
 def main(
     motion: Annotated[Path, typer.Option(help="Folder of the motion files.")],
     weights: Annotated[str, typer.Option(help="Of the windows.")] = FILM_WEIGHTS,
-    both_ways: Annotated[list[str], typer.Option(help="Causal weights.")] = [BOTH_WAYS_WEIGHTS],  # noqa: B006
+    both_ways: Annotated[list[str], typer.Option(help="Causal weights.")] = [SECOND_WEIGHTS],  # noqa: B006
     mode: Annotated[str, typer.Option(help="fast, balanced, accurate.")] = "balanced",
     takes: Annotated[int, typer.Option()] = 192,
     frames: Annotated[int, typer.Option(help="Length of a take.")] = 120,

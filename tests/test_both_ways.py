@@ -11,8 +11,9 @@ from posemamba.checkpoint import Checkpoint, checksum_of, load_checkpoint
 from posemamba.skeleton import MIRROR
 from posemamba.streams import CausalNetwork
 from posemamba_live.evaluation.synthetic import lift_causally
-from posemamba_live.lifting.both_ways import SHARE, seen_both_ways
-from posemamba_live.plan import BOTH_WAYS_WEIGHTS
+from posemamba_live.lifting.averaged import SHARE
+from posemamba_live.lifting.both_ways import seen_both_ways
+from posemamba_live.plan import SECOND_WEIGHTS
 from posemamba_live.scene.settings import SceneSettings
 from posemamba_live.takes.recovery import solve
 from posemamba_live.types import FloatArray, LiftedPose, Pose2D
@@ -21,7 +22,7 @@ from tests.conftest import MakeTrack
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
-    return load_checkpoint(BOTH_WAYS_WEIGHTS)
+    return load_checkpoint(SECOND_WEIGHTS)
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +128,8 @@ def test_a_journal_is_seen_as_its_run_would_have_been(
         "fov_deg": 60.0,
         "height_m": 1.7,
         "smooth": 1.0,
-        "both_ways": BOTH_WAYS_WEIGHTS,
-        "both_ways_sha256": checksum_of(BOTH_WAYS_WEIGHTS),
+        "second_weights": SECOND_WEIGHTS,
+        "second_weights_sha256": checksum_of(SECOND_WEIGHTS),
     }
     scene = SceneSettings(1.7, 60.0, 1.0)
 
@@ -139,5 +140,5 @@ def test_a_journal_is_seen_as_its_run_would_have_been(
         return np.stack([pose.joints_world for pose in solve(lifted, {**meta, **changes})])
 
     np.testing.assert_allclose(recovered(), joints(both(lifted, network)), atol=1e-6)
-    np.testing.assert_allclose(recovered(both_ways=None), joints(lifted), atol=1e-6)
-    np.testing.assert_allclose(recovered(both_ways_sha256="0" * 64), joints(lifted), atol=1e-6)
+    np.testing.assert_allclose(recovered(second_weights=None), joints(lifted), atol=1e-6)
+    np.testing.assert_allclose(recovered(second_weights_sha256="0" * 64), joints(lifted), atol=1e-6)

@@ -32,7 +32,7 @@ from websockets.sync.client import connect
 from posemamba.checkpoint import checksum_of
 from posemamba.skeleton import JOINT_NAMES, PARENTS
 from posemamba_live import __version__, cli, command_line
-from posemamba_live.plan import BOTH_WAYS_WEIGHTS
+from posemamba_live.plan import SECOND_WEIGHTS
 
 PROGRAM = [sys.executable, "-m", "posemamba_live"]
 
@@ -354,8 +354,8 @@ def test_the_export_is_as_documented(finished: Path) -> None:
     )
     assert meta["weights"] == "window-m7"
     assert len(meta["weights_sha256"]) == 64
-    assert meta["both_ways"] == BOTH_WAYS_WEIGHTS
-    assert meta["both_ways_sha256"] == checksum_of(BOTH_WAYS_WEIGHTS)
+    assert meta["second_weights"] == SECOND_WEIGHTS
+    assert meta["second_weights_sha256"] == checksum_of(SECOND_WEIGHTS)
     assert meta["command_line"].endswith("--stats stats.json")
     assert {"schema_version", "window", "look_ahead", "height_m", "fov_deg", "detector"} <= set(
         meta

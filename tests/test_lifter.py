@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from posemamba.checkpoint import Checkpoint, CheckpointMeta
+from posemamba.checkpoint import Checkpoint, CheckpointMeta, load_checkpoint
 from posemamba.config import PoseMambaConfig
 from posemamba.model import PoseMamba
 from posemamba.network import Network, from_image_units
 from posemamba.normalize import RayWindow, ray_window
 from posemamba.skeleton import CHAIN_SHARE, MIRROR, PARENTS
+from posemamba_live.lifting.averaged import SHARE
 from posemamba_live.lifting.blending import stack
 from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.lifting.people import PeopleLifter
@@ -24,13 +25,13 @@ from posemamba_live.lifting.rates import InterleavedLifter, UpsampledLifter
 from posemamba_live.lifting.window import FileLifter, Lifter, LiveLifter
 from posemamba_live.options import DeviceName, ModeName, Options
 from posemamba_live.plan import (
-    BOTH_WAYS_WEIGHTS,
     FILM_WEIGHTS,
     LIVE_WEIGHTS,
     MODES,
-    both_ways_weights,
+    SECOND_WEIGHTS,
     default_weights,
     plan_lifting,
+    second_weights,
 )
 from posemamba_live.types import FloatArray, LiftedPose, Pose2D
 from tests.conftest import WINDOW, MakeTrack
@@ -348,18 +349,38 @@ def test_weights_are_those_that_can_do_what_is_asked_for(
 @pytest.mark.parametrize(
     ("asked", "live", "weights"),
     [
-        ({}, False, BOTH_WAYS_WEIGHTS),
-        ({"mode": ModeName.ACCURATE}, False, BOTH_WAYS_WEIGHTS),
+        ({}, False, SECOND_WEIGHTS),
+        ({"mode": ModeName.ACCURATE}, False, SECOND_WEIGHTS),
         ({"mode": ModeName.FAST}, False, None),
         ({"weights": FILM_WEIGHTS}, False, None),
         ({"window": 9}, False, None),
         ({}, True, None),
+        ({"mode": ModeName.ACCURATE}, True, SECOND_WEIGHTS),
+        ({"mode": ModeName.ACCURATE, "delay": 3}, True, None),
+        ({"mode": ModeName.ACCURATE, "device": DeviceName.CUDA}, True, None),
     ],
 )
-def test_films_are_seen_both_ways_unless_something_else_is_asked_for(
+def test_windows_are_averaged_with_a_causal_network_unless_something_else_is_asked_for(
     asked: dict[str, Any], live: bool, weights: str | None
 ) -> None:
-    assert both_ways_weights(Options(**{"source": "a.mp4", **asked}), live=live) == weights
+    assert second_weights(Options(**{"source": "a.mp4", **asked}), live=live) == weights
+
+
+@pytest.mark.parametrize("gap", [0, 300])
+def test_live_windows_can_be_averaged_with_a_causal_network(
+    gap: int, make_track: MakeTrack
+) -> None:
+    window, causal = load_checkpoint(FILM_WEIGHTS), load_checkpoint(SECOND_WEIGHTS)
+    made = partial(plan_lifting, live=True, fps=30.0, fov_deg=60.0)
+    plan = made(window.meta, mode="accurate")
+    track = [*make_track(30), *make_track(10, first=30 + gap)]
+    ours = lift_all(lifter_factory(window, plan)(), track)
+    theirs = lift_all(lifter_factory(causal, made(causal.meta))(), track)
+    both = lift_all(lifter_factory(window, plan, second=causal)(), track)
+    assert [pose.pose2d for pose in both] == track
+    for mean, a, b in zip(both, ours, theirs, strict=True):
+        expected = (1.0 - SHARE) * a.joints + SHARE * b.joints
+        np.testing.assert_allclose(mean.joints, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

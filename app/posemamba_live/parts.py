@@ -224,7 +224,8 @@ def _fit(
             why=str(error),
             hint="leave both out, or choose other --weights",
         ) from error
-    return lifting, lifter_factory(checkpoint, lifting, runtime=runtime)
+    second = _load_weights(plan.second_weights) if plan.live and plan.second_weights else None
+    return lifting, lifter_factory(checkpoint, lifting, runtime=runtime, second=second)
 
 
 @contextmanager

@@ -24,8 +24,8 @@ FILM_WEIGHTS: Final = "window-m7"
 """Of films, and of live sources where later frames or a window are asked for."""
 LIVE_WEIGHTS: Final = "causal-m9"
 """A small step for each frame: fresher and steadier than a window, and cheap for many people."""
-BOTH_WAYS_WEIGHTS: Final = LIVE_WEIGHTS
-"""Whole films are seen with these once more, forwards and backwards in time."""
+SECOND_WEIGHTS: Final = LIVE_WEIGHTS
+"""Averaged with windows: over whole films, and live where it is worth the work."""
 DEFAULT_HEIGHT_M: Final = 1.70
 _MOST_THREADS: Final = 4
 """More make neither network faster."""
@@ -101,9 +101,9 @@ class RunPlan:
     """Field of view across the picture's longer side."""
     weights: str = FILM_WEIGHTS
     """The lifter's: a name, or a file."""
-    both_ways: str | None = None
-    """Causal weights with whose answers, forwards and backwards in time, those of a whole film
-    are averaged."""
+    second_weights: str | None = None
+    """Causal weights with whose answers those of windows are averaged: over a whole film forwards
+    and backwards in time, live as they come."""
     smooth: float = 1.0
     """Strength of the smoothing over time, 0 for none."""
     unseen: UnseenName = UnseenName.FAINT
@@ -168,7 +168,7 @@ def plan_run(options: Options, source: SourceFacts) -> RunPlan:
         pitch_deg=options.pitch,
         fov_deg=_fov(options, source),
         weights=options.weights or default_weights(options, live=live),
-        both_ways=both_ways_weights(options, live=live),
+        second_weights=second_weights(options, live=live),
         smooth=options.smooth,
         unseen=options.unseen,
         device=options.device,
@@ -193,11 +193,15 @@ def default_weights(options: Options, *, live: bool) -> str:
     )
 
 
-def both_ways_weights(options: Options, *, live: bool) -> str | None:
-    """What whole films are averaged with: nothing where weights or windows are asked for, which
-    are then to be seen as they are."""
-    asked = options.weights is not None or options.window is not None
-    return None if live or asked or options.mode is ModeName.FAST else BOTH_WAYS_WEIGHTS
+def second_weights(options: Options, *, live: bool) -> str | None:
+    """What windows are averaged with: nothing where weights or windows are asked for, which are
+    then to be seen as they are."""
+    if options.weights is not None or options.window is not None:
+        return None
+    if live:
+        newest = options.delay == 0 and options.device is not DeviceName.CUDA
+        return SECOND_WEIGHTS if newest and options.mode is ModeName.ACCURATE else None
+    return None if options.mode is ModeName.FAST else SECOND_WEIGHTS
 
 
 def _fov(options: Options, source: SourceFacts) -> float:

@@ -21,14 +21,13 @@ from posemamba.skeleton import MIRROR
 from posemamba.streams import CausalNetwork
 from posemamba_live.errors import LiveError
 from posemamba_live.keypoints import breaks_track
+from posemamba_live.lifting.averaged import averaged
 from posemamba_live.lifting.batching import Work, together
 from posemamba_live.lifting.causal import CausalLifter
 from posemamba_live.lifting.rates import at_known_rate
 from posemamba_live.lifting.window import Lifter
 from posemamba_live.types import FloatArray, LiftedPose, Pose2D
 
-SHARE: Final = 0.4
-"""What the causal network's answers count for; anything from 0.3 to 0.5 is as good."""
 _LEARNS_IN: Final = 40.0
 """Frames after which a direction counts for two thirds of what it will: it began knowing
 nothing. From 20 to 40 makes no difference."""
@@ -80,7 +79,7 @@ def seen_both_ways(
     ):
         mean = _mean(ahead, reflected(behind[::-1]))
         for after, i in enumerate(reversed(track)):
-            out[i] = _mixed(lifted[i], mean[-1 - after], after)
+            out[i] = averaged(lifted[i], mean[-1 - after], after)
     return out
 
 
@@ -89,15 +88,6 @@ def _mean(ahead: FloatArray, behind: FloatArray) -> FloatArray:
     known = (1.0 - np.exp(-(np.arange(len(ahead)) + 3.0) / _LEARNS_IN))[:, None, None]
     both = known * ahead + known[::-1] * behind
     return np.asarray(both / (known + known[::-1]), np.float32)
-
-
-def _mixed(pose: LiftedPose, other: FloatArray, after: int) -> LiftedPose:
-    """The pose with its share of another answer, which had seen `after` frames after it."""
-    joints = (1.0 - SHARE) * pose.joints + SHARE * other
-    if not np.isfinite(joints).all():
-        return pose
-    look_ahead = max(after, pose.look_ahead)
-    return replace(pose, joints=joints.astype(np.float32), look_ahead=look_ahead)
 
 
 def _tracks(lifted: Sequence[LiftedPose]) -> list[list[int]]:

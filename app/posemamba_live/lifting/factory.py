@@ -9,6 +9,7 @@ from posemamba.checkpoint import Checkpoint
 from posemamba.network import Network
 from posemamba.runtime import LifterRuntime
 from posemamba.streams import CausalNetwork
+from posemamba_live.lifting.averaged import AveragedLifter
 from posemamba_live.lifting.causal import CausalLifter
 from posemamba_live.lifting.rates import at_known_rate
 from posemamba_live.lifting.window import FileLifter, Lifter, LiveLifter
@@ -16,7 +17,11 @@ from posemamba_live.plan import LiftingPlan
 
 
 def lifter_factory(
-    checkpoint: Checkpoint, plan: LiftingPlan, *, runtime: LifterRuntime | None = None
+    checkpoint: Checkpoint,
+    plan: LiftingPlan,
+    *,
+    runtime: LifterRuntime | None = None,
+    second: Checkpoint | None = None,
 ) -> Callable[[], Lifter]:
     """What makes the lifters, one for each person.
 
@@ -24,6 +29,7 @@ def lifter_factory(
         checkpoint: window or causal weights.
         plan: made for these weights (`plan.plan_lifting`).
         runtime: runs window weights; by default they run on the CPU.
+        second: causal weights with which live windows are averaged.
     """
     if plan.causal:
         stream = CausalNetwork(checkpoint, mirrored=plan.mirrored)
@@ -37,6 +43,10 @@ def lifter_factory(
             runtime=runtime,
         )
         if plan.live:
-            return partial(LiveLifter, network, plan.delay)
+            live = partial(LiveLifter, network, plan.delay)
+            if second is None:
+                return live
+            stream = CausalNetwork(second, mirrored=plan.mirrored)
+            return lambda: AveragedLifter(live(), CausalLifter(stream, fov_deg=plan.fov_deg))
         make = partial(FileLifter, network, plan.overlap)
     return make if plan.live else at_known_rate(make, plan.fps)

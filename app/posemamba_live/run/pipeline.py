@@ -191,11 +191,11 @@ class Run:
         from posemamba_live.lifting.both_ways import look_back
 
         poses, plan = self._poses.poses(), self.plan
-        if plan.both_ways is not None:
+        if plan.second_weights is not None and not plan.live:
             if self._interrupted and len(poses) > _SEEN_IN_TIME:
-                self.outputs.meta |= {"both_ways": None, "both_ways_sha256": None}
+                self.outputs.meta |= {"second_weights": None, "second_weights_sha256": None}
             else:
-                poses = look_back(poses, plan.both_ways, fps=plan.fps, fov_deg=plan.fov_deg)
+                poses = look_back(poses, plan.second_weights, fps=plan.fps, fov_deg=plan.fov_deg)
         return self._scene.solve(poses)
 
     def run(

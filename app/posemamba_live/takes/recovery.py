@@ -107,10 +107,10 @@ def _seen_both_ways(lifted: Sequence[LiftedPose], meta: dict[str, Any]) -> Seque
     from posemamba_live.lifting.blending import NETWORK_FPS
     from posemamba_live.lifting.both_ways import look_back
 
-    name = meta.get("both_ways")
-    if not isinstance(name, str) or name not in shipped_weights():
+    name = meta.get("second_weights")
+    if meta.get("live") or not isinstance(name, str) or name not in shipped_weights():
         return lifted
-    if checksum_of(name) != meta.get("both_ways_sha256"):
+    if checksum_of(name) != meta.get("second_weights_sha256"):
         return lifted
     return look_back(lifted, name, fps=float(meta.get("fps") or NETWORK_FPS), fov_deg=_fov(meta))
 
