@@ -66,6 +66,7 @@ from posemamba_live.scene.smoothing import (
     smooth_depth,
     smooth_zero_phase,
 )
+from posemamba_live.scene.verticals import Upright
 from posemamba_live.types import Ground, LiftedPose, Pose3D
 
 Array = NDArray[np.float64]
@@ -103,6 +104,7 @@ def solve_scene(
     *,
     smooth: float = 1.0,
     pitch_deg: float | None = None,
+    upright: Upright | None = None,
 ) -> list[Pose3D]:
     """Solve a whole recording of a camera that does not move.
 
@@ -113,6 +115,7 @@ def solve_scene(
         fov_deg: field of view across the picture's longer side, degrees.
         smooth: strength of the smoothing over time, 0 for none.
         pitch_deg: of the camera, degrees, negative looks down; None where it is not known.
+        upright: what the background says of the camera, for the same field of view.
 
     Returns:
         One Pose3D for each LiftedPose, in the order of `track`.
@@ -124,7 +127,7 @@ def solve_scene(
     for i, pose in enumerate(track):
         people.setdefault(pose.pose2d.person_id, []).append(i)
     known_pitch = None if pitch_deg is None else math.radians(pitch_deg)
-    settled_so = before_evidence(known_pitch)
+    settled_so = before_evidence(known_pitch, upright)
     rows, solved = [], []
     for indices in people.values():
         indices.sort(key=lambda i: track[i].pose2d.timestamp)
@@ -143,7 +146,9 @@ def solve_scene(
         for left in reversed(range(1 + _HEIGHT_ROUNDS if fitted else 1)):
             scaled = [each.scaled(factor) for each, factor in zip(evidence, factors, strict=True)]
             joint = GroundEvidence.concatenate(scaled)
-            settled_so = fit_ground(joint, settled_so, pitch=known_pitch, turned=turn)
+            settled_so = fit_ground(
+                joint, settled_so, pitch=known_pitch, upright=upright, turned=turn
+            )
             if left:  # the floor comes last: somebody has to stand on it
                 factors = relative_heights(
                     [each.turned(settled_so.turn - turn) for each in evidence], settled_so.ground
@@ -186,6 +191,8 @@ class SceneTracker:
         _check(self._heights, fov_deg, smooth, pitch_deg)
         self._fov_deg = fov_deg
         self._smooth = smooth
+        self.upright: Upright | None = None
+        """What the background says of the camera, for the same field of view; may change."""
         self._people: dict[int, Person] = {}
         self._pitch = None if pitch_deg is None else math.radians(pitch_deg)
         self._settled = self._target = before_evidence(self._pitch)
@@ -368,7 +375,9 @@ class SceneTracker:
         scaled = [each.scaled(f) for each, f in zip(people.values(), known, strict=True)]
         joint = GroundEvidence.concatenate(scaled)
         slope = slope_of(self._target_plane, self._target.ground)
-        self._target = target = fit_ground(joint, self._target, pitch=self._pitch)
+        self._target = target = fit_ground(
+            joint, self._target, pitch=self._pitch, upright=self.upright
+        )
         turned = [each.turned(target.turn) for each in people.values()]
         unseen = [self._people[k].feet_unseen if k in self._people else 1.0 for k in people]
         seen = [1.0 - each for each in unseen]
