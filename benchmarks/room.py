@@ -148,7 +148,7 @@ def main(
 
 def leave_feet() -> None:
     """From here on scenes are solved without holding feet, all else as it is."""
-    vars(scene)["_Recording"].stand = lambda recording, ground: None
+    vars(scene)["_Recording"].stand = lambda recording, plane, ground: None
     Feet.__call__ = lambda feet, joints, root, *_: (joints, root)
 
 

@@ -153,18 +153,24 @@ def solve_scene(
                 factors = relative_heights(
                     [each.turned(settled_so.turn - turn) for each in evidence], settled_so.ground
                 )
-    ground = settled_so.ground
+    ground = plane = settled_so.ground
+    evidence = [each.turned(settled_so.turn - turn) for each in evidence]
+    if fitted:
+        plane = sloped(evidence, [1.0 - person.feet_unseen for person in solved], ground)
+        if plane != ground:
+            factors = relative_heights(evidence, plane)
     for person, factor, each in zip(solved, factors, evidence, strict=True):
         unseen = 0.0 if heights.each or len(solved) == 1 else person.feet_unseen
         person.place(settled_so.turn)
-        person.scale(onto_floor(each.turned(settled_so.turn - turn), ground, factor, unseen))
+        person.scale(onto_floor(each, plane, factor, unseen))
     out: list[Pose3D | None] = [None] * len(track)
     for indices, person in zip(rows, solved, strict=True):
-        person.settle(ground)
+        person.settle(plane, ground)
         if smooth > 0.0:
-            person.stand(ground)
+            person.stand(plane, ground)
         for row, i in enumerate(indices):
-            out[i] = _pose3d(track[i], person.joints[row], person.root[row], ground)
+            joints, root = person.joints[row], person.root[row]
+            out[i] = _pose3d(track[i], joints, root, floor_under(root, plane, ground))
     return [pose for pose in out if pose is not None]
 
 
@@ -272,7 +278,7 @@ class SceneTracker:
         depth = max(person.depth(float(z[0]), float(variance[0]), now), MIN_DEPTH)
         root = fit_lateral(joints, seen.rays, seen.weights, np.array([depth]))
         ground = floor_under(root[0], self._plane, self._settled.ground)
-        joints = let_down(joints, root, ground, person.feet_unseen)
+        joints = let_down(joints, root, [ground], person.feet_unseen)
         if self._smooth > 0.0:
             slope = slope_of(self._plane, self._settled.ground)
             placed, at = person.feet(joints[0], root[0], now, ground, slope)
@@ -477,24 +483,30 @@ class _Recording:
         since = np.diff(self.times[rows], prepend=-math.inf)
         return gather_evidence(self.joints[rows], root[rows], self.scores[rows], since)
 
-    def settle(self, ground: Ground) -> None:
-        """Final root: distance from size and floor contact, without lag."""
-        z, variance = fuse_floor(self.joints, self.raw, self.rays, self.scores, ground)
+    def settle(self, plane: Ground, ground: Ground) -> None:
+        """Final root: distance from size and floor contact, without lag.
+
+        Args:
+            plane: where people stand; ground: what is level.
+        """
+        z, variance = fuse_floor(self.joints, self.raw, self.rays, self.scores, plane)
         depth = np.maximum(smooth_depth(z, variance, self.times), MIN_DEPTH)
         self.root = fit_lateral(self.joints, self.rays, joint_weights(self.scores), depth)
-        self.joints = let_down(self.joints, self.root, ground, self.feet_unseen)
+        floors = [floor_under(root, plane, ground) for root in self.root]
+        self.joints = let_down(self.joints, self.root, floors, self.feet_unseen)
 
     @property
     def feet_unseen(self) -> float:
         """How sure it is that nobody has seen the feet, 0 to 1."""
         return feet_unseen(segment_weights(self.scores))
 
-    def stand(self, ground: Ground) -> None:
-        """Keep feet that stand where they stand."""
+    def stand(self, plane: Ground, ground: Ground) -> None:
+        """Keep feet that stand where they stand; arguments as for `settle`."""
         ankles = self.joints[:, ANKLES]
-        feet = ground.to_world(ankles + self.root[:, None])
-        stand = standing(feet, self.times)
-        self.root = carried(self.root, ankles, stand, self.times, ground)
+        floors = [floor_under(root, plane, ground) for root in self.root]
+        stand = standing(plane.to_world(ankles + self.root[:, None]), self.times)
+        slope = slope_of(plane, ground)
+        self.root = carried(self.root, ankles, stand, self.times, floors, slope)
         self.joints = planted(self.joints, self.root, ground, stand, self.times)
 
 
