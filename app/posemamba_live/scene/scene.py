@@ -93,6 +93,9 @@ _REMEMBERED: Final = 60.0
 """Seconds after which somebody who left is measured anew."""
 _ROUNDS: Final = 3
 """Of placing people, and finding floor and tilt from where they are."""
+_SMALL: Final = 0.8
+"""Relative height at which it is asked, of a film, whether the lens is another: on a level floor
+nobody need be small, whoever is on a roof is not on it."""
 _HEIGHT_ROUNDS: Final = 3
 """Of finding the floor for the people's heights, and those for the floor, in turns."""
 
@@ -155,7 +158,7 @@ def solve_scene(
                 )
     ground = plane = settled_so.ground
     evidence = [each.turned(settled_so.turn - turn) for each in evidence]
-    if fitted:
+    if fitted and min(factors) < _SMALL:
         plane = sloped(evidence, [1.0 - person.feet_unseen for person in solved], ground)
         if plane != ground:
             factors = relative_heights(evidence, plane)
