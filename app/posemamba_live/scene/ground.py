@@ -1,10 +1,11 @@
-"""Which way is up, and where is the floor, from the people in the picture.
+"""Which way is up, and where is the floor, from the people in the picture and what is behind them.
 
 Unknown: the camera's pitch, roll and height, and the turn about the camera's x axis by which
 the lifter has tilted all poses of the take. Evidence is weighed in one robust least-squares
 problem:
 
 * people who stand or walk are upright on average, their weight over their feet;
+* walls and door frames are upright, where there are any (verticals.py);
 * what carries them is on the floor, a foot most of the time, so that the standing feet of
   somebody who walks about lie in one plane; hands, knees, hips and shoulders count too;
 * cameras are held level (roll) and look slightly down (pitch). Where people lie, sit or

@@ -112,7 +112,7 @@ def upright_of(said: Any) -> Upright | None:
 class Verticals:
     """Looks at the background now and then; call it with every frame and the people in it.
 
-    What it costs: 10 to 40 ms for one picture after 0, 1, 3, 7 seconds and so on.
+    What it costs: 5 to 35 ms for one picture after 0, 1, 3, 7 seconds and so on.
 
     Args:
         fov_deg: field of view across the picture's longer side, degrees.
