@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -42,6 +42,7 @@ from posemamba_live.plan import plan_lifting
 from posemamba_live.scene import scene
 from posemamba_live.scene.contact import Feet
 from posemamba_live.scene.scene import SceneTracker, solve_scene
+from posemamba_live.scene.verticals import Upright, Verticals
 from posemamba_live.sources import open_source
 from posemamba_live.tracking.people import PeopleTracker
 from posemamba_live.types import LiftedPose, Pose2D, Pose3D
@@ -118,6 +119,7 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help="Names of clips.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
     feet: Annotated[bool, typer.Option(help="Hold feet that stand.")] = True,
+    lines: Annotated[bool, typer.Option(help="Look at the background's verticals.")] = True,
 ) -> None:
     """Solve every clip's scene as of a film, and live."""
     use_threads(1)
@@ -135,7 +137,9 @@ def main(
             if lifted:
                 known = Truth.read(truth)
                 heights = _heights(name, lifted, known)
-                rows[name] = score(_solve(lifted, heights, live), known, live)
+                film = truth.parent / f"{name}.mp4"
+                said = _background(film, lifted) if lines else {}
+                rows[name] = score(_solve(lifted, heights, live, said), known, live)
         _show("live" if live else "films", rows)
         report["live" if live else "film"] = rows
     if json_file:
@@ -144,7 +148,7 @@ def main(
 
 def leave_feet() -> None:
     """From here on scenes are solved without holding feet, all else as it is."""
-    vars(scene)["_Recording"].stand = lambda recording, ground: None
+    vars(scene)["_Recording"].stand = lambda recording, plane, ground: None
     Feet.__call__ = lambda feet, joints, root, *_: (joints, root)
 
 
@@ -161,14 +165,37 @@ def _heights(name: str, lifted: Sequence[LiftedPose], truth: Truth) -> list[floa
     return [STATURES[name][who] for who in usual]
 
 
-def _solve(lifted: Sequence[LiftedPose], height_m: Sequence[float], live: bool) -> list[Pose3D]:
+def _solve(
+    lifted: Sequence[LiftedPose],
+    height_m: Sequence[float],
+    live: bool,
+    said: Mapping[int, Upright | None],
+) -> list[Pose3D]:
     if not live:
-        return solve_scene(lifted, height_m, ASSUMED_FOV)
+        upright = list(said.values())[-1] if said else None
+        return solve_scene(lifted, height_m, ASSUMED_FOV, upright=upright)
     tracker = SceneTracker(height_m, ASSUMED_FOV)
     frames: dict[int, list[LiftedPose]] = {}
     for pose in lifted:
         frames.setdefault(pose.pose2d.frame_index, []).append(pose)
-    return [pose for _, people in sorted(frames.items()) for pose in tracker.place(people)]
+    solved: list[Pose3D] = []
+    for index, people in sorted(frames.items()):
+        tracker.upright = said.get(index)
+        solved += tracker.place(people)
+    return solved
+
+
+def _background(film: Path, lifted: Sequence[LiftedPose]) -> dict[int, Upright | None]:
+    """What verticals in a film's background have said by each of its frames."""
+    people: dict[int, list[Pose2D]] = {}
+    for pose in lifted:
+        people.setdefault(pose.pose2d.frame_index, []).append(pose.pose2d)
+    verticals, said = Verticals(ASSUMED_FOV), {}
+    with open_source(str(film)) as source:
+        for frame in source:
+            verticals(frame, people.get(frame.index, ()))
+            said[frame.index] = verticals.said
+    return said
 
 
 def score(poses: Sequence[Pose3D], truth: Truth, live: bool) -> dict[str, float]:

@@ -28,6 +28,7 @@ from posemamba_live.lifting.window import FileLifter, Lifter, LiveLifter
 from posemamba_live.options import Options
 from posemamba_live.plan import RunPlan, plan_run
 from posemamba_live.run.assembly import Assembler
+from posemamba_live.run.background import Background
 from posemamba_live.run.channel import Channel
 from posemamba_live.run.notices import Notices
 from posemamba_live.run.outputs import Outputs
@@ -235,7 +236,7 @@ def test_a_journal_knows_that_the_camera_moved(
     assert isinstance(journal, Journal)
     journal.begin()
     assert journal.sync(10.0)
-    notices = Notices(plan(Pan(60), made), made)
+    notices = Notices(plan(Pan(60), made), made, Background(60.0, live=False))
     for frame in Pan(60):
         notices.look(frame, [], 0)
     assert journal.sync(10.0)
@@ -404,7 +405,9 @@ def test_large_pictures_are_kept_small_and_keypoints_with_them(
     rng = np.random.default_rng(0)
     lifted = LiftedPose(pose2d, rng.normal(size=(17, 3)).astype(np.float32), 0)
     frame = Frame(0, 0.0, np.zeros((2160, 3840, 3), np.uint8), 0.0)
-    (picture,) = Assembler(SceneSettings(1.7, 60.0, 0.0).tracker()).push(Lifted(frame, [lifted], 0))
+    background = Background(60.0, live=False)
+    scene = SceneSettings(1.7, 60.0, 0.0).tracker()
+    (picture,) = Assembler(scene, background).push(Lifted(frame, [lifted], 0))
     assert picture.frame.size == picture.poses[0].pose2d.image_size == (1280, 720)
     np.testing.assert_allclose(picture.poses[0].pose2d.keypoints, 640.0)
 

@@ -577,12 +577,12 @@ def test_legs_that_nobody_sees_reach_down_to_the_floor(walk: Clip) -> None:
         )
     floating = ground.to_world(joints + root[:, None])
     assert np.median(lower_ankle(floating)) > ANKLE_HEIGHT + 0.15
-    down = contact.let_down(joints, root, ground, unseen=1.0)
+    down = contact.let_down(joints, root, [ground] * len(joints), unseen=1.0)
     world = ground.to_world(down + root[:, None])
     np.testing.assert_allclose(lower_ankle(world), ANKLE_HEIGHT, atol=0.02)
     for a, b in BONES:
         np.testing.assert_allclose(bone(down, a, b), bone(joints, a, b), atol=1e-6)
-    assert contact.let_down(joints, root, ground, unseen=0.0) is joints
+    assert contact.let_down(joints, root, [ground] * len(joints), unseen=0.0) is joints
 
 
 def test_who_is_hardly_seen_is_where_the_feet_are(walk: Clip) -> None:
@@ -736,6 +736,39 @@ def test_far_people_before_a_long_lens_stand_from_the_start(walk: Clip) -> None:
         assert pose.ground is not None
         world = pose.ground.to_world(pose.joints + pose.root)
         np.testing.assert_allclose(world, pose.joints_world, atol=1e-4)
+
+
+def test_people_before_a_long_lens_are_people_in_films(walk: Clip) -> None:
+    """Three of them, 42 to 64 m away: nobody is small, and all stand."""
+    frames = broadcast(walk, [(2.0, 42.0, 0.0), (-3.0, 64.0, 0.0), (4.0, 53.0, 0.0)])
+    poses = solve_scene([pose for frame in frames for pose in frame], walk.height_m, 60.0)
+    truth = float(np.linalg.norm(walk.world[0, 2] - walk.world[0, 3]))
+    for person in range(3):
+        own = [pose for pose in poses if pose.person_id == person]
+        above = np.array([above_floor(pose.joints_world.astype(float)) for pose in own])
+        assert np.percentile(np.abs(above), 90) < 0.2
+        assert np.median(bone(stack(own, "joints"), 2, 3)) == pytest.approx(truth, rel=0.12)
+    for pose in poses[:6]:
+        assert pose.ground is not None
+        world = pose.ground.to_world(pose.joints + pose.root)
+        np.testing.assert_allclose(world, pose.joints_world, atol=1e-4)
+
+
+@pytest.mark.parametrize("behind", [1.0, 3.0, 6.0])
+def test_who_is_on_a_roof_is_left_there_in_films(clip: Clip, behind: float) -> None:
+    """Behind somebody who walks in depth, or who stays where they are."""
+    above = clip.rotation @ np.array([1.0, behind, 2.0])
+    pixels = Pinhole.from_fov(clip.size, clip.fov_deg).project(clip.camera + above)
+    track = [*clip.lifted(), *clip.lifted(pixels=pixels, person=1)]
+    poses = solve_scene(track, clip.height_m, clip.fov_deg)
+    heights = [
+        np.median(
+            [above_floor(p.joints_world.astype(float)) for p in poses if p.person_id == person]
+        )
+        for person in (0, 1)
+    ]
+    assert heights[0] == pytest.approx(0.0, abs=0.1)
+    assert heights[1] > 1.5
 
 
 def test_the_first_frame_has_one_floor_for_all(walk: Clip) -> None:

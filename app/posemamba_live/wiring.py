@@ -357,6 +357,7 @@ def _metadata(
         "height_m": plan.heights_m[0] if len(plan.heights_m) == 1 else list(plan.heights_m),
         "pitch_deg": plan.pitch_deg,
         "camera_moves": False,
+        "background": None,
         "fov_deg": plan.fov_deg,
         "rotate": options.rotate,
         "start": options.start,

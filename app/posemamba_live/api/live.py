@@ -76,6 +76,7 @@ class Tracker3D:
         from posemamba_live.lifting.people import People
         from posemamba_live.parts import build
         from posemamba_live.run.assembly import Assembler
+        from posemamba_live.run.background import Background
         from posemamba_live.scene.camera_motion import CameraMotion
         from posemamba_live.scene.settings import SceneSettings
         from posemamba_live.tracking.people import PeopleTracker, Subject
@@ -111,7 +112,8 @@ class Tracker3D:
         self._camera_motion = CameraMotion()
         self._people = People(parts.make_lifter, fill_gaps=not live)
         scene = SceneSettings(plan.heights_m, plan.fov_deg, plan.smooth, plan.pitch_deg)
-        self._assembler = Assembler(scene.tracker(), pictures=False)
+        self._background = Background(plan.fov_deg, live=live)
+        self._assembler = Assembler(scene.tracker(), self._background, pictures=False)
 
     def __call__(self, frame: Frame) -> list[Pose3D]:
         """Take the next frame.
@@ -124,7 +126,9 @@ class Tracker3D:
             DetectorError: the detector cannot go on, or is closed.
         """
         found = self._tracker(frame)
-        self._camera_motion(frame, found)
+        self._background(frame, found)
+        if self._camera_motion(frame, found):
+            self._background.give_up()
         lifted = self._people.push(frame, found)
         return [pose for picture in self._assembler.push(lifted) for pose in picture.poses]
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from posemamba_live.keypoints import Sights
 from posemamba_live.lifting.people import Lifted
+from posemamba_live.run.background import Background
 from posemamba_live.scene.scene import SceneTracker
 from posemamba_live.types import Frame, Image, LiftedPose, Pose3D
 
@@ -33,11 +34,15 @@ class Assembler:
 
     Args:
         scene: places the poses; None where nobody looks at them before the end.
+        background: what it says of the camera is known to the scene.
         pictures: keep what the frames show; needless where nobody draws.
     """
 
-    def __init__(self, scene: SceneTracker | None, *, pictures: bool = True) -> None:
+    def __init__(
+        self, scene: SceneTracker | None, background: Background, *, pictures: bool = True
+    ) -> None:
         self._scene = scene
+        self._background = background
         self._pictures = pictures and scene is not None
         self._sights = Sights()
         self._frames: deque[Frame] = deque()
@@ -53,11 +58,16 @@ class Assembler:
             frame = self._frames.popleft()
             people = self._poses.pop(frame.index, [])
             people.sort(key=lambda pose: pose.pose2d.person_id)
-            scene = self._scene
-            placed = [] if scene is None else [self._sights.mark(p) for p in scene.place(people)]
+            placed = [self._sights.mark(pose) for pose in self._place(people)]
             if self._pictures:
                 placed = [_drawn(pose, frame) for pose in placed]
             yield Picture(frame, tuple(placed))
+
+    def _place(self, people: list[LiftedPose]) -> list[Pose3D]:
+        if self._scene is None:
+            return []
+        self._scene.upright = self._background.said
+        return self._scene.place(people)
 
 
 def _kept(frame: Frame, *, picture: bool) -> Frame:

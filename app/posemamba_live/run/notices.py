@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from posemamba_live.plan import RunPlan
+from posemamba_live.run.background import Background
 from posemamba_live.run.outputs import Outputs
 from posemamba_live.scene.camera_motion import CameraMotion
 from posemamba_live.terminal import say
@@ -26,11 +27,13 @@ class Notices:
     Args:
         plan: what is followed, and whether anything may be said.
         outputs: whose files tell that the camera moved.
+        background: which tells nothing of the camera then.
     """
 
-    def __init__(self, plan: RunPlan, outputs: Outputs) -> None:
+    def __init__(self, plan: RunPlan, outputs: Outputs, background: Background) -> None:
         self._plan = plan
         self._outputs = outputs
+        self._background = background
         self._camera_motion = CameraMotion()
         self._crowded = 0
 
@@ -42,6 +45,8 @@ class Notices:
                 "then; poses and the camera frame do"
             )
             self._outputs.meta["camera_moves"] = True
+            self._outputs.meta["background"] = None
+            self._background.give_up()
         if self._crowded >= _CROWDED or self._plan.people > 1 or in_view < _CROWD:
             return
         self._crowded += 1

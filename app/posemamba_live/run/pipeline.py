@@ -38,6 +38,7 @@ from posemamba_live.lifting.people import Lifted, People
 from posemamba_live.lifting.window import Lifter
 from posemamba_live.plan import RunPlan
 from posemamba_live.run.assembly import Assembler, Picture
+from posemamba_live.run.background import Background
 from posemamba_live.run.channel import Channel
 from posemamba_live.run.head_start import HeadStart, make_tracker, unseen
 from posemamba_live.run.notices import Notices
@@ -47,6 +48,7 @@ from posemamba_live.run.screen import Screen
 from posemamba_live.run.stage import RunResult, Stage, feed, hanging, until, wait
 from posemamba_live.run.statistics import RunStats
 from posemamba_live.scene.settings import SceneSettings
+from posemamba_live.scene.verticals import plain
 from posemamba_live.sources import LiveSource, Source
 from posemamba_live.streams import Stream
 from posemamba_live.takes.journal import Journal
@@ -124,7 +126,8 @@ class Run:
         self._start = start
         self._tracker = start.tracker if start is not None else make_tracker(plan, detector)
         self._people = People(make_lifter, fill_gaps=not plan.live)
-        self._notices = Notices(plan, outputs)
+        self._background = Background(plan.fov_deg, live=plan.live)
+        self._notices = Notices(plan, outputs, self._background)
         self._scene = SceneSettings(plan.heights_m, plan.fov_deg, plan.smooth, plan.pitch_deg)
         self._draws = screen is not None or outputs.recording
         self._draws |= any(getattr(stream, "pictures", False) for stream in streams)
@@ -196,7 +199,7 @@ class Run:
                 self.outputs.meta |= {"second_weights": None, "second_weights_sha256": None}
             else:
                 poses = look_back(poses, plan.second_weights, fps=plan.fps, fov_deg=plan.fov_deg)
-        return self._scene.solve(poses)
+        return self._scene.solve(poses, self._background.said)
 
     def run(
         self,
@@ -392,6 +395,8 @@ class Run:
     def _hand_on(self, frame: Frame, poses: list[Pose2D], in_view: int) -> None:
         if self._journal is not None:
             self._journal.track(poses)
+        self._background(frame, poses)
+        self.outputs.meta["background"] = plain(self._background.said)
         self._detected.put((frame, poses))
         self._notices.look(frame, poses, in_view)  # meanwhile they are lifted
 
@@ -415,7 +420,7 @@ class Run:
     def _draw(self) -> None:
         placed = self._draws or bool(self._streams)
         scene = self._scene.tracker() if placed else None
-        assembler = Assembler(scene, pictures=self._draws)
+        assembler = Assembler(scene, self._background, pictures=self._draws)
         try:
             for lifted in self._results:
                 for picture in assembler.push(lifted):

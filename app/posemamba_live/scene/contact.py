@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -227,13 +228,21 @@ def _along(root: Array) -> Array:
     return np.outer(ray, ray)
 
 
-def carried(root: Array, feet: Array, stand: Array, times: Array, ground: Ground) -> Array:
+def carried(
+    root: Array,
+    feet: Array,
+    stand: Array,
+    times: Array,
+    grounds: Sequence[Ground],
+    slope: float = 0.0,
+) -> Array:
     """The path of a whole recording: `PathFilter` forwards and back, without lag.
 
     Args:
         root: (N, 3) metres, camera frame. feet: (N, 2, 3) the ankles relative to it.
         stand: (N, 2), times: (N,) seconds, increasing.
-        ground: what they stand on.
+        grounds: N, what they stand on.
+        slope: by which their floor seems to rise with the distance.
 
     Returns:
         (N, 3) metres.
@@ -241,7 +250,7 @@ def carried(root: Array, feet: Array, stand: Array, times: Array, ground: Ground
     kalman = PathFilter()
     steps = []
     for i, time in enumerate(times):
-        kalman(root[i], feet[i], stand[i], float(time), ground)
+        kalman(root[i], feet[i], stand[i], float(time), grounds[i], slope)
         steps.append(
             (kalman.state, kalman.covariance, kalman.predicted_state,
              kalman.predicted_covariance, kalman.transition)
@@ -280,12 +289,12 @@ def planted(joints: Array, root: Array, ground: Ground, stand: Array, times: Arr
     return out
 
 
-def let_down(joints: Array, root: Array, ground: Ground, unseen: float) -> Array:
+def let_down(joints: Array, root: Array, grounds: Sequence[Ground], unseen: float) -> Array:
     """Poses whose legs, which nobody has seen, reach down to the floor.
 
     Args:
         joints: (N, 17, 3) metres, camera axes, relative to Hip; root: (N, 3) camera frame.
-        ground: what they stand on.
+        grounds: N, what they stand on.
         unseen: how sure it is that nobody has seen the feet, 0 to 1.
 
     Returns:
@@ -293,10 +302,12 @@ def let_down(joints: Array, root: Array, ground: Ground, unseen: float) -> Array
     """
     if unseen <= 0.0:
         return joints
-    world = ground.to_world(joints + root[:, None])
+    placed = zip(grounds, joints + root[:, None], strict=True)
+    world = np.array([ground.to_world(pose) for ground, pose in placed])
+    up = np.array([ground.up for ground in grounds])
     floats = np.clip(np.array([above_floor(pose) for pose in world]) / _FLOATS, 0.0, 1.0)
     above = np.maximum(world[:, ANKLES, 2].min(1) - ANKLE_HEIGHT, 0.0)
-    target = joints[:, ANKLES] - unseen * (floats * above)[:, None, None] * ground.up
+    target = joints[:, ANKLES] - unseen * (floats * above)[:, None, None] * up[:, None]
     out = joints.copy()
     for foot, (hip, knee, ankle) in enumerate(LEGS):
         for _ in range(_ATTEMPTS):

@@ -1,10 +1,11 @@
-"""Which way is up, and where is the floor, from the people in the picture.
+"""Which way is up, and where is the floor, from the people in the picture and what is behind them.
 
 Unknown: the camera's pitch, roll and height, and the turn about the camera's x axis by which
 the lifter has tilted all poses of the take. Evidence is weighed in one robust least-squares
 problem:
 
 * people who stand or walk are upright on average, their weight over their feet;
+* walls and door frames are upright, where there are any (verticals.py);
 * what carries them is on the floor, a foot most of the time, so that the standing feet of
   somebody who walks about lie in one plane; hands, knees, hips and shoulders count too;
 * cameras are held level (roll) and look slightly down (pitch). Where people lie, sit or
@@ -46,6 +47,7 @@ from posemamba.skeleton import (
     R_WRIST,
     THORAX,
 )
+from posemamba_live.scene.verticals import Upright
 from posemamba_live.types import Ground
 
 Array = NDArray[np.float64]
@@ -90,6 +92,9 @@ lowest one when it counts a quarter as a contact too."""
 _LEVEL_BIAS: Final = 0.04
 _LEVEL_ERROR: Final = 0.10
 """Metres by which two contacts of one pose are not level, all the time and at one time."""
+_OTHER_LINES: Final = 4.0
+"""Standard deviations by which what the background says is off where it counts a quarter: lines
+that are not vertical may meet as well."""
 _ITERATIONS: Final = 12
 _CERTAIN: Final = math.radians(0.05) ** -2
 """Information, per square radian, of a pitch that is given."""
@@ -163,14 +168,17 @@ class Settled:
         return Settled(self.ground.towards(other.ground, fraction), turn)
 
 
-def before_evidence(pitch: float | None = None) -> Settled:
+def before_evidence(pitch: float | None = None, upright: Upright | None = None) -> Settled:
     """What is assumed before anybody was seen.
 
     Args:
         pitch: of the camera, radians, if it is known.
+        upright: what the background says of the camera.
     """
-    known = PITCH_PRIOR[0] if pitch is None else pitch
-    return Settled(Ground(known, ROLL_PRIOR[0], HEIGHT_PRIOR[0]), _usual_turn(known))
+    usual = PITCH_PRIOR[0] if upright is None else upright.pitch
+    known = usual if pitch is None else pitch
+    roll = ROLL_PRIOR[0] if upright is None else upright.roll
+    return Settled(Ground(known, roll, HEIGHT_PRIOR[0]), _usual_turn(known))
 
 
 def _usual_turn(pitch: float) -> float:
@@ -229,6 +237,7 @@ def fit_ground(
     start: Settled | None = None,
     *,
     pitch: float | None = None,
+    upright: Upright | None = None,
     turned: float = 0.0,
 ) -> Settled:
     """Most probable ground and tilt: iteratively re-weighted Gauss-Newton from several starts.
@@ -237,18 +246,26 @@ def fit_ground(
         evidence: of one camera, any number of people and frames.
         start: one more place to begin; the answer where there is no evidence.
         pitch: of the camera, radians, if it is known.
+        upright: what the background says of the camera.
         turned: radians by which the poses of the evidence have been turned already; what is
             found is the whole turn.
     """
     if not len(evidence.axes):
-        return start or before_evidence(pitch)
+        return start or before_evidence(pitch, upright)
     evidence = evidence.turned(-turned) if turned else evidence
+    places = [(each, 0.0) for each in _START_PITCHES]
+    if pitch is not None:
+        places = [(pitch, 0.0)]
+    elif upright is not None:
+        places.append((upright.pitch, upright.roll))
     starts = []
-    for each in _START_PITCHES if pitch is None else (pitch,):
+    for each, roll in places:
         turn = _usual_turn(each)
-        ground = _standing_on(evidence.turned(turn), Ground(each, 0.0, 0.0))
+        ground = _standing_on(evidence.turned(turn), Ground(each, roll, 0.0))
         starts.append(Settled(ground, turn))
-    fits = [_descend(evidence, each, pitch) for each in ([start] if start else []) + starts]
+    fits = [
+        _descend(evidence, each, pitch, upright) for each in ([start] if start else []) + starts
+    ]
     return min(fits, key=lambda fit: fit[0])[1]
 
 
@@ -271,7 +288,7 @@ def _contact_loss(error: Array) -> Array:
 
 
 def _descend(
-    evidence: GroundEvidence, start: Settled, pitch: float | None
+    evidence: GroundEvidence, start: Settled, pitch: float | None, upright: Upright | None
 ) -> tuple[float, Settled]:
     """Cost (negative log likelihood, times two, up to a constant) and place of the minimum that is
     reached from a start."""
@@ -293,6 +310,12 @@ def _descend(
         unusual = (x[3] - _usual_turn(x[0])) / _TURN_SPREAD
         rhs = prior @ (mean - x) - fallen_back * unusual
         cost = float((mean - x) @ prior @ (mean - x) + unusual**2)
+
+        lines, pull, misfit = _background(upright, x[:2])
+        turns = np.eye(2, 4)
+        normal = normal + turns.T @ lines @ turns
+        rhs += turns.T @ pull
+        cost += misfit
 
         # Votes: their number lowers the spread, but not the bias that they have in common.
         up, turn = ground.up, about_x(x[3])
@@ -347,6 +370,20 @@ def _descend(
         if np.abs(step).max() < _CONVERGED:
             break
     return cost, Settled(Ground(float(x[0]), float(x[1]), float(x[2])), float(x[3]))
+
+
+def _background(upright: Upright | None, x: Array) -> tuple[Array, Array, float]:
+    """What the background says of pitch and roll (2,).
+
+    Returns:
+        Information (2, 2), the negative gradient (2,), and cost.
+    """
+    if upright is None:
+        return np.zeros((2, 2)), np.zeros(2), 0.0
+    off = np.array([upright.pitch, upright.roll]) - x
+    misfit = float(off @ upright.information @ off) / _OTHER_LINES**2
+    weighed = np.asarray(upright.information / (1.0 + misfit) ** 2, np.float64)
+    return weighed, weighed @ off, _OTHER_LINES**2 * misfit / (1.0 + misfit)
 
 
 def _level(

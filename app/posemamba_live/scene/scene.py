@@ -66,6 +66,7 @@ from posemamba_live.scene.smoothing import (
     smooth_depth,
     smooth_zero_phase,
 )
+from posemamba_live.scene.verticals import Upright
 from posemamba_live.types import Ground, LiftedPose, Pose3D
 
 Array = NDArray[np.float64]
@@ -92,6 +93,9 @@ _REMEMBERED: Final = 60.0
 """Seconds after which somebody who left is measured anew."""
 _ROUNDS: Final = 3
 """Of placing people, and finding floor and tilt from where they are."""
+_SMALL: Final = 0.8
+"""Relative height at which it is asked, of a film, whether the lens is another: on a level floor
+nobody need be small, whoever is on a roof is not on it."""
 _HEIGHT_ROUNDS: Final = 3
 """Of finding the floor for the people's heights, and those for the floor, in turns."""
 
@@ -103,6 +107,7 @@ def solve_scene(
     *,
     smooth: float = 1.0,
     pitch_deg: float | None = None,
+    upright: Upright | None = None,
 ) -> list[Pose3D]:
     """Solve a whole recording of a camera that does not move.
 
@@ -113,6 +118,7 @@ def solve_scene(
         fov_deg: field of view across the picture's longer side, degrees.
         smooth: strength of the smoothing over time, 0 for none.
         pitch_deg: of the camera, degrees, negative looks down; None where it is not known.
+        upright: what the background says of the camera, for the same field of view.
 
     Returns:
         One Pose3D for each LiftedPose, in the order of `track`.
@@ -124,7 +130,7 @@ def solve_scene(
     for i, pose in enumerate(track):
         people.setdefault(pose.pose2d.person_id, []).append(i)
     known_pitch = None if pitch_deg is None else math.radians(pitch_deg)
-    settled_so = before_evidence(known_pitch)
+    settled_so = before_evidence(known_pitch, upright)
     rows, solved = [], []
     for indices in people.values():
         indices.sort(key=lambda i: track[i].pose2d.timestamp)
@@ -143,23 +149,31 @@ def solve_scene(
         for left in reversed(range(1 + _HEIGHT_ROUNDS if fitted else 1)):
             scaled = [each.scaled(factor) for each, factor in zip(evidence, factors, strict=True)]
             joint = GroundEvidence.concatenate(scaled)
-            settled_so = fit_ground(joint, settled_so, pitch=known_pitch, turned=turn)
+            settled_so = fit_ground(
+                joint, settled_so, pitch=known_pitch, upright=upright, turned=turn
+            )
             if left:  # the floor comes last: somebody has to stand on it
                 factors = relative_heights(
                     [each.turned(settled_so.turn - turn) for each in evidence], settled_so.ground
                 )
-    ground = settled_so.ground
+    ground = plane = settled_so.ground
+    evidence = [each.turned(settled_so.turn - turn) for each in evidence]
+    if fitted and min(factors) < _SMALL:
+        plane = sloped(evidence, [1.0 - person.feet_unseen for person in solved], ground)
+        if plane != ground:
+            factors = relative_heights(evidence, plane)
     for person, factor, each in zip(solved, factors, evidence, strict=True):
         unseen = 0.0 if heights.each or len(solved) == 1 else person.feet_unseen
         person.place(settled_so.turn)
-        person.scale(onto_floor(each.turned(settled_so.turn - turn), ground, factor, unseen))
+        person.scale(onto_floor(each, plane, factor, unseen))
     out: list[Pose3D | None] = [None] * len(track)
     for indices, person in zip(rows, solved, strict=True):
-        person.settle(ground)
+        person.settle(plane, ground)
         if smooth > 0.0:
-            person.stand(ground)
+            person.stand(plane, ground)
         for row, i in enumerate(indices):
-            out[i] = _pose3d(track[i], person.joints[row], person.root[row], ground)
+            joints, root = person.joints[row], person.root[row]
+            out[i] = _pose3d(track[i], joints, root, floor_under(root, plane, ground))
     return [pose for pose in out if pose is not None]
 
 
@@ -186,6 +200,8 @@ class SceneTracker:
         _check(self._heights, fov_deg, smooth, pitch_deg)
         self._fov_deg = fov_deg
         self._smooth = smooth
+        self.upright: Upright | None = None
+        """What the background says of the camera, for the same field of view; may change."""
         self._people: dict[int, Person] = {}
         self._pitch = None if pitch_deg is None else math.radians(pitch_deg)
         self._settled = self._target = before_evidence(self._pitch)
@@ -265,7 +281,7 @@ class SceneTracker:
         depth = max(person.depth(float(z[0]), float(variance[0]), now), MIN_DEPTH)
         root = fit_lateral(joints, seen.rays, seen.weights, np.array([depth]))
         ground = floor_under(root[0], self._plane, self._settled.ground)
-        joints = let_down(joints, root, ground, person.feet_unseen)
+        joints = let_down(joints, root, [ground], person.feet_unseen)
         if self._smooth > 0.0:
             slope = slope_of(self._plane, self._settled.ground)
             placed, at = person.feet(joints[0], root[0], now, ground, slope)
@@ -368,7 +384,9 @@ class SceneTracker:
         scaled = [each.scaled(f) for each, f in zip(people.values(), known, strict=True)]
         joint = GroundEvidence.concatenate(scaled)
         slope = slope_of(self._target_plane, self._target.ground)
-        self._target = target = fit_ground(joint, self._target, pitch=self._pitch)
+        self._target = target = fit_ground(
+            joint, self._target, pitch=self._pitch, upright=self.upright
+        )
         turned = [each.turned(target.turn) for each in people.values()]
         unseen = [self._people[k].feet_unseen if k in self._people else 1.0 for k in people]
         seen = [1.0 - each for each in unseen]
@@ -468,24 +486,30 @@ class _Recording:
         since = np.diff(self.times[rows], prepend=-math.inf)
         return gather_evidence(self.joints[rows], root[rows], self.scores[rows], since)
 
-    def settle(self, ground: Ground) -> None:
-        """Final root: distance from size and floor contact, without lag."""
-        z, variance = fuse_floor(self.joints, self.raw, self.rays, self.scores, ground)
+    def settle(self, plane: Ground, ground: Ground) -> None:
+        """Final root: distance from size and floor contact, without lag.
+
+        Args:
+            plane: where people stand; ground: what is level.
+        """
+        z, variance = fuse_floor(self.joints, self.raw, self.rays, self.scores, plane)
         depth = np.maximum(smooth_depth(z, variance, self.times), MIN_DEPTH)
         self.root = fit_lateral(self.joints, self.rays, joint_weights(self.scores), depth)
-        self.joints = let_down(self.joints, self.root, ground, self.feet_unseen)
+        floors = [floor_under(root, plane, ground) for root in self.root]
+        self.joints = let_down(self.joints, self.root, floors, self.feet_unseen)
 
     @property
     def feet_unseen(self) -> float:
         """How sure it is that nobody has seen the feet, 0 to 1."""
         return feet_unseen(segment_weights(self.scores))
 
-    def stand(self, ground: Ground) -> None:
-        """Keep feet that stand where they stand."""
+    def stand(self, plane: Ground, ground: Ground) -> None:
+        """Keep feet that stand where they stand; arguments as for `settle`."""
         ankles = self.joints[:, ANKLES]
-        feet = ground.to_world(ankles + self.root[:, None])
-        stand = standing(feet, self.times)
-        self.root = carried(self.root, ankles, stand, self.times, ground)
+        floors = [floor_under(root, plane, ground) for root in self.root]
+        stand = standing(plane.to_world(ankles + self.root[:, None]), self.times)
+        slope = slope_of(plane, ground)
+        self.root = carried(self.root, ankles, stand, self.times, floors, slope)
         self.joints = planted(self.joints, self.root, ground, stand, self.times)
 
 

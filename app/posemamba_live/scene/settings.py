@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from posemamba_live.scene.scene import SceneTracker, solve_scene
+from posemamba_live.scene.verticals import Upright
 from posemamba_live.types import LiftedPose, Pose3D
 
 
@@ -26,7 +27,12 @@ class SceneSettings:
             self.height_m, self.fov_deg, smooth=self.smooth, pitch_deg=self.pitch_deg
         )
 
-    def solve(self, track: Sequence[LiftedPose]) -> list[Pose3D]:
+    def solve(self, track: Sequence[LiftedPose], upright: Upright | None) -> list[Pose3D]:
         return solve_scene(
-            track, self.height_m, self.fov_deg, smooth=self.smooth, pitch_deg=self.pitch_deg
+            track,
+            self.height_m,
+            self.fov_deg,
+            smooth=self.smooth,
+            pitch_deg=self.pitch_deg,
+            upright=upright,
         )

@@ -3,7 +3,8 @@
 A long lens that is taken for a wide one puts everybody too near by one factor, at their true
 size. So depth is pressed together and a level floor becomes a slope, while those who stand on it
 are as upright as before: no pitch of the camera explains both. Live, where the pitch is still
-being learnt as well, that people stand is surer than either, and they are shown standing.
+being learnt as well, that people stand is surer than either, and they are shown standing; in a
+film, where a level floor would make somebody small.
 """
 
 from __future__ import annotations

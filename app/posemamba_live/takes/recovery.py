@@ -12,6 +12,7 @@ import numpy as np
 
 from posemamba_live.errors import LiveError, UsageError
 from posemamba_live.scene.scene import DEFAULT_HEIGHT_M, solve_scene
+from posemamba_live.scene.verticals import upright_of
 from posemamba_live.takes.journal_content import Content, read_content
 from posemamba_live.takes.records import Damaged
 from posemamba_live.takes.take import Take, with_measured_rate
@@ -96,6 +97,7 @@ def solve(lifted: Sequence[LiftedPose], meta: dict[str, Any]) -> list[Pose3D]:
         _fov(meta),
         smooth=float(meta.get("smooth", 1.0)),
         pitch_deg=None if pitch is None else float(pitch),
+        upright=upright_of(meta.get("background")),
     )
     poses = {(pose.frame_index, pose.person_id): pose for pose in solved}
     return [poses[key] for key in sorted(poses)]
