@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from posemamba_live.detectors.base import Models, Region, TopDown
+from posemamba_live.detectors.blocks import Blocks
 from posemamba_live.detectors.levels import Levels
 from posemamba_live.tracking import association
 from posemamba_live.tracking.ahead import LookAhead, as_good, with_next
@@ -73,7 +74,7 @@ class _Shown(NamedTuple):
 
     frame: Frame
     seen: Frame
-    """With its levels stretched; the same one if they are good."""
+    """Without blocks, and with its levels stretched; the same one if it is good."""
     cut: bool
     """It does not go on from the one before."""
     small: FloatArray | None
@@ -107,6 +108,7 @@ class PeopleTracker:
         self._slots = Slots(people, subject)
         self._tracks: list[Track] = []
         self._cuts = CutDetector()
+        self._blocks = Blocks()
         self._levels = Levels()
         self._search = Search(live=live)
         self.ahead = LookAhead()
@@ -210,7 +212,8 @@ class PeopleTracker:
         if shown is not None and shown.frame is frame:
             return shown
         cut = self._cuts(frame)
-        image = self._levels(frame.image, frame.timestamp, afresh=cut)
+        image = self._blocks(frame.image, frame.timestamp, afresh=cut)
+        image = self._levels(image, frame.timestamp, afresh=cut)
         seen = frame if image is frame.image else replace(frame, image=image)
         return _Shown(frame, seen, cut, self._cuts.picture)
 
