@@ -75,6 +75,8 @@ class _Shown(NamedTuple):
     frame: Frame
     seen: Frame
     """Without blocks, and with its levels stretched; the same one if it is good."""
+    sharp: Image
+    """The same with its blocks: the person detector finds small people better in it."""
     cut: bool
     """It does not go on from the one before."""
     small: FloatArray | None
@@ -212,10 +214,12 @@ class PeopleTracker:
         if shown is not None and shown.frame is frame:
             return shown
         cut = self._cuts(frame)
-        image = self._blocks(frame.image, frame.timestamp, afresh=cut)
-        image = self._levels(image, frame.timestamp, afresh=cut)
+        now = frame.timestamp
+        smooth = self._blocks(frame.image, now, afresh=cut)
+        sharp = self._levels(frame.image, now, afresh=cut)
+        image = sharp if smooth is frame.image else self._levels(smooth, now)
         seen = frame if image is frame.image else replace(frame, image=image)
-        return _Shown(frame, seen, cut, self._cuts.picture)
+        return _Shown(frame, seen, sharp, cut, self._cuts.picture)
 
     def _measure_step(self, now: float) -> None:
         if self._last_time is None:
@@ -230,7 +234,7 @@ class PeopleTracker:
 
     def _look(self, models: TopDown, shown: _Shown) -> list[Sight]:
         """Everybody who can be seen: where they were, and elsewhere if it is time to look."""
-        _, frame, cut, small = shown
+        _, frame, sharp, cut, small = shown
         now = frame.timestamp
         followed = self._to_look_at(now)
         where = [Where(track, self._region(track, now)) for track in followed]
@@ -287,6 +291,7 @@ class PeopleTracker:
             most=self._slots.people + _BYSTANDERS,
             lost=lost,
             closely=len(clear) < len(self._slots.taken),
+            sharp=sharp,
         )
         if not strangers:
             return clear

@@ -123,6 +123,7 @@ class Search:
         most: int,
         lost: Sequence[Region] = (),
         closely: bool = False,
+        sharp: Image | None = None,
     ) -> list[Sight]:
         """Everybody in the picture who is not known: the whole of it first, then parts.
 
@@ -132,12 +133,14 @@ class Search:
             most: how many strangers are looked at, for each size of parts.
             lost: where people were who have only just been lost.
             closely: somebody may be lost close to those known (see `unmatched`).
+            sharp: the same picture as the person detector should see it.
         """
-        regions = models.person.find(image)
+        sharp = image if sharp is None else sharp
+        regions = models.person.find(sharp)
         strangers: list[Sight] = []
         there = [sight.found.next_region for sight in known]
         new = unmatched(regions, there, closely=closely)
-        parts = self._parts(image, now, len(known), lost)
+        parts = self._parts(sharp, now, len(known), lost)
         self.doubtful = []
         while True:
             if new:
@@ -151,7 +154,7 @@ class Search:
                 there = [sight.found.next_region for sight in (*known, *strangers)]
                 self.doubtful = self._who_moves(models, image, now, there)
                 return [*strangers, *self.doubtful]
-            found = _in_parts(models.person, level, image, regions)
+            found = _in_parts(models.person, level, sharp, regions)
             regions = [*regions, *found]
             there = [sight.found.next_region for sight in (*known, *strangers)]
             # Of all regions: who has one already does not take that of somebody beside them.
