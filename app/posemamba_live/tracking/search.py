@@ -97,6 +97,7 @@ class Search:
         self._searched_at = [-math.inf] * len(_LEVELS)
         self._next = 0
         self._moving = Moving()
+        self._sharp = False
         self.doubtful: list[Sight] = []
         """Of those found last, who was found without the person detector."""
 
@@ -133,14 +134,16 @@ class Search:
             most: how many strangers are looked at, for each size of parts.
             lost: where people were who have only just been lost.
             closely: somebody may be lost close to those known (see `unmatched`).
-            sharp: the same picture as the person detector should see it.
+            sharp: the same picture with its blocks, where it has any. The person detector finds
+                some people in this one and others in that, and sees them in turns.
         """
-        sharp = image if sharp is None else sharp
-        regions = models.person.find(sharp)
+        self._sharp = sharp is not None and not self._sharp
+        shown = sharp if sharp is not None and self._sharp else image
+        regions = models.person.find(shown)
         strangers: list[Sight] = []
         there = [sight.found.next_region for sight in known]
         new = unmatched(regions, there, closely=closely)
-        parts = self._parts(sharp, now, len(known), lost)
+        parts = self._parts(shown, now, len(known), lost)
         self.doubtful = []
         while True:
             if new:
@@ -154,7 +157,7 @@ class Search:
                 there = [sight.found.next_region for sight in (*known, *strangers)]
                 self.doubtful = self._who_moves(models, image, now, there)
                 return [*strangers, *self.doubtful]
-            found = _in_parts(models.person, level, sharp, regions)
+            found = _in_parts(models.person, level, shown, regions)
             regions = [*regions, *found]
             there = [sight.found.next_region for sight in (*known, *strangers)]
             # Of all regions: who has one already does not take that of somebody beside them.
