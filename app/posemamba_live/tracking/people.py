@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from posemamba_live.detectors.base import Models, Region, TopDown
+from posemamba_live.detectors.blocks import Blocks
 from posemamba_live.detectors.levels import Levels
 from posemamba_live.tracking import association
 from posemamba_live.tracking.ahead import LookAhead, as_good, with_next
@@ -73,7 +74,9 @@ class _Shown(NamedTuple):
 
     frame: Frame
     seen: Frame
-    """With its levels stretched; the same one if they are good."""
+    """Without blocks, and with its levels stretched; the same one if it is good."""
+    sharp: Image
+    """The same with its blocks: the person detector finds small people better in it."""
     cut: bool
     """It does not go on from the one before."""
     small: FloatArray | None
@@ -107,6 +110,7 @@ class PeopleTracker:
         self._slots = Slots(people, subject)
         self._tracks: list[Track] = []
         self._cuts = CutDetector()
+        self._blocks = Blocks()
         self._levels = Levels()
         self._search = Search(live=live)
         self.ahead = LookAhead()
@@ -210,9 +214,12 @@ class PeopleTracker:
         if shown is not None and shown.frame is frame:
             return shown
         cut = self._cuts(frame)
-        image = self._levels(frame.image, frame.timestamp, afresh=cut)
+        now = frame.timestamp
+        smooth = self._blocks(frame.image, now, afresh=cut)
+        sharp = self._levels(frame.image, now, afresh=cut)
+        image = sharp if smooth is frame.image else self._levels(smooth, now)
         seen = frame if image is frame.image else replace(frame, image=image)
-        return _Shown(frame, seen, cut, self._cuts.picture)
+        return _Shown(frame, seen, sharp, cut, self._cuts.picture)
 
     def _measure_step(self, now: float) -> None:
         if self._last_time is None:
@@ -227,7 +234,7 @@ class PeopleTracker:
 
     def _look(self, models: TopDown, shown: _Shown) -> list[Sight]:
         """Everybody who can be seen: where they were, and elsewhere if it is time to look."""
-        _, frame, cut, small = shown
+        _, frame, sharp, cut, small = shown
         now = frame.timestamp
         followed = self._to_look_at(now)
         where = [Where(track, self._region(track, now)) for track in followed]
@@ -284,6 +291,7 @@ class PeopleTracker:
             most=self._slots.people + _BYSTANDERS,
             lost=lost,
             closely=len(clear) < len(self._slots.taken),
+            sharp=sharp,
         )
         if not strangers:
             return clear

@@ -97,6 +97,7 @@ class Search:
         self._searched_at = [-math.inf] * len(_LEVELS)
         self._next = 0
         self._moving = Moving()
+        self._sharp = False
         self.doubtful: list[Sight] = []
         """Of those found last, who was found without the person detector."""
 
@@ -123,6 +124,7 @@ class Search:
         most: int,
         lost: Sequence[Region] = (),
         closely: bool = False,
+        sharp: Image | None = None,
     ) -> list[Sight]:
         """Everybody in the picture who is not known: the whole of it first, then parts.
 
@@ -132,12 +134,16 @@ class Search:
             most: how many strangers are looked at, for each size of parts.
             lost: where people were who have only just been lost.
             closely: somebody may be lost close to those known (see `unmatched`).
+            sharp: the same picture with its blocks, where it has any. The person detector finds
+                some people in this one and others in that, and sees them in turns.
         """
-        regions = models.person.find(image)
+        self._sharp = sharp is not None and not self._sharp
+        shown = sharp if sharp is not None and self._sharp else image
+        regions = models.person.find(shown)
         strangers: list[Sight] = []
         there = [sight.found.next_region for sight in known]
         new = unmatched(regions, there, closely=closely)
-        parts = self._parts(image, now, len(known), lost)
+        parts = self._parts(shown, now, len(known), lost)
         self.doubtful = []
         while True:
             if new:
@@ -151,7 +157,7 @@ class Search:
                 there = [sight.found.next_region for sight in (*known, *strangers)]
                 self.doubtful = self._who_moves(models, image, now, there)
                 return [*strangers, *self.doubtful]
-            found = _in_parts(models.person, level, image, regions)
+            found = _in_parts(models.person, level, shown, regions)
             regions = [*regions, *found]
             there = [sight.found.next_region for sight in (*known, *strangers)]
             # Of all regions: who has one already does not take that of somebody beside them.
