@@ -36,9 +36,10 @@ from posemamba.network import use_threads
 from posemamba.skeleton import HIP, L_ANKLE, LIMB_JOINTS, R_ANKLE
 from posemamba.training.metrics import best_scale, joint_error, procrustes
 from posemamba_live.detectors import DetectorSettings, create_detector
+from posemamba_live.lifting.both_ways import look_back
 from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.lifting.people import People
-from posemamba_live.plan import plan_lifting
+from posemamba_live.plan import SECOND_WEIGHTS, plan_lifting
 from posemamba_live.scene import scene
 from posemamba_live.scene.contact import Feet
 from posemamba_live.scene.scene import SceneTracker, solve_scene
@@ -62,6 +63,8 @@ STATURES: Final = {"bystander_behind": (1.74, 1.68), "two_talk": (1.82, 1.67)}
 HALF_BODY: Final = ("desk_", "seated_desk", "arms_to_camera")
 """Feet are never in the picture, so that nothing tells where the floor is."""
 ASSUMED_FOV: Final = 60.0
+FPS: Final = 30.0
+"""Of all clips."""
 STANDING: Final = 0.085
 """Metres from the floor to the ankle of a foot that stands."""
 NEAR_FLOOR: Final = 0.05
@@ -120,6 +123,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
     feet: Annotated[bool, typer.Option(help="Hold feet that stand.")] = True,
     lines: Annotated[bool, typer.Option(help="Look at the background's verticals.")] = True,
+    second: Annotated[str, typer.Option(help="Of films, both ways; empty: none.")] = SECOND_WEIGHTS,
 ) -> None:
     """Solve every clip's scene as of a film, and live."""
     use_threads(1)
@@ -135,6 +139,8 @@ def main(
             folder = cache / Path(weights).stem
             lifted = _lifted(truth.parent / f"{name}.mp4", weights, folder, live)
             if lifted:
+                if second and not live:
+                    lifted = look_back(lifted, second, fps=FPS, fov_deg=ASSUMED_FOV)
                 known = Truth.read(truth)
                 heights = _heights(name, lifted, known)
                 film = truth.parent / f"{name}.mp4"

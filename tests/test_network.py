@@ -102,7 +102,9 @@ def test_a_mirrored_stream_is_the_mean_of_both_pictures(
     assert np.abs(both[0] - both[1]).max() > 1e-3
 
 
-@pytest.mark.parametrize("weights", ["window-m7", "window-m8", "window-m3"])
+@pytest.mark.parametrize(
+    "weights", ["window-m7", "window-m8", "window-m3", "magic-m3", "attention-m5"]
+)
 def test_the_shipped_weights_lift_true_keypoints(weights: str) -> None:
     """Of a film with ground truth, so that no detector is to blame."""
     with np.load(DEMO_VIDEOS / "walk_turn_gt.npz") as truth:
