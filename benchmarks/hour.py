@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from posemamba.checkpoint import checksum_of
+from posemamba_live.plan import SECOND_WEIGHTS
 from posemamba_live.takes.journal import Journal, journal_path
 from posemamba_live.types import LiftedPose, Pose2D
 
@@ -54,7 +56,12 @@ def main() -> None:
     count = round(60 * RATE * given.minutes)
     with tempfile.TemporaryDirectory() as name:
         output = Path(name) / "take.npz"
-        meta = {"fps": RATE, "image_size": (640, 360)}
+        meta = {
+            "fps": RATE,
+            "image_size": (640, 360),
+            "second_weights": SECOND_WEIGHTS,
+            "second_weights_sha256": checksum_of(SECOND_WEIGHTS),
+        }
         journal = Journal(output, meta, live=False)
         before, begun = _peak(resource.RUSAGE_SELF), time.perf_counter()
         batch: list[LiftedPose] = []

@@ -34,7 +34,7 @@ def live(clip: Path, weights: str, delay: int, smooth: float) -> dict[int, np.nd
     return {pose.frame_index: pose.joints for pose in poses}
 
 
-def film(clip: Path, weights: str, smooth: float) -> dict[int, np.ndarray]:
+def film(clip: Path, weights: str | None, smooth: float) -> dict[int, np.ndarray]:
     """The same from the whole video."""
     take = pml.lift_video(clip, height_m=HEIGHT_M, weights=weights, smooth=smooth, threads=1)
     return dict(zip(take.frame_index.tolist(), take.joints_3d, strict=True))
@@ -59,6 +59,8 @@ def rows(
         for delay in DELAYS:
             yield f"{name}, live, delay {delay}", live(clip, name, delay, smooth)
         yield f"{name}, file", film(clip, name, smooth)
+        if name == FILM_WEIGHTS:
+            yield "defaults, file", film(clip, None, smooth)
 
 
 def main() -> None:

@@ -109,3 +109,10 @@ def test_somebody_is_seen_better_without_blocks(monkeypatch: pytest.MonkeyPatch)
     rows_before, error_before = seen()
     assert rows >= max(55, rows_before)
     assert error < 0.95 * error_before
+
+
+def test_a_few_lines_on_a_plain_ground_are_no_blocks() -> None:
+    """They may lie where blocks would begin, and nothing else has any steps."""
+    image = np.zeros((360, 640, 3), np.uint8)
+    image[80:240, 160:320] = (40, 180, 90)
+    assert strength(image) == 0.0

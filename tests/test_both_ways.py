@@ -134,7 +134,7 @@ def test_a_journal_is_seen_as_its_run_would_have_been(
     scene = SceneSettings(1.7, 60.0, 1.0)
 
     def joints(poses: list[LiftedPose]) -> FloatArray:
-        return np.stack([pose.joints_world for pose in scene.solve(poses)])
+        return np.stack([pose.joints_world for pose in scene.solve(poses, None)])
 
     def recovered(**changes: str | None) -> FloatArray:
         return np.stack([pose.joints_world for pose in solve(lifted, {**meta, **changes})])
