@@ -108,10 +108,10 @@ def main() -> None:
     print("lifting, live")
     use_threads(1)
     network = Network(load_checkpoint("window-m3"), fov_deg=60.0)
-    causal = CausalNetwork(load_checkpoint("causal-m9"))
+    causal = CausalNetwork(load_checkpoint("causal-m10"))
     for people in (1, 2, 4, 8):
         lifting("window-m3", lambda: LiveLifter(network), track, people)
-        lifting("causal-m9", lambda: CausalLifter(causal, fov_deg=60.0), track, people)
+        lifting("causal-m10", lambda: CausalLifter(causal, fov_deg=60.0), track, people)
 
 
 if __name__ == "__main__":

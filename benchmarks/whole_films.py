@@ -1,6 +1,6 @@
 """How right the poses of films are, with windows alone and seen both ways as well.
 
-    python benchmarks/whole_films.py --motion MOTION --both-ways causal-m9
+    python benchmarks/whole_films.py --motion MOTION --both-ways causal-m10
 
 Takes of validation motion at 30 frames a second, with the cameras and the detector's errors of
 training, through the lifters of the program; no tracker, no scene, no smoothing. Errors are of

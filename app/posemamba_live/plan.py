@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FILM_WEIGHTS: Final = "window-m7"
 """Of films, and of live sources where later frames or a window are asked for."""
-LIVE_WEIGHTS: Final = "causal-m9"
+LIVE_WEIGHTS: Final = "causal-m10"
 """A small step for each frame: fresher and steadier than a window, and cheap for many people."""
 SECOND_WEIGHTS: Final = LIVE_WEIGHTS
 """Averaged with windows: over whole films, and live where it is worth the work."""

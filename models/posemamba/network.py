@@ -57,7 +57,7 @@ class Lifter:
     from one call to the next.
 
     Args:
-        weights: name of shipped weights ("window-m7", "causal-m9"), or a file: one of
+        weights: name of shipped weights ("window-m7", "causal-m10"), or a file: one of
             ours, or an official .bin or .pth.tr.
         fov_deg: field of view across the picture's longer side, degrees; by default what the
             weights assume (60).
