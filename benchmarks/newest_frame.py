@@ -47,9 +47,7 @@ def main(
     seed: Annotated[int, typer.Option()] = 2024,
 ) -> None:
     """Print MPJPE / PA-MPJPE of the newest pose, for each of the weights."""
-    config = SynthConfig.evaluation(0.2, 0.4, shoulders=True, occlusion=True)
-    config = dataclasses.replace(config, native_rate=1.0)
-    batch = evaluation_windows(load_motion(motion, "val"), takes, frames, seed, config)
+    batch = validation_takes(motion, takes, frames, seed)
     limbs = list(LIMB_JOINTS)
     true = root_relative(batch.joints)[:, :, limbs] * 1000.0
     after = [n for n in AFTER if n <= frames]
@@ -64,6 +62,13 @@ def main(
         rows = zip(*(e.reshape(len(after), -1).mean(1) for e in (plain, aligned)), strict=True)
         label = f"{Path(name).stem} {work}".ljust(24)
         print(label, *(f"{a:6.1f}/{b:5.1f}" for a, b in rows), flush=True)
+
+
+def validation_takes(motion: Path, takes: int, frames: int, seed: int) -> Batch:
+    """Takes of validation motion at its own rate, with the detector's errors of training."""
+    config = SynthConfig.evaluation(0.2, 0.4, shoulders=True, occlusion=True)
+    config = dataclasses.replace(config, native_rate=1.0)
+    return evaluation_windows(load_motion(motion, "val"), takes, frames, seed, config)
 
 
 def newest(checkpoint: Checkpoint, batch: Batch, shown: list[int], mode: str) -> Float:

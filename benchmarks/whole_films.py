@@ -9,20 +9,19 @@ the 12 limb joints, in millimetres at the statures that the takes have.
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
+from newest_frame import validation_takes
 from numpy.typing import NDArray
 
 from posemamba.checkpoint import load_checkpoint
 from posemamba.normalize import root_relative
 from posemamba.streams import CausalNetwork
 from posemamba.training.metrics import score
-from posemamba.training.motion import load_motion
-from posemamba.training.synth import Batch, SynthConfig, evaluation_windows
+from posemamba.training.synth import Batch
 from posemamba_live.lifting.both_ways import seen_both_ways
 from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.plan import FILM_WEIGHTS, SECOND_WEIGHTS, plan_lifting
@@ -41,9 +40,7 @@ def main(
     seed: Annotated[int, typer.Option()] = 2024,
 ) -> None:
     """Print N-MPJPE / PA-MPJPE / MPJPE / acceleration error."""
-    config = SynthConfig.evaluation(0.2, 0.4, shoulders=True, occlusion=True)
-    config = dataclasses.replace(config, native_rate=1.0)
-    batch = evaluation_windows(load_motion(motion, "val"), takes, frames, seed, config)
+    batch = validation_takes(motion, takes, frames, seed)
     checkpoint = load_checkpoint(weights)
     fov = checkpoint.meta.fov_deg
     plan = plan_lifting(checkpoint.meta, live=False, fps=FPS, fov_deg=fov, mode=mode)
