@@ -30,7 +30,7 @@ from posemamba_live.tracking.plausibility import PLAIN, agree, is_newcomer, is_s
 from posemamba_live.tracking.search import Search
 from posemamba_live.tracking.sight import Sight
 from posemamba_live.tracking.tracks import Slots, Subject, Track
-from posemamba_live.types import FloatArray, Frame, Image, Pose2D
+from posemamba_live.types import Detection, FloatArray, Frame, Image, Pose2D
 
 __all__ = ["PeopleTracker", "Subject"]
 
@@ -194,17 +194,7 @@ class PeopleTracker:
         self._learn(now)
         self._last_time = now
         return [
-            Pose2D(
-                frame_index=frame.index,
-                timestamp=now,
-                person_id=track.person_id,
-                keypoints=track.sight.detection.keypoints,
-                scores=track.sight.detection.scores,
-                image_size=frame.size,
-                extra=track.sight.detection.extra,
-                visibility=track.sight.detection.visibility,
-                peak=track.sight.detection.peak,
-            )
+            _pose(track.hands(track.sight.detection, frame.size), track.person_id, frame)
             for track in sorted(self._slots.taken, key=lambda track: track.person_id or 0)
             if track.person_id is not None and track.seen_at == now
         ]
@@ -522,6 +512,20 @@ class PeopleTracker:
             if j is not None:
                 old.continue_as(new[j])
                 self._tracks.remove(new[j])
+
+
+def _pose(detection: Detection, person_id: int, frame: Frame) -> Pose2D:
+    return Pose2D(
+        frame_index=frame.index,
+        timestamp=frame.timestamp,
+        person_id=person_id,
+        keypoints=detection.keypoints,
+        scores=detection.scores,
+        image_size=frame.size,
+        extra=detection.extra,
+        visibility=detection.visibility,
+        peak=detection.peak,
+    )
 
 
 def _suits(track: Track, sight: Sight, now: float) -> bool:

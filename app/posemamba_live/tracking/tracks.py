@@ -12,6 +12,7 @@ import numpy as np
 from posemamba_live.detectors.base import Region
 from posemamba_live.tracking.association import cost
 from posemamba_live.tracking.clothes import Clothes
+from posemamba_live.tracking.hands import Hands
 from posemamba_live.tracking.kalman import Array, Motion
 from posemamba_live.tracking.sight import Sight, torso, visible_box
 from posemamba_live.tracking.steady import SteadyRegion
@@ -64,6 +65,7 @@ class Track:
     seen_at: float
     clothes: Clothes = field(default_factory=Clothes)
     steady: SteadyRegion = field(default_factory=SteadyRegion)
+    hands: Hands = field(default_factory=Hands)
     followed: float = 0.0
     """Seconds for which the person was seen, gaps not counted."""
     tentative: bool = False
@@ -90,7 +92,7 @@ class Track:
             self.motion.update(sight.position, sight.size, now)
         self.followed += min(now - self.seen_at, HOLD_S)
         if afresh or now - self.seen_at > _STEADY_S:
-            self.steady = SteadyRegion()
+            self.steady, self.hands = SteadyRegion(), Hands()
         self.region = self.steady(sight.found.next_region, now)
         self.sight, self.seen_at, self._asked = sight, now, None
 
