@@ -24,7 +24,10 @@ _CALLED_VISIBLE: Final = 0.3
 _VAGUE: Final = 0.5
 """Peak below which a wrist that is called visible was put anywhere."""
 _CLEAR: Final = 0.65
-"""Peak from which a hand that was beyond the edge is back."""
+"""Peak of a wrist that is there, of a hand that was beyond the edge."""
+_FRAMES: Final = 2
+"""So many in a row show a hand that is back: the model mistakes the other hand for it now and then,
+and is sure of it for a frame."""
 _REACH: Final = 0.9
 """Trunk lengths from the elbow to the edge within which a hand may be beyond it."""
 _REACH_ON: Final = 1.2 * _REACH
@@ -41,7 +44,7 @@ class Hands:
     """The hands of one person, frame after frame."""
 
     def __init__(self) -> None:
-        self._beyond = [False for _ in _ARMS]
+        self._doubts = [0 for _ in _ARMS]
 
     def __call__(self, detection: Detection, image_size: tuple[int, int]) -> Detection:
         """The same with wrists that are beyond the picture's edge a forearm from their elbows,
@@ -58,13 +61,16 @@ class Hands:
         trunk = float(np.hypot(*(middle - points[HIP])))
         moved: dict[int, Array] = {}
         for i, (elbow, wrist) in enumerate(_ARMS):
-            edges = _to_edges(points[elbow], image_size)
-            self._beyond[i] = (
+            edges, beyond = _to_edges(points[elbow], image_size), self._doubts[i] > 0
+            if (
                 _inside(points[wrist], image_size)
-                and 0.0 < edges.min() < (_REACH_ON if self._beyond[i] else _REACH) * trunk
-                and _put_anywhere(detection, wrist, beyond=self._beyond[i])
-            )
-            if self._beyond[i]:
+                and 0.0 < edges.min() < (_REACH_ON if beyond else _REACH) * trunk
+                and _put_anywhere(detection, wrist, beyond=beyond)
+            ):
+                self._doubts[i] = _FRAMES
+            else:
+                self._doubts[i] = max(self._doubts[i] - 1, 0)
+            if self._doubts[i]:
                 outward = _OUTWARD[int(edges.argmin())]
                 moved[wrist] = points[elbow] + _FOREARM * trunk * outward
         if not moved:
