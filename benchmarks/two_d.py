@@ -36,7 +36,7 @@ from scipy.optimize import linear_sum_assignment
 from posemamba.skeleton import HIP, L_SHOULDER, LIMB_JOINTS, MIRROR, R_SHOULDER
 from posemamba_live.sources import open_source
 from posemamba_live.tracking.ahead import with_next
-from posemamba_live.types import Frame, Image
+from posemamba_live.types import Frame, Image, Pose2D
 
 Array = NDArray[np.float64]
 
@@ -188,30 +188,40 @@ class Found:
     """Processor time of each frame."""
 
 
-Way = Callable[[Frame, Frame | None], list[Row]]
+Earlier = list[tuple[int, Row]]
+"""Rows of frames before, with their index: films are looked back at."""
+Way = Callable[[Frame, Frame | None], tuple[list[Row], Earlier]]
 """Takes a frame and, of a film, the one after it."""
 
 
-def ours(people: int, detector: str, *, live: bool) -> Way:
+def ours(people: int, detector: str, *, live: bool, at_once: bool) -> Way:
     from posemamba_live.detectors import DetectorSettings, create_detector
     from posemamba_live.tracking.people import PeopleTracker
 
     settings = DetectorSettings(people=people, device="cpu", threads=1)
     tracker = PeopleTracker(create_detector(detector, settings), people, live=live)
-    return lambda frame, after: [
-        (p.person_id, p.keypoints.astype(np.float64))
-        for p in tracker(frame, None if live else after)
-    ]
+    tracker.ahead.at_once = at_once
+
+    def row(pose: Pose2D) -> Row:
+        return pose.person_id, pose.keypoints.astype(np.float64)
+
+    def way(frame: Frame, after: Frame | None) -> tuple[list[Row], Earlier]:
+        now = [row(pose) for pose in tracker(frame, None if live else after)]
+        return now, [(pose.frame_index, row(pose)) for pose in tracker.earlier]
+
+    return way
 
 
 def mediapipe(people: int) -> Way:
     from posemamba_live.detectors.mediapipe import MediaPipeDetector
 
     detector = MediaPipeDetector(people=people)
-    return lambda frame, _: [
-        (i, one.detection.keypoints.astype(np.float64))
-        for i, one in enumerate(detector.detect(frame))
-    ]
+
+    def way(frame: Frame, _: Frame | None) -> tuple[list[Row], Earlier]:
+        found = detector.detect(frame)
+        return [(i, one.detection.keypoints.astype(np.float64)) for i, one in enumerate(found)], []
+
+    return way
 
 
 def look(clip: Clip, ways: dict[str, Way]) -> dict[str, Found]:
@@ -227,9 +237,11 @@ def look(clip: Clip, ways: dict[str, Way]) -> dict[str, Found]:
         # Films are looked at two frames at a time; of these, too, each is first in turn.
         for name, way in turns if number // 2 % 2 == 0 else reversed(turns):
             began = time.process_time()
-            rows = way(frame, after)
+            rows, earlier = way(frame, after)
             found[name].ms.append(1e3 * (time.process_time() - began))
             found[name].rows.append(rows)
+            for index, row in earlier:
+                found[name].rows[index // clip.every].append(row)
     return found
 
 
@@ -390,7 +402,8 @@ def main() -> None:
     for folder in given.folders:
         for clip in find_clips(folder, given.clips, given.degrade, given.every):
             people = given.people or clip.truth.shape[1]
-            ways = {"ours": ours(people, given.detector, live=given.live)}
+            at_once = not given.time
+            ways = {"ours": ours(people, given.detector, live=given.live, at_once=at_once)}
             if given.time:
                 ways["mediapipe"] = mediapipe(people)
             found = look(clip, ways)

@@ -66,10 +66,16 @@ def followed(
 
 
 def alone(frames: Sequence[Frame], people: int = 1) -> list[list[Pose2D]]:
-    """The same, one frame after the other, as live."""
+    """The same, one frame after the other."""
     models = create_detector("blazepose", DetectorSettings(people=people, device="cpu"))
     tracker = PeopleTracker(models, people)
-    rows = [tracker(frame) for frame in frames]
+    rows: list[list[Pose2D]] = []
+    for frame in frames:
+        rows.append(tracker(frame))
+        for pose in tracker.earlier:
+            rows[pose.frame_index] = sorted(
+                [*rows[pose.frame_index], pose], key=lambda one: one.person_id
+            )
     models.close()
     return rows
 

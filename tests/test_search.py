@@ -281,6 +281,32 @@ def test_live_it_is_two_parts_a_frame_and_one_while_others_are_followed() -> Non
     assert [(630.5, 340.5)] in seen, "half a second is enough for all parts"
 
 
+def test_where_something_has_just_changed_somebody_is_looked_for_at_once() -> None:
+    """Without waiting for the next search of all parts; of nobody who is known."""
+    grey, changed = np.full((360, 640, 3), 40, np.uint8), np.full((360, 640, 3), 40, np.uint8)
+    grey[..., 0], changed[..., 0] = 0, 0
+    changed[150:190, 590:620, 1] = 90
+    changed[170, 600, 0] = 255
+    for live in (False, True):
+        search = Searcher(Search(live=live), NearSighted(300))
+        for _ in range(6):
+            search(grey)
+        assert search(changed) == [(600.5, 170.5)]
+        assert search.asked == [WHOLE, (155, 155)]
+        known = [Sight.of(one) for one in Believer().locate(grey, [Region((9, 9), 9, 9)])]
+        search = Searcher(Search(live=live), NearSighted(100), slots=2)
+        for _ in range(6):
+            search(grey, known)
+        parts = []
+        for picture in (changed, grey):  # live in turns with all other parts
+            search(picture, known)
+            parts.append(search.asked[1:])
+        assert parts == [[(155, 155)], [(216, 216)] if live else [(155, 155)]]
+        around = [Sight.of(one) for one in Believer().locate(grey, [Region((605, 170), 90, 90)])]
+        search(grey, around)
+        assert (155, 155) not in search.asked
+
+
 def test_a_one_stage_model_is_shown_parts_and_goes_on_around_whom_it_found(tmp_path: Path) -> None:
     box = np.array([900.0, 100.0, 940.0, 200.0])
     grid = np.stack(np.meshgrid(np.linspace(0.1, 0.9, 4), np.linspace(0.05, 0.95, 5)), -1)

@@ -121,6 +121,24 @@ def test_people_are_judged_apart_and_come_back_in_their_frames() -> None:
         assert all((p.keypoints == other[i].keypoints).all() for p in poses[1:])
 
 
+def test_poses_of_earlier_frames_are_put_into_those_that_still_wait() -> None:
+    poses = _poses()[:60]
+    sides = Sides(LOOK_AHEAD_S)
+    frames = []
+    for i, pose in enumerate(poses):
+        late = poses[:30] if i == 30 else []  # half a second of them still waits
+        own = [pose] if i >= 30 else []
+        other = replace(pose, person_id=1)
+        frames += sides.push(i, pose.timestamp, [*own, other], late)
+    frames += sides.flush()
+    first = 30 - round(LOOK_AHEAD_S * RATE)
+    assert [[p.person_id for p in row] for _, _, row in frames] == (
+        first * [[1]] + (60 - first) * [[0, 1]]
+    )
+    assert all(p.frame_index == index for index, _, row in frames for p in row)
+    assert _same([row[0] for _, _, row in frames[first:]], poses[first:]).all()
+
+
 def test_time_that_runs_backwards_begins_anew() -> None:
     poses = _poses()[:40]
     again = [replace(p, frame_index=p.frame_index + 40) for p in poses]

@@ -255,8 +255,8 @@ def test_clothes_tell_people_apart() -> None:
     picture = dressed(RED, BLUE)
     clothes = Clothes()
     assert math.isnan(clothes.difference(colours(picture, left)))
-    for _ in range(5):
-        clothes.learn(colours(picture, left))
+    for i in range(5):
+        clothes.learn(colours(picture, left), i / 10.0)
     assert clothes.difference(colours(picture, left)) < 0.1
     assert clothes.difference(colours(picture, right)) > OTHER
     darker = (0.95 * picture).astype(np.uint8)
@@ -273,6 +273,24 @@ def test_who_is_seen_in_the_clothes_of_somebody_who_may_be_there_is_that_person(
         assert len(tracker.update(replace(frame(i), image=dressed(RED, BLUE)), [blue])) == 1
     assert ids(tracker.update(replace(frame(45), image=dressed(RED)), [blue])) == [1]
     assert ids(tracker.update(replace(frame(46), image=dressed(BLUE)), [blue])) == [0]
+
+
+@pytest.mark.parametrize(("score", "found"), [(0.4, [0]), (0.6, [0, 1])])
+def test_who_was_hidden_is_found_again_when_plainly_seen(score: float, found: list[int]) -> None:
+    """Pieces of who is in front look like whoever is behind."""
+    tracker = Tracker(2)
+    for i in range(30):
+        assert ids(tracker.update(frame(i), [person(320), person(380, size=90)])) == [0, 1]
+    for i in range(30, 33):
+        assert ids(tracker.update(frame(i), [person(320)])) == [0]
+    assert (
+        ids(tracker.update(frame(33), [person(321), person(382, size=90, score=score)])) == found
+    )
+    tracker = Tracker(2)
+    for i in range(30):  # alone, and hardly seen after a blurred frame
+        tracker.update(frame(i), [person(380, size=90)])
+    assert tracker.update(frame(30), []) == []
+    assert ids(tracker.update(frame(31), [person(362, size=90, score=0.4)])) == [0]
 
 
 def test_clothes_that_change_with_the_light_make_nobody_another() -> None:

@@ -129,7 +129,7 @@ class Tracker3D:
         self._background(frame, found)
         if self._camera_motion(frame, found):
             self._background.give_up()
-        lifted = self._people.push(frame, found)
+        lifted = self._people.push(frame, found, self._tracker.earlier)
         return [pose for picture in self._assembler.push(lifted) for pose in picture.poses]
 
     def finish(self) -> list[Pose3D]:

@@ -43,6 +43,9 @@ _BLUR: Final = 1.2 / 640.0
 _SLOW_S: Final = 1.0
 """Seconds in which two thirds of a change of the light are followed."""
 _MEASURE_S: Final = 0.1
+"""Seconds from one measurement to the next."""
+_GOOD_S: Final = 0.25
+"""The same while nothing has to be stretched."""
 _MANY: Final = 2**16 - 1
 _FINE: Final = 16.0
 """Steps of a level while blurring."""
@@ -86,7 +89,7 @@ class Levels:
         since = now - self._time
         if self._stretch is None or afresh or since < 0.0:
             self._stretch, self._time = wanted(image), now
-        elif since >= _MEASURE_S:
+        elif since >= (_GOOD_S if self._stretch.gain == 1.0 else _MEASURE_S):
             share = 1.0 - math.exp(-since / _SLOW_S)
             self._stretch, self._time = self._stretch.towards(wanted(image), share), now
         return stretched(image, self._stretch)

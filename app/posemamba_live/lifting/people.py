@@ -58,9 +58,14 @@ class People:
             )
         ]
 
-    def push(self, frame: Frame, poses: Sequence[Pose2D]) -> Lifted:
-        """Take the next frame and everybody in it."""
-        lifted = self._lift(self._sides.push(frame.index, frame.timestamp, poses))
+    def push(self, frame: Frame, poses: Sequence[Pose2D], earlier: Sequence[Pose2D] = ()) -> Lifted:
+        """Take the next frame and everybody in it.
+
+        Args:
+            earlier: who turns out to have been in the frames before (`PeopleTracker.earlier`).
+        """
+        decided = self._sides.push(frame.index, frame.timestamp, poses, earlier)
+        lifted = self._lift(decided)
         unsettled = (self._sides.first_waiting, self._undecided, self._lifter.first_waiting)
         waiting = [i for i in unsettled if i is not None]
         return Lifted(frame, lifted, min(waiting) - 1 if waiting else frame.index)

@@ -32,6 +32,8 @@ class Found(NamedTuple):
 
     frame: Frame
     poses: list[Pose2D]
+    earlier: list[Pose2D]
+    """Of the frames before."""
     in_view: int
     """People, followed or not."""
 
@@ -115,8 +117,8 @@ class HeadStart:
         waiting = 0
         try:
             for frame, after in with_next(self._frames):
-                found = Found(frame, self.tracker(frame, after), self.tracker.in_view)
-                self._found.append(found)
+                poses, tracker = self.tracker(frame, after), self.tracker
+                self._found.append(Found(frame, poses, tracker.earlier, tracker.in_view))
                 self._moments.append(frame.captured_at)
                 self._after = after
                 waiting += frame.image.nbytes

@@ -40,7 +40,7 @@ from posemamba_live.plan import RunPlan
 from posemamba_live.run.assembly import Assembler, Picture
 from posemamba_live.run.background import Background
 from posemamba_live.run.channel import Channel
-from posemamba_live.run.head_start import HeadStart, make_tracker, unseen
+from posemamba_live.run.head_start import Found, HeadStart, make_tracker, unseen
 from posemamba_live.run.notices import Notices
 from posemamba_live.run.outputs import Outputs
 from posemamba_live.run.redraw import draw_film, watch_drawing
@@ -148,7 +148,7 @@ class Run:
 
         capacity = 1 if plan.live else _FILE_CAPACITY
         self._frames: Channel[Frame] = Channel(capacity)
-        self._detected: Channel[tuple[Frame, list[Pose2D]]] = Channel(capacity)
+        self._detected: Channel[tuple[Frame, list[Pose2D], list[Pose2D]]] = Channel(capacity)
         self._results: Channel[Lifted] = Channel(capacity)
         self._recorded: Channel[tuple[float, Picture]] = Channel(_RECORD_CAPACITY)
         pending = 1 if plan.live else _STREAM_CAPACITY
@@ -374,7 +374,7 @@ class Run:
 
     def _detect(self) -> None:
         for found in self._start.found() if self._start is not None else ():
-            self._hand_on(*found)
+            self._hand_on(found)
         for frame, after in with_next(self._frames):
             self._detect_one(frame, after)
 
@@ -390,21 +390,22 @@ class Run:
     def _detect_one(self, frame: Frame, after: Frame | None = None) -> None:
         with self.stats.stage("detect"):
             poses = self._tracker(frame, after)
-        self._hand_on(frame, poses, self._tracker.in_view)
+        self._hand_on(Found(frame, poses, self._tracker.earlier, self._tracker.in_view))
 
-    def _hand_on(self, frame: Frame, poses: list[Pose2D], in_view: int) -> None:
+    def _hand_on(self, found: Found) -> None:
+        frame, poses, earlier, in_view = found
         if self._journal is not None:
-            self._journal.track(poses)
+            self._journal.track([*earlier, *poses])
         self._background(frame, poses)
         self.outputs.meta["background"] = plain(self._background.said)
-        self._detected.put((frame, poses))
+        self._detected.put((frame, poses, earlier))
         self._notices.look(frame, poses, in_view)  # meanwhile they are lifted
 
     def _lift(self) -> None:
         use_threads(self.plan.lifter_threads)
-        for frame, poses in self._detected:
+        for frame, poses, earlier in self._detected:
             with self.stats.stage("lift"):
-                lifted = self._people.push(frame, poses)
+                lifted = self._people.push(frame, poses, earlier)
             self._keep(lifted.poses)
             self._results.put(lifted)
         last = self._people.flush()

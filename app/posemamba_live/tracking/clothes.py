@@ -42,8 +42,10 @@ _NOISE: Final = 12.0
 """Levels by which the colour of plain clothes differs anyway: light, folds."""
 _CAP: Final = 9.0
 """Squared deviations that count at most: a place may be hidden."""
-_LEARN: Final = 0.1
-"""Weight of the newest colours."""
+_LEARN_S: Final = 0.3
+"""Seconds in which two thirds of a change are learnt."""
+_MOST: Final = 0.5
+"""Weight of the newest colours at most, but for the first ones."""
 _FEW: Final = 3
 """Looks from which clothes are known."""
 OWN: Final = 1.5
@@ -71,15 +73,19 @@ class Clothes:
         self._mean = np.zeros((len(_PARTS), 3))
         self._square = np.zeros((len(_PARTS), 3))
         self._looks = [0] * len(_PARTS)
+        self.learnt_at = -math.inf
+        """Seconds, source time."""
 
-    def learn(self, levels: Array) -> None:
+    def learn(self, levels: Array, now: float) -> None:
         """Take the (18, 3) colours of somebody who is plainly seen, alone."""
+        share = min(1.0 - math.exp((self.learnt_at - now) / _LEARN_S), _MOST)
+        self.learnt_at = now
         for i, part in enumerate(_PARTS):
             seen = _counted(levels[part])
             if seen is None:
                 continue
             self._looks[i] += 1
-            weight = max(_LEARN, 1.0 / self._looks[i])
+            weight = max(share, 1.0 / self._looks[i])
             self._mean[i] += weight * (seen.mean(0) - self._mean[i])
             self._square[i] += weight * ((seen * seen).mean(0) - self._square[i])
 

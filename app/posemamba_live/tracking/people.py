@@ -10,6 +10,7 @@ One-stage models look everywhere anyway: with them the first steps are one.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -23,12 +24,14 @@ from posemamba_live.tracking import association
 from posemamba_live.tracking.ahead import LookAhead, as_good, with_next
 from posemamba_live.tracking.apart import Where, told_apart
 from posemamba_live.tracking.association import Seen, assign, inside, without_duplicates
+from posemamba_live.tracking.back import LookBack
 from posemamba_live.tracking.clothes import OTHER, OWN, colours
 from posemamba_live.tracking.cuts import CutDetector, changed
 from posemamba_live.tracking.kalman import Array
 from posemamba_live.tracking.plausibility import PLAIN, agree, is_newcomer, is_still_there
 from posemamba_live.tracking.search import Search
-from posemamba_live.tracking.sight import Sight
+from posemamba_live.tracking.sides import LOOK_AHEAD_S
+from posemamba_live.tracking.sight import Sight, torsos_apart
 from posemamba_live.tracking.tracks import Slots, Subject, Track
 from posemamba_live.types import Detection, FloatArray, Frame, Image, Pose2D
 
@@ -66,6 +69,8 @@ _MOST_DIFFERENT: Final = 4.0
 """Difference of clothes that counts at most: the light may have changed."""
 _BESIDE: Final = 0.3
 """Distance of torsos, in sizes of the larger, within which one may hide parts of the other."""
+_LEARN_S: Final = 0.1
+"""Seconds between two looks at what somebody wears."""
 _USUAL_STEP_S: Final = 1.0 / 30.0
 
 
@@ -114,6 +119,10 @@ class PeopleTracker:
         self._levels = Levels()
         self._search = Search(live=live)
         self.ahead = LookAhead()
+        self._back = None if live else LookBack()
+        self.earlier: list[Pose2D] = []
+        """Of frames before the last one, by frame: of people who have now been found, and in
+        films turn out to have been there before."""
         self._next: _Shown | None = None
         """The frame after the last one, where somebody looked at it already."""
         self._step = _USUAL_STEP_S
@@ -153,11 +162,20 @@ class PeopleTracker:
     def follow(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Pose2D]]]:
         """Look at all frames of a film, two at a time: each frame with its poses.
 
+        A frame comes half a second late: whoever is found then was perhaps there already.
+
         Raises:
             DetectorError: a model cannot go on.
         """
+        waiting: deque[tuple[Frame, list[Pose2D]]] = deque()
         for frame, after in with_next(frames):
-            yield frame, self(frame, after)
+            waiting.append((frame, self(frame, after)))
+            for earlier, poses in waiting if self.earlier else ():
+                poses += [pose for pose in self.earlier if pose.frame_index == earlier.index]
+                poses.sort(key=lambda pose: pose.person_id)
+            while abs(frame.timestamp - waiting[0][0].timestamp) > LOOK_AHEAD_S:
+                yield waiting.popleft()
+        yield from waiting
 
     def __call__(self, frame: Frame, after: Frame | None = None) -> list[Pose2D]:
         """Look at the next frame; at most `people` poses, by identity.
@@ -192,12 +210,33 @@ class PeopleTracker:
         if any(t.seen_at == now and t not in self._slots.taken for t in self._tracks):
             self._others_at = now
         self._learn(now)
+        shown_now = [t for t in self._slots.taken if t.person_id is not None and t.seen_at == now]
+        self._look_back(shown, shown_now)
+        for track in shown_now:
+            track.shown_at = now
         self._last_time = now
         return [
-            _pose(track.hands(track.sight.detection, frame.size), track.person_id, frame)
-            for track in sorted(self._slots.taken, key=lambda track: track.person_id or 0)
-            if track.person_id is not None and track.seen_at == now
+            _pose(track.hands(track.sight.detection, frame.size), track.person_id or 0, frame)
+            for track in sorted(shown_now, key=lambda track: track.person_id or 0)
         ]
+
+    def _look_back(self, shown: _Shown, tracks: Sequence[Track]) -> None:
+        """Find those who have just come in the frames before, of a film."""
+        self.earlier = []
+        if self._back is None or not isinstance(self._models, TopDown):
+            return
+        now = shown.frame.timestamp
+        self._back.keep(shown.seen, self._tracks, shown=len(tracks), cut=shown.cut)
+        for track in tracks:
+            anew = track.shown_at == -math.inf
+            if track.shown_at != self._last_time and (not anew or now - track.began < LOOK_AHEAD_S):
+                self.earlier += [
+                    _pose(detection, track.person_id or 0, frame)
+                    for frame, detection in self._back.before(
+                        self._models.keypoints, track, people=self._slots.people
+                    )
+                ]
+        self.earlier.sort(key=lambda pose: (pose.frame_index, pose.person_id))
 
     def _show(self, frame: Frame) -> _Shown:
         shown, self._next = self._next, None
@@ -217,6 +256,8 @@ class PeopleTracker:
         step = now - self._last_time
         if step <= 0.0:  # another source: nobody is where they were
             self._tracks, self._looked_at, self._others_at = [], -np.inf, -np.inf
+            if self._back is not None:
+                self._back.forget()
         else:
             self._step = step
 
@@ -418,10 +459,15 @@ class PeopleTracker:
     def _cost(self, track: Track, sight: Sight, sights: Sequence[Sight], now: float) -> float:
         if (
             not self._was_present(track)
-            and any(other is not sight and _torsos_apart(sight, other) < _CLEAR for other in sights)
             and not self._surely(track, sight)
+            and (
+                any(o is not sight and torsos_apart(sight, o) < _CLEAR for o in sights)
+                or (sight.score < PLAIN and self._is_beside_somebody(track))
+            )
         ):
-            return float("inf")  # nobody is found again before being clear of the others
+            # Nobody is found again before being clear of the others, and plainly seen beside them:
+            # pieces of who is in front often look like whoever is behind.
+            return float("inf")
         return track.misfit(sight, now) + self._stranger(track, sight)
 
     # What people wear.
@@ -438,6 +484,9 @@ class PeopleTracker:
             for other in self._tracks
             if other is not track and self._gap(track, other, self._now) < _CLOSE
         ]
+
+    def _is_beside_somebody(self, track: Track) -> bool:
+        return any(self._was_present(other) for other in self._close_to(track))
 
     def _stranger(self, track: Track, sight: Sight) -> float:
         """What it costs that a sight wears other clothes: infinite if those of somebody close, who
@@ -467,11 +516,13 @@ class PeopleTracker:
         for track in self._tracks:
             if track.seen_at != now or track.sight.score < PLAIN:
                 continue
+            if now - track.clothes.learnt_at < _LEARN_S - 1e-3:
+                continue
             if not any(
-                other is not track and _torsos_apart(track.sight, other.sight) < _BESIDE
+                other is not track and torsos_apart(track.sight, other.sight) < _BESIDE
                 for other in self._tracks
             ):
-                track.clothes.learn(colours(self._image, track.sight.detection))
+                track.clothes.learn(colours(self._image, track.sight.detection), now)
 
     def _inherit(self, strangers: list[Sight], now: float, *, cut: bool) -> None:
         """One person before and one after are the same, however far they jumped."""
@@ -539,8 +590,3 @@ def _goes_on(track: Track, sight: Sight, now: float) -> bool:
         return False
     distance, _ = track.motion.surprise(sight.position, sight.size, now)
     return distance < _NO_JUMP
-
-
-def _torsos_apart(a: Sight, b: Sight) -> float:
-    """Distance of two torsos in sizes of the larger person."""
-    return float(np.hypot(*(a.position - b.position))) / max(a.size, b.size)

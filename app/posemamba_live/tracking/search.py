@@ -16,7 +16,7 @@ import numpy as np
 
 from posemamba_live.detectors.base import Found, OneStage, PersonDetector, Region, TopDown
 from posemamba_live.tracking.association import Seen, without_duplicates
-from posemamba_live.tracking.moving import Moving
+from posemamba_live.tracking.moving import Moving, Stirring
 from posemamba_live.tracking.plausibility import (
     PLAIN,
     agree,
@@ -55,6 +55,8 @@ _LEAST_SIDE: Final = 128
 """Pixels: who is small in a part of this size has no limbs to be seen."""
 _AROUND: Final = 2.5
 """Side of the part around somebody, in sizes of the person."""
+_BESIDE: Final = 1.25
+"""Side of the part around what has changed, in sizes of that."""
 _AT_SEAM: Final = 2.0
 """Pixels from the edge of a part at which a box ends that would go on beyond it."""
 _PIECE: Final = 0.85
@@ -97,6 +99,9 @@ class Search:
         self._searched_at = [-math.inf] * len(_LEVELS)
         self._next = 0
         self._moving = Moving()
+        self._stirring = Stirring()
+        self._stirred = False
+        """Whether the last search began where something had changed."""
         self._sharp = False
         self.doubtful: list[Sight] = []
         """Of those found last, who was found without the person detector."""
@@ -109,6 +114,7 @@ class Search:
         """
         if now is None:
             self._moving.restart()
+            self._stirring.restart()
         if now is None or not 0.0 <= now - max(self._searched_at) < _AGAIN_S:
             self._searched_at = [-math.inf] * len(_LEVELS)
             self._next = 0
@@ -143,7 +149,7 @@ class Search:
         strangers: list[Sight] = []
         there = [sight.found.next_region for sight in known]
         new = unmatched(regions, there, closely=closely)
-        parts = self._parts(shown, now, len(known), lost)
+        parts = self._parts(shown, now, len(known), lost, self._stirring(image, now, there))
         self.doubtful = []
         while True:
             if new:
@@ -207,19 +213,36 @@ class Search:
         return sights
 
     def _parts(
-        self, image: Image, now: float, known: int, lost: Sequence[Region] = ()
+        self,
+        image: Image,
+        now: float,
+        known: int,
+        lost: Sequence[Region] = (),
+        changed: Region | None = None,
     ) -> Iterator[list[Part]]:
-        """Parts to search now, the most promising first."""
+        """Parts to search now, the most promising first.
+
+        Args:
+            changed: where somebody may be coming in.
+        """
         around = [part for region in lost if (part := _around(image, region)) is not None]
         if around:
             yield around
+        most = 0 if around else 1 if known else 2
+        # Live, with others in view, in turns with all other parts.
+        if changed is not None and not (self._live and (most == 0 or (known and self._stirred))):
+            least = max(_LEVELS[-1].side * min(image.shape[:2]), _LEAST_SIDE)
+            side = max(_BESIDE * max(changed.width, changed.height), least)
+            yield [_square(image, changed.centre, side)]
+            self._stirred, most = True, most - 1
+        else:
+            self._stirred = False
         if self._live:
-            if not around:
-                everywhere = [part for level in _LEVELS for part in _parts(image, level)]
-                for _ in range(1 if known else 2):
-                    where = everywhere[self._next % len(everywhere)]
-                    self._next += 1
-                    yield [_part(image, *where)]
+            everywhere = [part for level in _LEVELS for part in _parts(image, level)]
+            for _ in range(most):
+                where = everywhere[self._next % len(everywhere)]
+                self._next += 1
+                yield [_part(image, *where)]
             return
         for i, level in enumerate(_LEVELS):
             wait = level.others_s if known else level.every_s
@@ -250,15 +273,19 @@ def _part(image: Image, x: int, y: int, side: int) -> Part:
 
 def _around(image: Image, region: Region) -> Part | None:
     """The part around somebody; None where it would be no smaller than the largest parts."""
-    height, width = image.shape[:2]
     side = max(round(_AROUND * max(region.width, region.height)), _LEAST_SIDE)
-    if side >= min(height, width):
-        return None
+    return None if side >= min(image.shape[:2]) else _square(image, region.centre, side)
+
+
+def _square(image: Image, middle: tuple[float, float], side: float) -> Part:
+    """The part of about a side around a place, as far as it has to be moved into the picture."""
+    height, width = image.shape[:2]
+    pixels = round(min(side, height, width))
     x, y = (
-        int(np.clip(round(middle - 0.5 * side), 0, whole - side))
-        for middle, whole in zip(region.centre, (width, height), strict=True)
+        int(np.clip(round(place - 0.5 * pixels), 0, whole - pixels))
+        for place, whole in zip(middle, (width, height), strict=True)
     )
-    return _part(image, x, y, side)
+    return _part(image, x, y, pixels)
 
 
 def _in_parts(

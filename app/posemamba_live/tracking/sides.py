@@ -80,10 +80,27 @@ class Sides:
         """Index of the first frame that is not handed on yet."""
         return self._frames[0][0] if self._frames else None
 
-    def push(self, frame_index: int, timestamp: float, poses: Sequence[Pose2D]) -> list[Row]:
-        """Take the next frame's poses; returns the frames now decided."""
+    def push(
+        self,
+        frame_index: int,
+        timestamp: float,
+        poses: Sequence[Pose2D],
+        earlier: Sequence[Pose2D] = (),
+    ) -> list[Row]:
+        """Take the next frame's poses; returns the frames now decided.
+
+        Args:
+            earlier: poses of frames that may still wait, in order, of people who had none there.
+        """
         back = bool(self._frames) and timestamp < self._frames[-1][1]
         done = self.flush() if back else []
+        waiting = {index: people for index, _, people in self._frames}
+        for pose in earlier:
+            if pose.frame_index in waiting:
+                seen = self._people.setdefault(pose.person_id, deque())
+                seen.append(_sight(seen[-1] if seen else None, pose))
+                waiting[pose.frame_index].append(pose.person_id)
+                waiting[pose.frame_index].sort()
         for pose in poses:
             seen = self._people.setdefault(pose.person_id, deque())
             seen.append(_sight(seen[-1] if seen else None, pose))

@@ -119,5 +119,10 @@ def heads_apart(a: Sight, b: Sight) -> float:
     return float(np.hypot(*away)) / min(a.size, b.size)
 
 
+def torsos_apart(a: Sight, b: Sight) -> float:
+    """Distance of two torsos in sizes of the larger person."""
+    return float(np.hypot(*(a.position - b.position))) / max(a.size, b.size)
+
+
 def sights(found: Sequence[Found]) -> list[Sight]:
     return [Sight.of(one) for one in found]

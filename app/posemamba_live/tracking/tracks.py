@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -72,6 +73,8 @@ class Track:
     """Perhaps no person of its own; not to be handed out before it has been seen for long."""
     person_id: int | None = None
     """None for who was never chosen."""
+    shown_at: float = -math.inf
+    """When the person was last handed out."""
     _asked: tuple[float, Sight, float] | None = None
     """When, about which sight, and how badly it suits: that is asked twice a frame."""
 
