@@ -283,9 +283,7 @@ def test_who_was_hidden_is_found_again_when_plainly_seen(score: float, found: li
         assert ids(tracker.update(frame(i), [person(320), person(380, size=90)])) == [0, 1]
     for i in range(30, 33):
         assert ids(tracker.update(frame(i), [person(320)])) == [0]
-    assert (
-        ids(tracker.update(frame(33), [person(321), person(382, size=90, score=score)])) == found
-    )
+    assert ids(tracker.update(frame(33), [person(321), person(382, size=90, score=score)])) == found
     tracker = Tracker(2)
     for i in range(30):  # alone, and hardly seen after a blurred frame
         tracker.update(frame(i), [person(380, size=90)])

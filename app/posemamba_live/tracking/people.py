@@ -67,6 +67,9 @@ _CLOTHES_WEIGHT: Final = 4.0
 """Of the difference of clothes beside the squared distance of position and size."""
 _MOST_DIFFERENT: Final = 4.0
 """Difference of clothes that counts at most: the light may have changed."""
+_MORE_LIKE: Final = 1.5
+"""How much more what somebody wears has to differ from what all others close to them wear than from
+what they wear themselves: of who hugs another half may be hidden."""
 _BESIDE: Final = 0.3
 """Distance of torsos, in sizes of the larger, within which one may hide parts of the other."""
 _LEARN_S: Final = 0.1
@@ -505,11 +508,15 @@ class PeopleTracker:
 
     def _surely(self, track: Track, sight: Sight) -> bool:
         """Whether a sight is of somebody and of nobody else close to them, by what it wears."""
-        return (
-            track.is_known
-            and self._difference(track, sight) < OWN
-            and all(self._difference(other, sight) > OTHER for other in self._close_to(track))
-        )
+        if not track.is_known:
+            return False
+        own = self._difference(track, sight)
+        others = [self._difference(other, sight) for other in self._close_to(track)]
+        if own < OWN:
+            return all(other > OTHER for other in others)
+        # Of who hugs another half may be hidden: it is plain for all that who they are not.
+        least = max(OTHER, _MORE_LIKE * own)
+        return sight.score >= PLAIN and bool(others) and all(other > least for other in others)
 
     def _learn(self, now: float) -> None:
         """What those wear who are plainly seen and not beside somebody."""
