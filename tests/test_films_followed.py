@@ -175,3 +175,33 @@ def test_shared_films(name: str, poses: int, follow: Follow) -> None:
     assert {people[0].image_size for people in found} == {SIZE}
     # They go on moving to the end.
     assert (np.linalg.norm(np.diff(hips[-10:], axis=0), axis=1) > 0.0).all()
+
+
+def people_of(path: Path, turned: bool = False) -> list[list[int]]:
+    """Who of two is followed in each frame of a film."""
+    models = create_detector("blazepose", DetectorSettings(people=2, device="cpu"))
+    tracker = PeopleTracker(models, 2)
+    with VideoFile(path, rotate=180 if turned else 0) as film:
+        rows = [[pose.person_id for pose in poses] for _, poses in tracker.follow(film)]
+    models.close()
+    return rows
+
+
+def test_two_who_hug_are_both_followed_to_the_end() -> None:
+    path = ROOT.parent / "shared" / "field" / "two_hug.mp4"
+    if not path.is_file():
+        pytest.skip("needs the shared clips")
+    rows = people_of(path)
+    assert {person for row in rows for person in row} == {0, 1}
+    assert sum(row == [0, 1] for row in rows) >= 70, "of 77"
+    assert all(row == [0, 1] for row in rows[60:]), "they hold each other's arms and shoulders"
+
+
+def test_pieces_of_who_is_in_front_are_nobody_behind() -> None:
+    path = ROOT.parent / "shared" / "dev_clips" / "bystander_behind.mp4"
+    if not path.is_file():
+        pytest.skip("needs the shared clips")
+    rows = people_of(path, turned=True)
+    assert all(0 in row for row in rows)
+    assert {person for row in rows for person in row} == {0, 1}
+    assert rows[126:] == 4 * [[0]], "the other one is hidden"
