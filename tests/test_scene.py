@@ -800,6 +800,45 @@ def test_who_is_on_a_roof_is_left_there_live(walk: Clip, behind: float, since: i
     assert low[1] == pytest.approx(2.0 + ANKLE_HEIGHT, abs=0.35)
 
 
+def joined(
+    walk: Clip, first: Array, second: Array, after: int, size: float = 1.0
+) -> list[list[float]]:
+    """Metres above the floor in each frame, live, of somebody moved by `first` (camera axes) and,
+    `after` so many frames, of one moved by `second` who is smaller."""
+    pinhole = Pinhole.from_fov(walk.size, walk.fov_deg)
+    small = size * walk.world @ walk.rotation.T + walk.translation
+    tracks = [
+        walk.lifted(pixels=pinhole.project(walk.camera + first)),
+        walk.lifted(pixels=pinhole.project(small + second), person=1),
+    ]
+    tracker = SceneTracker(walk.height_m, walk.fov_deg)
+    heights = []
+    for i, (one, other) in enumerate(zip(*tracks, strict=True)):
+        poses = tracker.place([one, other] if i >= after else [one])
+        heights.append([above_floor(pose.joints_world.astype(float)) for pose in poses])
+    return heights
+
+
+@pytest.mark.parametrize("behind", [1.0, 2.0, 4.0])
+def test_who_comes_below_a_roof_is_on_the_floor_at_once(walk: Clip, behind: float) -> None:
+    """Live: the first one to be seen stands on a roof, which was taken for the floor."""
+    above = walk.rotation @ np.array([1.0, behind, 2.0])
+    heights = joined(walk, above, np.zeros(3), after=20)[:60]
+    assert max(abs(roof) for (roof,) in heights[:20]) < 0.15
+    both = np.array(heights[24:])
+    assert np.abs(both[:, 1]).max() < 0.15
+    if behind == 1.0:  # farther behind it may be a floor before a long lens
+        assert both[:, 0] == pytest.approx(2.0, abs=0.35)
+
+
+def test_a_child_who_comes_moves_nobodys_floor(walk: Clip) -> None:
+    """Taken for as tall as told, a child is far below the floor, and is none the less on it."""
+    beside = walk.rotation @ np.array([0.8, 0.5, 0.0])
+    heights = joined(walk, np.zeros(3), beside, after=20, size=0.65)
+    assert max(abs(adult) for adult, *_ in heights) < 0.15
+    assert max(abs(child) for _, child in heights[30:]) < 0.15
+
+
 def test_who_is_on_a_roof_is_not_made_smaller(walk: Clip) -> None:
     above = walk.rotation @ np.array([1.0, 6.0, 2.5])
     pixels = Pinhole.from_fov(walk.size, walk.fov_deg).project(walk.camera + above)

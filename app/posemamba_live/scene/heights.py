@@ -139,6 +139,18 @@ def onto_floor(evidence: GroundEvidence, ground: Ground, factor: float, unseen: 
     return math.exp((1.0 - unseen) * math.log(factor) + unseen * math.log(wanted))
 
 
+def height_above(evidence: GroundEvidence, ground: Ground) -> float:
+    """Metres above the floor, negative below it, at which somebody stands as tall as told."""
+    below, clearance, _ = lowest_contacts(evidence, ground)
+    return float(np.quantile(below - clearance, _QUANTILE)) + ground.height
+
+
+def may_stand(evidence: GroundEvidence, ground: Ground) -> bool:
+    """Whether a height that people have puts somebody on the floor."""
+    measured = _measure(evidence, ground)
+    return measured is not None and bool(possible(np.array(measured[0])))
+
+
 def possible(logs: Array) -> NDArray[np.bool_]:
     """Whether somebody of that log relative height may be on this floor."""
     return (logs > math.log(_FACTORS[0])) & (logs < math.log(_FACTORS[1]))

@@ -46,6 +46,8 @@ from posemamba_live.scene.ground import (
 from posemamba_live.scene.heights import (
     ToldHeights,
     feet_unseen,
+    height_above,
+    may_stand,
     onto_floor,
     relative_heights,
     told_heights,
@@ -89,6 +91,8 @@ _ABOVE: Final = 0.3
 """Metres from the floor beyond which nobody moves it..."""
 _USUAL_DEPTH: Final = 4.0
 """...more where it is farther below the camera than that, and distances tell heights badly."""
+_LATELY: Final = 3
+"""Samples of somebody that tell where they are now."""
 _REMEMBERED: Final = 60.0
 """Seconds after which somebody who left is measured anew."""
 _ROUNDS: Final = 3
@@ -317,12 +321,32 @@ class SceneTracker:
         if first or new or now - self._solved_at >= due:
             self._solved_at = now
             self._solve_ground()
-        if first:
-            self._settled, self._plane = self._target, self._target_plane
+            if first or self._somebody_is_below(now):
+                self._settled, self._plane = self._target, self._target_plane
         fraction = fraction_moved(dt, age)
         self._settled = self._settled.towards(self._target, fraction)
         self._plane = self._turned_plane(fraction, dt)
         return first
+
+    def _somebody_is_below(self, now: float) -> bool:
+        """Whether somebody is so far below the floor in use that no height explains it, and much
+        nearer to the one that has been found: who came first is on a roof, or on a stage."""
+        lately: dict[int, list[GroundEvidence]] = {}
+        for person_id, evidence in self._evidence:
+            lately.setdefault(person_id, []).append(evidence)
+        near = max(self._target_plane.height / _USUAL_DEPTH, 1.0)
+        for person_id, parts in lately.items():
+            person = self._people.get(person_id)
+            if person is None or person.time < now or person.feet_unseen > 1.0 - _FEET_SEEN:
+                continue
+            evidence = GroundEvidence.concatenate(parts[-_LATELY:])
+            here = evidence.turned(self._settled.turn)
+            there = evidence.turned(self._target.turn)
+            now_below = -height_above(here, self._plane)
+            then_off = abs(height_above(there, self._target_plane))
+            if now_below > max(_BELOW * near, 2.0 * then_off) and not may_stand(here, self._plane):
+                return True
+        return False
 
     def _turned_plane(self, fraction: float, dt: float) -> Ground:
         """The plane on its way to its target: turned about those who stand there, whom it leaves on
