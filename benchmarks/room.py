@@ -1,6 +1,6 @@
 """Floor, camera and feet in the room against the truth, clip by clip, for films and live.
 
-    python benchmarks/room.py FOLDER... --cache DIR [--weights window-m7]
+    python benchmarks/room.py FOLDER... --cache DIR [--weights NAME] [--live-weights NAME]
 
 Finding and lifting people is done once and kept in the cache; the scene is solved anew each time.
 For each clip, statures given:
@@ -39,7 +39,7 @@ from posemamba_live.detectors import DetectorSettings, create_detector
 from posemamba_live.lifting.both_ways import look_back
 from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.lifting.people import People
-from posemamba_live.plan import SECOND_WEIGHTS, plan_lifting
+from posemamba_live.plan import FILM_WEIGHTS, LIVE_WEIGHTS, SECOND_WEIGHTS, plan_lifting
 from posemamba_live.scene import scene
 from posemamba_live.scene.contact import Feet
 from posemamba_live.scene.scene import SceneTracker, solve_scene
@@ -118,7 +118,8 @@ class Truth:
 def main(
     folders: Annotated[list[Path], typer.Argument(help="Hold NAME.mp4 and NAME_gt.npz.")],
     cache: Annotated[Path, typer.Option(help="Folder for lifted poses.")],
-    weights: Annotated[str, typer.Option(help="A name, or a file.")] = "window-m7",
+    weights: Annotated[str, typer.Option(help="Of films: a name, or a file.")] = FILM_WEIGHTS,
+    live_weights: Annotated[str, typer.Option(help="Of live use.")] = LIVE_WEIGHTS,
     only: Annotated[list[str] | None, typer.Option(help="Names of clips.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
     feet: Annotated[bool, typer.Option(help="Hold feet that stand.")] = True,
@@ -130,14 +131,14 @@ def main(
     if not feet:
         leave_feet()
     report: dict[str, dict[str, dict[str, float]]] = {}
-    for live in (False, True):
+    for live, used in ((False, weights), (True, live_weights)):
         rows = {}
         for truth in sorted(path for folder in folders for path in folder.glob("*_gt.npz")):
             name = truth.name.removesuffix("_gt.npz")
             if only and name not in only:
                 continue
-            folder = cache / Path(weights).stem
-            lifted = _lifted(truth.parent / f"{name}.mp4", weights, folder, live)
+            folder = cache / Path(used).stem
+            lifted = _lifted(truth.parent / f"{name}.mp4", used, folder, live)
             if lifted:
                 if second and not live:
                     lifted = look_back(lifted, second, fps=FPS, fov_deg=ASSUMED_FOV)
