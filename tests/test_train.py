@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,6 +85,26 @@ def test_a_run_is_one_command_and_leaves_weights_and_logs(motion: Path, tmp_path
     assert [int(row["windows"]) for row in rows] == [8, 16, 24]
     assert all(float(row["mpjpe"]) > 0 for row in rows)
     assert (folder / "config.json").read_text() == json.dumps(SMALL)
+
+
+def test_precision_of_products_is_a_matter_of_the_run(
+    motion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a setting of the process, in which other networks may run afterwards."""
+    seen = []
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        seen.append(torch.get_float32_matmul_precision())
+        return pose_loss(*arguments, **options)
+
+    monkeypatch.setattr("posemamba.training.train.pose_loss", watched)
+    before = torch.get_float32_matmul_precision()
+    assert before != "medium"
+    trainer = make_trainer(motion, tmp_path / "a", matmul_precision="medium")
+    trainer.step()
+    trainer.run(time.monotonic())
+    assert set(seen) == {"medium"}
+    assert torch.get_float32_matmul_precision() == before
 
 
 def test_a_resumed_run_goes_on_exactly_where_it_was(motion: Path, tmp_path: Path) -> None:

@@ -68,7 +68,6 @@ class Trainer:
         self.config, self.folder, self.rank, self.world = config, folder, rank, world
         self.device = torch.device(device)
         torch.manual_seed(config.seed)
-        torch.set_float32_matmul_precision(config.matmul_precision)
         self.model = build(config.model_config()).to(self.device)
         self.average = [p.detach().clone() for p in self.model.parameters()]
         self.optimizers = optimizers(self.model, config)
@@ -89,6 +88,10 @@ class Trainer:
 
     def run(self, deadline: float) -> None:
         """Train until the config's windows, the deadline (time.monotonic) or SIGTERM."""
+        with matmul_precision(self.config.matmul_precision):
+            self._run(deadline)
+
+    def _run(self, deadline: float) -> None:
         stop = _stop_flag()
         started, start_windows = time.monotonic(), self.progress.windows
         recent: list[dict[str, Tensor]] = []
@@ -115,6 +118,10 @@ class Trainer:
 
     def step(self) -> dict[str, Tensor]:
         """One optimiser step; the parts of the loss in mm."""
+        with matmul_precision(self.config.matmul_precision):
+            return self._step()
+
+    def _step(self) -> dict[str, Tensor]:
         config, p = self.config, self.progress
         size = config.batch_at(p.windows) // self.world
         inputs, target, height, angles = to_device(self._next_batch(), self.device)
@@ -367,6 +374,17 @@ def shortened(batch: Batch, frames: int) -> tuple[Any, Any, Any]:
     joints = window.to_virtual(root_relative(batch.joints[:, part]))
     angles = _angles(batch, window.rotation[:, None])
     return window.inputs, joints / batch.height[:, None, None, None], angles
+
+
+@contextlib.contextmanager
+def matmul_precision(name: str) -> Iterator[None]:
+    """Multiply so precisely meanwhile, and as before afterwards: it is a setting of the process."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(name)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def fit(source: Tensor, own: Tensor) -> Tensor | None:
