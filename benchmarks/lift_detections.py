@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -68,14 +68,16 @@ def main(
             measured = file.stem in MEASURED
             if (half == "measured" and not measured) or (half == "judging" and measured):
                 continue
-            truth = next(
-                path for folder in folders if (path := folder / f"{file.stem}_gt.npz").is_file()
-            )
-            rows |= score_clip(file, truth, make, scores, pool, second)
+            rows |= score_clip(file, truth_of(file, folders), make, scores, pool, second)
         report[name] = rows
         _show(name, rows)
     if json_file:
         json_file.write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+
+def truth_of(file: Path, folders: Sequence[Path]) -> Path:
+    """The ground truth of a file of detections."""
+    return next(path for folder in folders if (path := folder / f"{file.stem}_gt.npz").is_file())
 
 
 def lifters(name: str, *, live: bool) -> Callable[[], Lifter]:
@@ -171,13 +173,19 @@ def _show(name: str, rows: dict[str, dict[str, float]]) -> None:
     print(f"{name}\n{'clip':22s}    N    PA accel turned wrong%  pitch   roll")
     for clip, row in rows.items():
         _line(clip, row)
+    for label, mean in means(rows).items():
+        _line(f"mean, {label}", mean)
+
+
+def means(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Of magnitudes, over clips of whole bodies (without `far_away`), and of people at desks."""
     whole = [c for c in rows if not c.startswith(("desk_", "seated_desk", "far_away"))]
     desk = [c for c in rows if c.startswith(("desk_", "seated_desk"))]
-    for label, own in (("mean, whole bodies", whole), ("mean, at a desk", desk)):
-        if own:
-            keys = rows[own[0]]
-            mean = {k: float(np.mean([abs(rows[c][k]) for c in own])) for k in keys}
-            _line(label, mean)
+    return {
+        label: {k: float(np.mean([abs(rows[c][k]) for c in own])) for k in rows[own[0]]}
+        for label, own in (("whole bodies", whole), ("at a desk", desk))
+        if own
+    }
 
 
 def _line(label: str, row: dict[str, float]) -> None:

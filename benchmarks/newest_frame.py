@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -48,20 +49,27 @@ def main(
 ) -> None:
     """Print MPJPE / PA-MPJPE of the newest pose, for each of the weights."""
     batch = validation_takes(motion, takes, frames, seed)
-    limbs = list(LIMB_JOINTS)
-    true = root_relative(batch.joints)[:, :, limbs] * 1000.0
     after = [n for n in AFTER if n <= frames]
     print("after frames".ljust(24), *(f"{n:>12}" for n in after))
-    shown = [t for n in after for t in range(n - 1 - NEIGHBOURS, n)]
-    theirs = true[:, shown]
     for name, work in itertools.product(weights, mode):
-        lifted = newest(load_checkpoint(name), batch, shown, work)
-        ours = lifted[:, :, limbs] * (1000.0 * batch.height)[:, None, None, None]
-        plain = joint_error(ours, theirs).mean((0, 2))
-        aligned = joint_error(procrustes(ours, theirs), theirs).mean((0, 2))
-        rows = zip(*(e.reshape(len(after), -1).mean(1) for e in (plain, aligned)), strict=True)
+        rows = errors(load_checkpoint(name), batch, after, work)
         label = f"{Path(name).stem} {work}".ljust(24)
         print(label, *(f"{a:6.1f}/{b:5.1f}" for a, b in rows), flush=True)
+
+
+def errors(
+    checkpoint: Checkpoint, batch: Batch, after: Sequence[int], mode: str
+) -> list[tuple[float, float]]:
+    """MPJPE and PA-MPJPE of the pose that is newest after so many frames."""
+    limbs = list(LIMB_JOINTS)
+    shown = [t for n in after for t in range(n - 1 - NEIGHBOURS, n)]
+    true = root_relative(batch.joints)[:, shown][:, :, limbs] * 1000.0
+    lifted = newest(checkpoint, batch, shown, mode)
+    ours = lifted[:, :, limbs] * (1000.0 * batch.height)[:, None, None, None]
+    plain = joint_error(ours, true).mean((0, 2))
+    aligned = joint_error(procrustes(ours, true), true).mean((0, 2))
+    means = (error.reshape(len(after), -1).mean(1) for error in (plain, aligned))
+    return [(float(a), float(b)) for a, b in zip(*means, strict=True)]
 
 
 def validation_takes(motion: Path, takes: int, frames: int, seed: int) -> Batch:

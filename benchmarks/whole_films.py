@@ -9,6 +9,7 @@ the 12 limb joints, in millimetres at the statures that the takes have.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from posemamba.checkpoint import load_checkpoint
 from posemamba.normalize import root_relative
 from posemamba.streams import CausalNetwork
-from posemamba.training.metrics import score
+from posemamba.training.metrics import Scores, score
 from posemamba.training.synth import Batch
 from posemamba_live.lifting.both_ways import seen_both_ways
 from posemamba_live.lifting.factory import lifter_factory
@@ -41,20 +42,32 @@ def main(
 ) -> None:
     """Print N-MPJPE / PA-MPJPE / MPJPE / acceleration error."""
     batch = validation_takes(motion, takes, frames, seed)
+    for name, own in scores(batch, weights, both_ways, mode):
+        print(
+            f"{name:34s} {own.n_mpjpe:5.1f} / {own.pa_mpjpe:5.1f} / {own.mpjpe:5.1f} / "
+            f"{own.accel:4.1f}",
+            flush=True,
+        )
+
+
+def scores(
+    batch: Batch, weights: str, both_ways: Sequence[str], mode: str = "balanced"
+) -> Iterator[tuple[str, Scores]]:
+    """What windows make of the takes, and with each of the causal weights as well."""
     checkpoint = load_checkpoint(weights)
     fov = checkpoint.meta.fov_deg
     plan = plan_lifting(checkpoint.meta, live=False, fps=FPS, fov_deg=fov, mode=mode)
     make = lifter_factory(checkpoint, plan)
     lifted: list[LiftedPose] = []
-    for number in range(takes):
+    for number in range(len(batch.keypoints)):
         lifter = make()
         lifted += [done for pose in take(batch, number) for done in lifter.push(pose)]
         lifted += lifter.flush()
-    show(weights, lifted, batch)
+    yield weights, score_of(lifted, batch)
     for name in both_ways:
         network = CausalNetwork(load_checkpoint(name))
         seen = seen_both_ways(lifted, network, fps=FPS, fov_deg=fov)
-        show(f"{weights} and {Path(name).stem}", seen, batch)
+        yield f"{weights} and {Path(name).stem}", score_of(seen, batch)
 
 
 def take(batch: Batch, number: int) -> list[Pose2D]:
@@ -68,17 +81,12 @@ def take(batch: Batch, number: int) -> list[Pose2D]:
     ]
 
 
-def show(name: str, lifted: list[LiftedPose], batch: Batch) -> None:
+def score_of(lifted: Sequence[LiftedPose], batch: Batch) -> Scores:
     ours: NDArray[np.float32] = np.stack([pose.joints for pose in lifted]).reshape(
         batch.joints.shape
     )
     scale = (1000.0 * batch.height)[:, None, None, None]
-    result = score(ours * scale, root_relative(batch.joints) * np.float32(1000.0))
-    print(
-        f"{name:34s} {result.n_mpjpe:5.1f} / {result.pa_mpjpe:5.1f} / {result.mpjpe:5.1f} / "
-        f"{result.accel:4.1f}",
-        flush=True,
-    )
+    return score(ours * scale, root_relative(batch.joints) * np.float32(1000.0))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,304 @@
+"""The measured tables of `docs/accuracy.md`, made anew by one command.
+
+    python benchmarks/accuracy.py --motion MOTION --clips DEV_CLIPS --cache FOLDER
+
+In the page each table stands between `<!-- measured: NAME -->` and `<!-- end -->`; what is written
+there says with which version and weights it was measured. `--only NAME` makes some of them,
+`--print` leaves the page alone. MOTION holds the motion that weights are trained on (its part
+for validation is used), DEV_CLIPS rendered clips with ground truth; what the detector finds in
+them is kept in the cache. All of it takes about an hour of one core.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import av
+import detections
+import lift_detections
+import newest_frame
+import numpy as np
+import room
+import typer
+import whole_films
+
+import posemamba_live as pml
+from posemamba.checkpoint import load_checkpoint
+from posemamba.streams import CausalNetwork
+from posemamba.training.metrics import hip_aligned, score
+from posemamba.training.scoring import millimetres, predict
+from posemamba.training.synth import load_windows
+from posemamba_live.evaluation import clips
+from posemamba_live.evaluation.synthetic import wrong_sides
+from posemamba_live.plan import FILM_WEIGHTS, LIVE_WEIGHTS, SECOND_WEIGHTS
+from posemamba_live.sources import open_source
+
+PAGE: Final = Path(__file__).parents[1] / "docs" / "accuracy.md"
+DEMO: Final = Path(__file__).parents[1] / "demo_videos"
+WINDOWS: Final = ("window-m3", "window-m8", FILM_WEIGHTS)
+"""Weights that validation compares: the first, the last that was tried, and the default."""
+WINDOW_COUNT: Final = 512
+SEED: Final = 2024
+TAKES: Final = {4: (192, 120), 16: (64, 480)}
+"""Seconds of a take: how many of so many frames."""
+LIVE_TAKES: Final = {4: (384, 120), 16: (64, 480)}
+ENCODED: Final = "desk_gestures"
+"""The clip whose left hand hangs below the picture: what encoding changes shows there first."""
+QUALITIES: Final = (18, 30, 38)
+"""x264's constant rate factors: hardly to be told from the original, usual, blocky."""
+STEPS: Final = (1, 2, 3)
+"""Every frame, every second, every third."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where everything is that a table needs."""
+
+    motion: Path
+    clips: Path
+    cache: Path
+
+
+def main(
+    motion: Annotated[Path, typer.Option(help="Folder of the motion files.")],
+    clips_folder: Annotated[Path, typer.Option("--clips", help="Rendered clips with truth.")],
+    cache: Annotated[Path, typer.Option(help="Folder for what the detector finds.")],
+    only: Annotated[list[str] | None, typer.Option(help="Names of tables.")] = None,
+    print_only: Annotated[bool, typer.Option("--print", help="Leave the page alone.")] = False,
+) -> None:
+    """Measure, and write the tables into the page."""
+    unknown = sorted(set(only or ()) - set(TABLES))
+    if unknown:
+        raise typer.BadParameter(f"no table {unknown[0]!r}; there are {', '.join(TABLES)}")
+    places = Places(motion, clips_folder, cache)
+    for name in only or TABLES:
+        text = "\n".join(TABLES[name](places))
+        print(f"{name}\n{text}\n", flush=True)
+        if not print_only:
+            page = PAGE.read_text(encoding="utf-8")
+            PAGE.write_text(replaced(page, name, f"{text}\n\n{_made_with()}"), encoding="utf-8")
+
+
+def replaced(page: str, name: str, text: str) -> str:
+    """The page with another text between a table's two comments.
+
+    Raises:
+        ValueError: the page has no such table.
+    """
+    start = f"<!-- measured: {name} -->"
+    pattern = re.compile(re.escape(start) + r"\n.*?<!-- end -->", re.DOTALL)
+    out, count = pattern.subn(lambda _: f"{start}\n{text}\n<!-- end -->", page)
+    if count != 1:
+        raise ValueError(f"the page has {count} tables {name!r}")
+    return out
+
+
+def _made_with() -> str:
+    return (
+        f"Version {pml.__version__}, `{FILM_WEIGHTS}`, `{SECOND_WEIGHTS}`, live `{LIVE_WEIGHTS}`."
+    )
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Lines of a Markdown table."""
+    head = list(head)
+    yield _line(head)
+    yield "|" + "---|" * len(head)
+    for row in rows:
+        yield _line(row)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _figures(*values: float) -> str:
+    return " / ".join(f"{value:.1f}" for value in values)
+
+
+# --- the tables -----------------------------------------------------------------------------
+
+
+def demo_clips(places: Places) -> Iterator[str]:
+    """The whole program on the clips that come with it, beside MediaPipe's own 3D."""
+    rows = []
+    for clip in clips.find_clips(DEMO):
+        ours = clips.score_clip(clip, "", clips.run_application(clip, None, "balanced"))
+        theirs = clips.score_clip(clip, "", clips.run_mediapipe(clip))
+        rows.append(
+            [f"`demo_videos/{clip.name}`"]
+            + [_figures(own.n_mpjpe, own.pa_mpjpe, own.accel) for own in (ours, theirs)]
+        )
+    return table(("", "posemamba-live N / PA / accel", "MediaPipe N / PA / accel"), rows)
+
+
+def validation(places: Places) -> Iterator[str]:
+    """Single windows of validation motion, one pass."""
+    rows = []
+    for name in WINDOWS:
+        model = load_checkpoint(name)
+        cells = []
+        for occlusion in (False, True):
+            windows = load_windows(
+                places.motion, "val", WINDOW_COUNT, model.meta.frames, SEED,
+                close=0.2, level=0.4, shoulders=True, occlusion=occlusion,
+            )  # fmt: skip
+            channels = model.meta.config.in_channels
+            ours = millimetres(predict(model.model, windows.inputs[..., :channels]), windows)
+            true = millimetres(windows.target, windows)
+            own = score(ours, true)
+            cells.append(_figures(own.n_mpjpe, own.pa_mpjpe, own.accel))
+            wrong = wrong_sides(hip_aligned(ours), hip_aligned(true))
+        rows.append([f"`{name}`", *cells, f"{wrong['arms']:.1f}", f"{wrong['legs']:.1f}"])
+    head = ("", "N / PA / accel", "with self-occlusion and raw errors", "arms on the wrong side, %",
+            "legs")  # fmt: skip
+    return table(head, rows)
+
+
+def films(places: Places) -> Iterator[str]:
+    """Takes of validation motion as the program lifts films."""
+    found: dict[str, list[str]] = {}
+    for takes, frames in TAKES.values():
+        batch = whole_films.validation_takes(places.motion, takes, frames, SEED)
+        for name, own in whole_films.scores(batch, FILM_WEIGHTS, [SECOND_WEIGHTS]):
+            found.setdefault(name, []).append(_figures(own.n_mpjpe, own.pa_mpjpe, own.accel))
+    head = [f"{takes} takes of {seconds} s" for seconds, (takes, _) in TAKES.items()]
+    return table(("N / PA / accel", *head), ([name, *cells] for name, cells in found.items()))
+
+
+def newest(places: Places) -> Iterator[str]:
+    """The newest pose of takes of validation motion, as live use has it."""
+    head, found = [], {(LIVE_WEIGHTS, "balanced"): [], (FILM_WEIGHTS, "balanced"): [],
+                       (FILM_WEIGHTS, "accurate"): []}  # fmt: skip
+    for takes, frames in LIVE_TAKES.values():
+        batch = newest_frame.validation_takes(places.motion, takes, frames, SEED)
+        after = [n for n in newest_frame.AFTER if n <= frames]
+        head += [f"{n} of {frames}" for n in after]
+        for (name, mode), cells in found.items():
+            own = newest_frame.errors(load_checkpoint(name), batch, after, mode)
+            cells += [_figures(*pair) for pair in own]
+    rows = ([f"`{name}`, {mode}", *cells] for (name, mode), cells in found.items())
+    return table(("MPJPE / PA after frames", *head), rows)
+
+
+def lifters(places: Places) -> Iterator[str]:
+    """Lifters alone on rendered and demo clips: no tracker, no scene, no smoothing."""
+    folders = [places.clips, DEMO]
+    kept = places.cache / "detections"
+    detections.main(folders, kept, threads=1, model=None)
+    second = CausalNetwork(load_checkpoint(SECOND_WEIGHTS))
+    ways: Mapping[str, tuple[str, bool, CausalNetwork | None]] = {
+        f"films, `{FILM_WEIGHTS}` alone": (FILM_WEIGHTS, False, None),
+        f"films, and `{SECOND_WEIGHTS}` both ways": (FILM_WEIGHTS, False, second),
+        f"live, `{LIVE_WEIGHTS}`": (LIVE_WEIGHTS, True, None),
+        f"live, `{FILM_WEIGHTS}`": (FILM_WEIGHTS, True, None),
+    }
+    rows = []
+    for label, (name, live, both) in ways.items():
+        make = lift_detections.lifters(name, live=live)
+        found: dict[str, dict[str, float]] = {}
+        for file in sorted(kept.glob("*.npz")):
+            truth = lift_detections.truth_of(file, folders)
+            found |= lift_detections.score_clip(file, truth, make, "product", True, both)
+        row = [label]
+        for own in lift_detections.means(found).values():
+            row += [
+                _figures(own["n"], own["pa"], own["accel"]),
+                f"{own['n'] - own['turned']:.1f}",
+                f"{own['wrong']:.1f}",
+            ]
+        rows.append(row)
+    part = ("N / PA / accel", "a turn would gain", "wrong side, %")
+    head = (f"{what}: {name}" for what in ("whole bodies", "desks") for name in part)
+    return table(("", *head), rows)
+
+
+def encodings(places: Places) -> Iterator[str]:
+    """Somebody at a desk in several encodings and frame rates: the whole program."""
+    film = places.clips / f"{ENCODED}.mp4"
+    with np.load(film.with_name(f"{ENCODED}_gt.npz")) as gt:
+        true = gt["joints_camera"].astype(np.float64)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for quality in QUALITIES:
+            row = [f"x264, quality {quality}"]
+            for step in STEPS:
+                copy = Path(folder) / f"{quality}-{step}.mp4"
+                encode(film, copy, quality, step)
+                take = pml.lift_video(copy)
+                frames = take.frame_index
+                own = lift_detections.errors(
+                    take.joints_3d.astype(np.float64), true[frames * step], frames, desk=True
+                )
+                row.append(_figures(own["n"], own["pa"]))
+            rows.append(row)
+    return table(("N / PA", "every frame", "every second", "every third"), rows)
+
+
+def encode(film: Path, out: Path, quality: int, step: int) -> None:
+    """Write every `step`-th frame of a film with x264 at a constant rate factor."""
+    with open_source(str(film)) as source, av.open(str(out), "w") as container:
+        width, height = source.size
+        stream = container.add_stream(
+            "libx264", rate=round(source.fps / step), options={"crf": str(quality)}
+        )
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame in source:
+            if frame.index % step == 0:
+                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.image), "bgr24")
+                container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+def rooms(places: Places) -> Iterator[str]:
+    """Camera, floor and feet, clip by clip; film / live."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "room.json"
+        room.main(
+            [places.clips, DEMO], places.cache / "room", weights=FILM_WEIGHTS, only=None,
+            json_file=file, feet=True, lines=True, second=SECOND_WEIGHTS,
+        )  # fmt: skip
+        report: dict[str, dict[str, dict[str, float]]] = json.loads(file.read_text())
+    rows = [
+        [f"`{name}`", *_room_cells(report["film"][name], report["live"][name])]
+        for name in report["film"]
+        if not name.startswith(room.HALF_BODY)
+    ]
+    head = ("film / live", "pitch off, degrees", "height off, %", "lowest joint, cm",
+            "slide, mm a frame", "film N / PA", "live N / PA", "N in the world", "place off, %",
+            "path off, cm")  # fmt: skip
+    return table(head, rows)
+
+
+def _room_cells(film: Mapping[str, float], live: Mapping[str, float]) -> list[str]:
+    def both(what: str, sign: str = "") -> str:
+        return " / ".join(f"{own[what]:{sign}.1f}" for own in (film, live))
+
+    low = " / ".join(f"{own['low5']:.0f} to {own['low95']:.0f}" for own in (film, live))
+    return [
+        both("pitch", "+"), both("height", "+"), low, both("skate"),
+        _figures(film["n"], film["pa"]), _figures(live["n"], live["pa"]), both("nw"),
+        both("root"), both("path"),
+    ]  # fmt: skip
+
+
+TABLES: Final[Mapping[str, Callable[[Places], Iterator[str]]]] = {
+    "clips": demo_clips,
+    "validation": validation,
+    "films": films,
+    "newest": newest,
+    "lifters": lifters,
+    "encodings": encodings,
+    "room": rooms,
+}
+"""By their names in the page."""
+
+
+if __name__ == "__main__":
+    typer.run(main)
