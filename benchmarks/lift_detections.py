@@ -2,10 +2,11 @@
 
     python benchmarks/lift_detections.py CACHE FOLDER... --weights window-m3 [--half judging]
 
-No tracker and no scene: windows as in file mode, or with --live as they are lifted live (causal
-weights always are); the assumed field of view. `turned` is N-MPJPE
-after the one turn about the camera's x axis that fits a clip best: what a known pitch would gain.
-`pitch` is what the weights say of the camera, pooled over the clip, less the truth.
+No tracker but what it does about hands that have left the picture, and no scene: windows as in
+file mode, or with --live as they are lifted live (causal weights always are); the assumed field
+of view. `turned` is N-MPJPE after the one turn about the camera's x axis that fits a clip best:
+what a known pitch would gain. `pitch` is what the weights say of the camera, pooled over the clip,
+less the truth.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from posemamba_live.lifting.both_ways import seen_both_ways
 from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.lifting.window import Lifter
 from posemamba_live.plan import plan_lifting
-from posemamba_live.types import Pose2D
+from posemamba_live.tracking.hands import Hands
+from posemamba_live.types import Detection, Pose2D
 
 Array = NDArray[np.float64]
 
@@ -40,6 +42,8 @@ MEASURED: Final = (
     "high_corner", "seated_chair", "two_talk", "walk_turn", "arm_signals",
 )  # fmt: skip
 """Clips that the error model of training was measured on; the others judge."""
+DESKS: Final = ("desk_", "seated_desk")
+"""How the names of clips begin that show people at desks."""
 ARMS: Final = tuple(joint for joint in LIMB_JOINTS if joint >= L_SHOULDER)
 _PARENT: Final = {2: 1, 3: 1, 5: 4, 6: 4, 12: 11, 13: 11, 15: 14, 16: 14}
 WRONG_SIDE_M: Final = 0.08
@@ -100,19 +104,29 @@ def score_clip(
     with np.load(file) as found, np.load(truth) as gt:
         keypoints, seen = found["keypoints"], found["seen"]
         peak = found["peak"].astype(np.float32)
-        confidence = found["visibility"] * (peak if scores == "product" else 1.0)
+        visibility = found["visibility"].astype(np.float32)
+        confidence = visibility * (peak if scores == "product" else 1.0)
         joints, size, fps = gt["joints_camera"], gt["image_size"], float(gt["fps"])
         up = gt["R"][:, 2]
     if joints.ndim == 3:
         joints = joints[:, None]
     out = {}
     for p in range(joints.shape[1]):
-        lifter = make()
-        poses = [
-            Pose2D(t, t / fps, 0, keypoints[t, p], confidence[t, p].astype(np.float32),
-                   (int(size[0]), int(size[1])), peak=peak[t, p])
-            for t in np.flatnonzero(seen[:, p])
-        ]  # fmt: skip
+        lifter, hands, poses = make(), Hands(), []
+        for t in np.flatnonzero(seen[:, p]):
+            own = hands(
+                Detection(
+                    keypoints[t, p],
+                    confidence[t, p].astype(np.float32),
+                    visibility=visibility[t, p],
+                    peak=peak[t, p],
+                ),
+                (int(size[0]), int(size[1])),
+            )
+            poses.append(
+                Pose2D(t, t / fps, 0, own.keypoints, own.scores,
+                       (int(size[0]), int(size[1])), peak=own.peak)
+            )  # fmt: skip
         lifted = [done for pose in poses for done in lifter.push(pose)] + lifter.flush()
         if second is not None:
             lifted = seen_both_ways(lifted, second, fps=fps, fov_deg=ASSUMED_FOV_DEG)
@@ -128,7 +142,7 @@ def score_clip(
             if pool:
                 ours = gravity.turned(ours, each, np.broadcast_to(pooled, each.shape))
         name = file.stem if joints.shape[1] == 1 else f"{file.stem}/{p}"
-        desk = file.stem.startswith("desk_") or file.stem == "seated_desk"
+        desk = file.stem.startswith(DESKS)
         out[name] = {**errors(ours, joints[frames, p].astype(np.float64), frames, desk), **row}
     return out
 
@@ -179,8 +193,8 @@ def _show(name: str, rows: dict[str, dict[str, float]]) -> None:
 
 def means(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     """Of magnitudes, over clips of whole bodies (without `far_away`), and of people at desks."""
-    whole = [c for c in rows if not c.startswith(("desk_", "seated_desk", "far_away"))]
-    desk = [c for c in rows if c.startswith(("desk_", "seated_desk"))]
+    whole = [c for c in rows if not c.startswith((*DESKS, "far_away"))]
+    desk = [c for c in rows if c.startswith(DESKS)]
     return {
         label: {k: float(np.mean([abs(rows[c][k]) for c in own])) for k in rows[own[0]]}
         for label, own in (("whole bodies", whole), ("at a desk", desk))

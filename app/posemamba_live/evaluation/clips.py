@@ -101,7 +101,7 @@ def run_application(clip: Clip, weights: str | None, mode: str) -> Poses:
         take = lift_video(clip.video, weights=weights, mode=mode)
     except LiveError as error:
         raise ClipError(f"posemamba-live failed on {clip.video}:\n{error}") from error
-    return _of_the_person(clip, take.frame_index, take.joints_3d, take.joints_2d)
+    return of_the_person(clip, take.frame_index, take.joints_3d, take.joints_2d)
 
 
 def read_export(path: Path, clip: Clip) -> Poses:
@@ -111,16 +111,25 @@ def read_export(path: Path, clip: Clip) -> Poses:
         ClipError: it cannot be read or has no pose within the clip.
     """
     frame, joints, flat = _arrays(path, "frame_index", "joints_3d", "joints_2d")
-    return _of_the_person(clip, frame.astype(np.int64), joints, flat, str(path))
+    return of_the_person(clip, frame.astype(np.int64), joints, flat, str(path))
 
 
-def _of_the_person(
+def of_the_person(
     clip: Clip,
     frame: NDArray[np.int64],
     joints: NDArray[np.floating[Any]],
     flat: NDArray[np.floating[Any]],
     name: str = "posemamba-live",
 ) -> Poses:
+    """Of a take's rows those of the clip's person: nearest to the true 2D in each frame.
+
+    Args:
+        frame: (N,) of each row, joints: (N, 17, 3) metres, flat: (N, 17, 2) pixels.
+        name: of the take, for the message.
+
+    Raises:
+        ClipError: none is within the clip.
+    """
     limbs = list(LIMB_JOINTS)
     within = np.flatnonzero(frame < len(clip.joints))
     distance = np.linalg.norm(
