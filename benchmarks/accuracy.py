@@ -72,6 +72,21 @@ BEFORE: Final = {
     "two_talk": ("68.0 / 56.7 / 2.2", "60.3 / 36.4 / 1.1"),
 }
 """Of commit ee9b719, measured then; by clip and person."""
+SLID_BEFORE: Final = {
+    "bystander_behind": ("20.8", "33.0"),
+    "comes_and_goes": ("16.3", "30.2"),
+    "exercise": ("1.4", "2.4"),
+    "exercise_side": ("6.5", "10.8"),
+    "far_away": ("—", "—"),
+    "high_corner": ("14.5", "18.1"),
+    "phone_portrait": ("0.7", "1.4"),
+    "seated_chair": ("2.2", "3.0"),
+    "turn_around": ("6.9", "10.3"),
+    "two_talk": ("1.3", "3.7"),
+    "arm_signals": ("1.7", "2.6"),
+    "walk_turn": ("6.3", "12.7"),
+}
+"""Slide of feet that stand with commit ee9b719, whole program: film, live."""
 QUALITIES: Final = (18, 30, 38)
 """x264's constant rate factors: hardly to be told from the original, usual, blocky."""
 STEPS: Final = (1, 2, 3)
@@ -331,10 +346,11 @@ def rooms(places: Places) -> Iterator[str]:
         room.main(
             [places.clips, DEMO], places.cache / "room", weights=FILM_WEIGHTS, only=None,
             json_file=file, feet=True, lines=True, second=SECOND_WEIGHTS,
+            live_weights=LIVE_WEIGHTS,
         )  # fmt: skip
         report: dict[str, dict[str, dict[str, float]]] = json.loads(file.read_text())
     rows = [
-        [f"`{name}`", *_room_cells(report["film"][name], report["live"][name])]
+        [f"`{name}`", *_room_cells(name, report["film"][name], report["live"][name])]
         for name in report["film"]
         if not name.startswith(room.HALF_BODY)
     ]
@@ -344,13 +360,17 @@ def rooms(places: Places) -> Iterator[str]:
     return table(head, rows)
 
 
-def _room_cells(film: Mapping[str, float], live: Mapping[str, float]) -> list[str]:
+def _room_cells(name: str, film: Mapping[str, float], live: Mapping[str, float]) -> list[str]:
     def both(what: str, sign: str = "") -> str:
         return " / ".join(f"{own[what]:{sign}.1f}" for own in (film, live))
 
     low = " / ".join(f"{own['low5']:.0f} to {own['low95']:.0f}" for own in (film, live))
+    slide = " / ".join(
+        f"{own['skate']:.1f} ({before})"
+        for own, before in zip((film, live), SLID_BEFORE[name], strict=True)
+    )
     return [
-        both("pitch", "+"), both("height", "+"), low, both("skate"),
+        both("pitch", "+"), both("height", "+"), low, slide,
         _figures(film["n"], film["pa"]), _figures(live["n"], live["pa"]), both("nw"),
         both("root"), both("path"),
     ]  # fmt: skip

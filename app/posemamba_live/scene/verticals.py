@@ -46,7 +46,7 @@ _FARTHEST: Final = 0.5 * math.pi
 _ROLL_SPREAD: Final = math.radians(4.0)
 _BLURRED: Final = math.radians(1.0)
 """Error of lines that is assumed where these are tried."""
-_BETTER: Final = 5.0
+_BETTER: Final = 4.5
 _AMBIGUOUS: Final = 3.0
 """How much more probable (logarithm) the best place has to be than that nothing is vertical, and
 than another such place."""
