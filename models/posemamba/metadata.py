@@ -61,8 +61,8 @@ class CheckpointMeta:
 
     @property
     def causal(self) -> bool:
-        """Whether the network goes from frame to frame ("stream" input) and has no window."""
-        return self.input_kind == "stream"
+        """Whether the network goes from frame to frame and has no window."""
+        return self.config.causal
 
     def to_json(self) -> str:
         values = asdict(self)
@@ -107,8 +107,8 @@ class CheckpointMeta:
             raise CheckpointError("'image' input has 2 channels, but its network takes more")
         if self.input_kind == "image" and self.config.gravity:
             raise CheckpointError("networks of 'image' input do not say which way is up")
-        if (self.input_kind == "stream") != self.config.causal:
-            raise CheckpointError("'stream' input and a causal network go together")
+        if self.config.causal and self.input_kind != "stream":
+            raise CheckpointError("a causal network takes 'stream' input only")
         fov = self.fov_deg
         if isinstance(fov, bool) or not isinstance(fov, int | float) or not 1.0 <= fov <= 179.0:
             raise CheckpointError("its header has no proper field of view")

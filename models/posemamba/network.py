@@ -23,6 +23,7 @@ from posemamba.normalize import (
     focal_pixels,
     image_window,
     mirror_image,
+    ray_track,
     ray_window,
     reflected,
     root_relative,
@@ -126,7 +127,7 @@ class Lifter:
                 of one. T is any number from 1; gaps are for the caller to fill.
             scores: (B, T, 17) or (T, 17) confidence, 0 to 1; None where nothing is known.
             image_size: W, H in pixels, of all pictures.
-            fps: frames a second; only causal weights have a use for it.
+            fps: frames a second; weights that normalise frame by frame have a use for it.
             peaks: as `scores`, how sharply each keypoint was localised, from detectors that say
                 so (`peak_2d` of `poses.npz`); by default the scores stand for it.
 
@@ -220,7 +221,7 @@ class Lifter:
         if self._network is None:
             joints = self._lift_causally(keypoints, scores, peaks, size, 1.0 / fps)
         else:
-            joints = self._lift_windows(self._network, keypoints, scores, peaks, size)
+            joints = self._lift_windows(self._network, keypoints, scores, peaks, size, fps)
         return joints[0] if single else joints
 
     def _lift_windows(
@@ -230,6 +231,7 @@ class Lifter:
         scores: Float,
         peaks: Float,
         size: tuple[int, int],
+        fps: float,
     ) -> Float:
         count = keypoints.shape[1]
         length = min(network.frames, count)
@@ -243,6 +245,7 @@ class Lifter:
                 np.stack([scores[row, start : start + length] for row, start in batch]),
                 size,
                 np.stack([peaks[row, start : start + length] for row, start in batch]),
+                fps,
             )
             for (row, start), own in zip(batch, joints, strict=True):
                 blenders[row].add(start, own)
@@ -323,11 +326,12 @@ class Network:
     """A checkpoint as a function from pixels to poses in camera axes and body heights.
 
     Args:
-        checkpoint: of input kind "rays" or "image".
+        checkpoint: of a network that takes windows.
         fov_deg: field of view across the picture's longer side.
         mirrored: average with the mirrored pass (twice the work).
         frames: longest window, at most and by default what the checkpoint was built for.
         runtime: runs the checkpoint's network; by default it runs on the CPU.
+        fps: frames a second, unless a call says something else; for input kind "stream".
     """
 
     def __init__(
@@ -338,8 +342,9 @@ class Network:
         mirrored: bool = False,
         frames: int | None = None,
         runtime: LifterRuntime | None = None,
+        fps: float = 30.0,
     ) -> None:
-        if checkpoint.meta.input_kind not in ("rays", "image"):
+        if checkpoint.meta.causal:
             raise ValueError(f"{checkpoint.meta.name} does not take windows")
         built_for = checkpoint.meta.frames
         self.frames = built_for if frames is None else frames
@@ -351,6 +356,7 @@ class Network:
         self._gravity = checkpoint.meta.config.gravity
         self._fov_deg = fov_deg
         self._mirrored = mirrored
+        self._fps = fps
 
     @property
     def rows(self) -> int:
@@ -363,6 +369,7 @@ class Network:
         scores: Float,
         image_size: tuple[int, int],
         peaks: Float | None = None,
+        fps: float | None = None,
     ) -> Float:
         """Lift B windows.
 
@@ -371,14 +378,16 @@ class Network:
             scores: (B, T, 17) confidence, 0 to 1.
             image_size: W, H in pixels.
             peaks: (B, T, 17) how sharply each was localised; by default the scores.
+            fps: frames a second.
 
         Returns:
             (B, T, 17, 3) root-relative, camera axes, body heights; of weights that say which way
             is up (B, T, 18, 3), the last row as `gravity.evidence` has it.
         """
         peaks = scores if peaks is None else peaks
+        fps = self._fps if fps is None else fps
         if not self._mirrored:
-            return self._lift(keypoints, scores, peaks, image_size)
+            return self._lift(keypoints, scores, peaks, image_size, fps)
         # The assumed camera is symmetric about the picture's middle, so that the mirrored
         # picture is that of the mirrored person: one reflection undoes the other exactly.
         flipped, trust = mirror_image(keypoints, scores, image_size[0])
@@ -387,15 +396,21 @@ class Network:
             np.concatenate([scores, trust]),
             np.concatenate([peaks, peaks[:, :, list(MIRROR)]]),
             image_size,
+            fps,
         )
         straight, mirrored = np.split(both, 2)
         return 0.5 * (straight + reflected(mirrored))
 
     def _lift(
-        self, keypoints: Float, scores: Float, peaks: Float, image_size: tuple[int, int]
+        self, keypoints: Float, scores: Float, peaks: Float, image_size: tuple[int, int], fps: float
     ) -> Float:
-        if self._kind == "rays":
-            window = ray_window(keypoints, scores, image_size, self._fov_deg, peaks)
+        if self._kind != "image":
+            fov = self._fov_deg
+            window = (
+                ray_window(keypoints, scores, image_size, fov, peaks)
+                if self._kind == "rays"
+                else ray_track(keypoints, scores, image_size, 1.0 / fps, fov, peaks)
+            )
             answer = self._runtime(window.inputs[..., : self._channels])
             joints = root_relative(answer[:, :, :NUM_JOINTS])
             if self._gravity:

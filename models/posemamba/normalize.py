@@ -9,8 +9,9 @@ Three kinds of input, named in a checkpoint's metadata:
   so that this tells how steeply a person is seen, which the pose alone hardly does. The
   network answers in the virtual camera's axes, in body heights; `RayWindow.to_camera` turns
   that back.
-* ``stream`` (our causal weights): the same, but direction and size are running means over
-  the frames so far (`RayStream`), so that every frame has its own virtual camera.
+* ``stream`` (our causal weights, and those that see a film as a whole): the same, but direction
+  and size are running means over the frames so far (`RayStream`), so that every frame has its
+  own virtual camera.
 * ``image`` (official weights): x/W*2-1, y/W*2-H/W over the whole image, two channels.
 """
 
@@ -63,15 +64,21 @@ class RayWindow:
     inputs: Float
     """(B, T, 17, 6): x, y, confidence, log-size, tilt, peak."""
     rotation: Float
-    """(B, 3, 3): camera frame to virtual camera frame, v = R @ c."""
+    """(B, 3, 3): camera frame to virtual camera frame, v = R @ c; (B, T, 3, 3) where every frame
+    has its own."""
 
     def to_camera(self, joints: Float) -> Float:
         """(B, T, 17, 3) virtual-camera axes to camera axes."""
-        return np.asarray(joints @ self.rotation[:, None], np.float32)
+        return np.asarray(joints @ self.turns, np.float32)
 
     def to_virtual(self, joints: Float) -> Float:
         """(B, T, 17, 3) camera axes to virtual-camera axes."""
-        return np.asarray(joints @ self.rotation[:, None].transpose(0, 1, 3, 2), np.float32)
+        return np.asarray(joints @ self.turns.swapaxes(-1, -2), np.float32)
+
+    @property
+    def turns(self) -> Float:
+        """(B, 1 or T, 3, 3) the same for each frame."""
+        return self.rotation if self.rotation.ndim == 4 else self.rotation[:, None]
 
 
 def ray_window(
@@ -146,6 +153,35 @@ class RayStream:
         extent = _extent(spread, weight)[:, None]
         peaks = None if peaks is None else peaks[:, None]
         return RayWindow(_inputs(flat, scores, peaks, extent, rotation), rotation)
+
+
+def ray_track(
+    keypoints: Float,
+    scores: Float,
+    image_size: NDArray[Any] | tuple[int, int],
+    elapsed: NDArray[Any] | float,
+    fov_deg: float = ASSUMED_FOV_DEG,
+    peaks: Float | None = None,
+) -> RayWindow:
+    """Normalise B tracks frame by frame, as `RayStream` does.
+
+    Args:
+        keypoints, scores, image_size, fov_deg, peaks: as for `ray_window`.
+        elapsed: () or (B,) seconds between frames.
+    """
+    stream = RayStream(fov_deg)
+    frames = [
+        stream.update(
+            keypoints[:, t],
+            scores[:, t],
+            image_size,
+            elapsed,
+            None if peaks is None else peaks[:, t],
+        )
+        for t in range(keypoints.shape[1])
+    ]
+    inputs = np.concatenate([frame.inputs for frame in frames], 1)
+    return RayWindow(inputs, np.stack([frame.rotation for frame in frames], 1))
 
 
 def view_rays(

@@ -50,6 +50,9 @@ class TrainConfig:
     """Decay per step of the averaged weights that are evaluated and shipped."""
     short_windows: float = 0.08
     """Share of batches cut to a random shorter length."""
+    streamed: bool = False
+    """Normalise frame by frame (`ray_track`), not window by window: for long windows, in which
+    people walk about. Causal networks have no other way."""
     seed: int = 1
     matmul_precision: str = "medium"
     """torch.set_float32_matmul_precision: "medium" lets the CPU or GPU multiply in bfloat16."""

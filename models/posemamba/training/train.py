@@ -27,7 +27,7 @@ from posemamba import gravity
 from posemamba.checkpoint import CheckpointMeta, load_checkpoint, save_checkpoint
 from posemamba.hybrid import build
 from posemamba.model import LifterNetwork
-from posemamba.normalize import RAY_INPUTS, RayStream, ray_window, root_relative
+from posemamba.normalize import RAY_INPUTS, ray_track, ray_window, root_relative
 from posemamba.skeleton import NUM_JOINTS
 from posemamba.training.config import TrainConfig, load_config
 from posemamba.training.loss import gravity_loss, pose_loss
@@ -81,7 +81,7 @@ class Trainer:
                 motion, "val", config.validation_windows, config.frames,
                 close=0.2, level=0.4, shoulders=True, occlusion=config.occlusion,
             )  # fmt: skip
-            if self.model.config.causal:
+            if self.model.config.causal or config.streamed:
                 inputs, target, _ = streamed(windows)
                 windows = dataclasses.replace(windows, inputs=inputs, target=target)
             self.validation = windows
@@ -258,7 +258,7 @@ class Trainer:
         return CheckpointMeta(
             name=self.config.name,
             config=self.model.config,
-            input_kind="stream" if self.model.config.causal else "rays",
+            input_kind=("stream" if self.model.config.causal or self.config.streamed else "rays"),
             output_unit="body_height",
             training=training,
         )
@@ -321,11 +321,14 @@ def make_batch(sampler: WindowSampler, config: TrainConfig, size: int, index: in
     """Inputs and target as the network will meet them in use, and body heights."""
     batch = sampler.batch(size, index=index)
     rng = np.random.default_rng((config.seed, 1, index))
-    if config.model_config().causal:
-        inputs, target, angles = streamed(batch)
-    elif rng.random() < config.short_windows:
-        # The start of a live track and clips shorter than a window.
-        inputs, target, angles = shortened(batch, int(rng.integers(1, config.frames)))
+    causal = config.model_config().causal
+    short = not causal and rng.random() < config.short_windows
+    # The start of a live track and clips shorter than a window.
+    frames = int(rng.integers(1, config.frames)) if short else config.frames
+    if causal or config.streamed:
+        inputs, target, angles = streamed(batch, frames)
+    elif short:
+        inputs, target, angles = shortened(batch, frames)
     else:
         inputs, target = batch.inputs, batch.target
         angles = _angles(batch, batch.rotation[:, None])
@@ -338,28 +341,24 @@ def _angles(batch: Batch, rotation: Any) -> Any:
     return gravity.angles_of(up)
 
 
-def streamed(batch: Batch) -> tuple[Any, Any, Any]:
-    """A batch normalised frame by frame (`RayStream`), for causal networks.
+def streamed(batch: Batch, frames: int | None = None) -> tuple[Any, Any, Any]:
+    """The first frames of a batch normalised one by one (`ray_track`).
 
     Returns:
         inputs (B, T, 17, 6), target (B, T, 17, 3) in body heights, each frame in the axes of
         its own virtual camera, and (B, T, 2) their pitch and roll.
     """
-    stream = RayStream()
-    frames = [
-        stream.update(
-            batch.keypoints[:, t],
-            batch.scores[:, t],
-            batch.image_size,
-            1.0 / batch.fps,
-            batch.peaks[:, t],
-        )
-        for t in range(batch.keypoints.shape[1])
-    ]
-    inputs = np.concatenate([frame.inputs for frame in frames], 1)
-    rotation = np.stack([frame.rotation for frame in frames], 1)
-    joints = root_relative(batch.joints) @ rotation.swapaxes(-1, -2)
-    return inputs, joints / batch.height[:, None, None, None], _angles(batch, rotation)
+    part = slice(0, frames)
+    track = ray_track(
+        batch.keypoints[:, part],
+        batch.scores[:, part],
+        batch.image_size,
+        1.0 / batch.fps,
+        peaks=batch.peaks[:, part],
+    )
+    joints = track.to_virtual(root_relative(batch.joints[:, part]))
+    angles = _angles(batch, track.turns)
+    return track.inputs, joints / batch.height[:, None, None, None], angles
 
 
 def shortened(batch: Batch, frames: int) -> tuple[Any, Any, Any]:
@@ -372,7 +371,7 @@ def shortened(batch: Batch, frames: int) -> tuple[Any, Any, Any]:
         peaks=batch.peaks[:, part],
     )
     joints = window.to_virtual(root_relative(batch.joints[:, part]))
-    angles = _angles(batch, window.rotation[:, None])
+    angles = _angles(batch, window.turns)
     return window.inputs, joints / batch.height[:, None, None, None], angles
 
 
