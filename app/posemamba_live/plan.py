@@ -24,8 +24,10 @@ FILM_WEIGHTS: Final = "window-m7"
 """Of films, and of live sources where later frames or a window are asked for."""
 LIVE_WEIGHTS: Final = "causal-m10"
 """A small step for each frame: fresher and steadier than a window, and cheap for many people."""
-SECOND_WEIGHTS: Final = LIVE_WEIGHTS
-"""Averaged with windows: over whole films, and live where it is worth the work."""
+SECOND_WEIGHTS: Final = "film-m1"
+"""Averaged with the windows of films, when all of a film has been read."""
+SECOND_LIVE_WEIGHTS: Final = LIVE_WEIGHTS
+"""Averaged with windows live, where it is worth the work."""
 DEFAULT_HEIGHT_M: Final = 1.70
 _MOST_THREADS: Final = 4
 """More make neither network faster."""
@@ -102,8 +104,8 @@ class RunPlan:
     weights: str = FILM_WEIGHTS
     """The lifter's: a name, or a file."""
     second_weights: str | None = None
-    """Causal weights with whose answers those of windows are averaged: over a whole film forwards
-    and backwards in time, live as they come."""
+    """Weights with whose answers those of windows are averaged: over a whole film when it has been
+    read, live causal ones as they come."""
     smooth: float = 1.0
     """Strength of the smoothing over time, 0 for none."""
     unseen: UnseenName = UnseenName.FAINT
@@ -200,7 +202,7 @@ def second_weights(options: Options, *, live: bool) -> str | None:
         return None
     if live:
         newest = options.delay == 0 and options.device is not DeviceName.CUDA
-        return SECOND_WEIGHTS if newest and options.mode is ModeName.ACCURATE else None
+        return SECOND_LIVE_WEIGHTS if newest and options.mode is ModeName.ACCURATE else None
     return None if options.mode is ModeName.FAST else SECOND_WEIGHTS
 
 
@@ -269,7 +271,7 @@ def _default_window(
     meta: CheckpointMeta, work: Mode, *, live: bool, delay: int, on_gpu: bool
 ) -> int:
     # Published networks have only ever seen windows of full length.
-    if not live or on_gpu or work.live_frames is None or meta.input_kind != "rays":
+    if not live or on_gpu or work.live_frames is None or meta.input_kind == "image":
         return meta.frames
     return min(meta.frames, work.live_frames + delay)
 

@@ -93,7 +93,7 @@ def lift(checkpoint: Checkpoint, windows: Batch) -> Float:
     if checkpoint.meta.input_kind == "rays":
         return predict(checkpoint.model, windows.inputs[..., :channels])
     turn = windows.rotation[:, None].swapaxes(-1, -2)
-    if checkpoint.meta.causal:
+    if checkpoint.meta.input_kind == "stream":
         camera = lift_causally(
             checkpoint,
             windows.keypoints,

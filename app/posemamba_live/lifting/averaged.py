@@ -21,14 +21,17 @@ SHARE: Final = 0.4
 (`benchmarks/whole_films.py`, `benchmarks/newest_frame.py`)."""
 
 
-def averaged(pose: LiftedPose, other: FloatArray, look_ahead: int = 0) -> LiftedPose:
+def averaged(
+    pose: LiftedPose, other: FloatArray, look_ahead: int = 0, share: float = SHARE
+) -> LiftedPose:
     """A pose with its share of another answer; as it was where that is not finite.
 
     Args:
         other: (17, 3) as `LiftedPose.joints`.
         look_ahead: frames that the other answer had seen after the pose's.
+        share: what the other answer counts for.
     """
-    joints = (1.0 - SHARE) * pose.joints + SHARE * other
+    joints = (1.0 - share) * pose.joints + share * other
     if not np.isfinite(joints).all():
         return pose
     return replace(

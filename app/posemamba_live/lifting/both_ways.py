@@ -1,9 +1,9 @@
-"""A film seen as a whole: a causal network over each track, forwards and backwards in time.
+"""A film seen as a whole: a network over each track that sees seconds, or all of it, both ways.
 
-Windows see a second of a film. A causal network remembers all that it has passed, and a film can
-be passed from both ends. Its answers are wrong in other ways than those of windows, and from its
-two directions in other ways again, so that the mean of the three is closer to the truth than each
-(`benchmarks/whole_films.py`).
+Windows that are lifted while a film is read see a second of it. When it has been read a network
+of windows of eight seconds can look at it, or a causal one, which remembers all that it has
+passed, from both ends. Its answers are wrong in other ways than those of the short windows, so
+that the mean is closer to the truth than each (`benchmarks/whole_films.py`).
 """
 
 from __future__ import annotations
@@ -15,22 +15,27 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from posemamba.checkpoint import CheckpointError, load_checkpoint
+from posemamba.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from posemamba.network import Network
 from posemamba.normalize import mirror_image, reflected
 from posemamba.skeleton import MIRROR
 from posemamba.streams import CausalNetwork
 from posemamba_live.errors import LiveError
 from posemamba_live.keypoints import breaks_track
-from posemamba_live.lifting.averaged import averaged
+from posemamba_live.lifting.averaged import SHARE, averaged
 from posemamba_live.lifting.batching import Work, together
 from posemamba_live.lifting.causal import CausalLifter
-from posemamba_live.lifting.rates import at_known_rate
-from posemamba_live.lifting.window import Lifter
+from posemamba_live.lifting.rates import at_known_rate, rate_seen
+from posemamba_live.lifting.window import FileLifter, Lifter
 from posemamba_live.types import FloatArray, LiftedPose, Pose2D
 
 _LEARNS_IN: Final = 40.0
 """Frames after which a direction counts for two thirds of what it will: it began knowing
 nothing. From 20 to 40 makes no difference."""
+_LONG_SHARE: Final = 0.5
+"""What the answers of long windows count for; from 0.4 to 0.6 is as good."""
+_OVERLAP: Final = 2
+"""Long windows that see each frame."""
 _LAST: Final = 2**48
 """Frames are counted down from here on the way back: no number may be negative."""
 
@@ -38,16 +43,44 @@ _LAST: Final = 2**48
 def look_back(
     lifted: Sequence[LiftedPose], weights: str, *, fps: float, fov_deg: float
 ) -> list[LiftedPose]:
-    """`seen_both_ways` with these weights.
+    """`seen_as_a_whole` with these weights.
 
     Raises:
         LiveError: they cannot be used.
     """
     try:
-        network = CausalNetwork(load_checkpoint(weights))
-    except (CheckpointError, ValueError) as error:
+        checkpoint = load_checkpoint(weights)
+    except CheckpointError as error:
         raise LiveError("a film cannot be seen both ways", why=str(error)) from error
-    return seen_both_ways(lifted, network, fps=fps, fov_deg=fov_deg)
+    return seen_as_a_whole(lifted, checkpoint, fps=fps, fov_deg=fov_deg)
+
+
+def seen_as_a_whole(
+    lifted: Sequence[LiftedPose], checkpoint: Checkpoint, *, fps: float, fov_deg: float
+) -> list[LiftedPose]:
+    """Poses of a film averaged with what a causal network makes of their tracks in both
+    directions, or another one in windows as long as it takes.
+
+    Args:
+        lifted: of all people, by windows, in any order.
+        fps: of the film, nominal.
+        fov_deg: field of view across the picture's longer side.
+
+    Returns:
+        The same poses in the same order with other joints, and with what was seen of their
+        tracks as look-ahead.
+    """
+    if checkpoint.meta.causal:
+        return seen_both_ways(lifted, CausalNetwork(checkpoint), fps=fps, fov_deg=fov_deg)
+    network = Network(checkpoint, fov_deg=fov_deg, mirrored=True, fps=rate_seen(fps))
+    make = at_known_rate(lambda: FileLifter(network, _OVERLAP), fps)
+    tracks = _tracks(lifted)
+    answers = together([_passed(lifted, track, _as_it_is, make()) for track in tracks])
+    out = list(lifted)
+    for track, answer in zip(tracks, answers, strict=True):
+        for i, own in zip(track, answer, strict=True):
+            out[i] = averaged(lifted[i], own.joints, own.look_ahead, _LONG_SHARE)
+    return out
 
 
 def seen_both_ways(
@@ -77,10 +110,14 @@ def seen_both_ways(
     for track, ahead, behind in zip(
         tracks, answers[: len(tracks)], answers[len(tracks) :], strict=True
     ):
-        mean = _mean(ahead, reflected(behind[::-1]))
+        mean = _mean(_joints(ahead), reflected(_joints(behind)[::-1]))
         for after, i in enumerate(reversed(track)):
-            out[i] = averaged(lifted[i], mean[-1 - after], after)
+            out[i] = averaged(lifted[i], mean[-1 - after], after, SHARE)
     return out
+
+
+def _joints(poses: Sequence[LiftedPose]) -> FloatArray:
+    return np.stack([pose.joints for pose in poses])
 
 
 def _mean(ahead: FloatArray, behind: FloatArray) -> FloatArray:
@@ -117,13 +154,13 @@ def _passed(
     way: Iterable[int],
     turned: Callable[[Pose2D], Pose2D],
     lifter: Lifter,
-) -> Work[FloatArray]:
-    """(n, 17, 3) what a lifter makes of a track."""
-    done: list[FloatArray] = []
+) -> Work[list[LiftedPose]]:
+    """What a lifter makes of a track, pose by pose."""
+    done: list[LiftedPose] = []
     for i in way:
-        done += [pose.joints for pose in (yield from lifter.pushing(turned(lifted[i].pose2d)))]
-    done += [pose.joints for pose in (yield from lifter.flushing())]
-    return np.stack(done)
+        done += yield from lifter.pushing(turned(lifted[i].pose2d))
+    done += yield from lifter.flushing()
+    return done
 
 
 def _as_it_is(pose: Pose2D) -> Pose2D:

@@ -10,8 +10,9 @@ from posemamba.network import Network
 from posemamba.runtime import LifterRuntime
 from posemamba.streams import CausalNetwork
 from posemamba_live.lifting.averaged import AveragedLifter
+from posemamba_live.lifting.blending import NETWORK_FPS
 from posemamba_live.lifting.causal import CausalLifter
-from posemamba_live.lifting.rates import at_known_rate
+from posemamba_live.lifting.rates import at_known_rate, rate_seen
 from posemamba_live.lifting.window import FileLifter, Lifter, LiveLifter
 from posemamba_live.plan import LiftingPlan
 
@@ -41,6 +42,7 @@ def lifter_factory(
             mirrored=plan.mirrored,
             frames=plan.window,
             runtime=runtime,
+            fps=NETWORK_FPS if plan.live else rate_seen(plan.fps),
         )
         if plan.live:
             live = partial(LiveLifter, network, plan.delay)

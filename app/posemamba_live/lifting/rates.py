@@ -34,6 +34,13 @@ def at_known_rate(make: Callable[[], Lifter], fps: float) -> Callable[[], Lifter
     return lambda: UpsampledLifter(make())
 
 
+def rate_seen(fps: float) -> float:
+    """Frames a second that those lifters see of such a recording."""
+    if fps > MAX_FPS:
+        return fps / _phases(fps)
+    return fps if fps >= MIN_FPS else NETWORK_FPS
+
+
 def _phases(fps: float) -> int:
     return max(2, round(min(fps / _TARGET_FPS, _MOST_PHASES)))
 
