@@ -30,8 +30,7 @@ import whole_films
 from numpy.typing import NDArray
 
 import posemamba_live as pml
-from posemamba.checkpoint import load_checkpoint
-from posemamba.streams import CausalNetwork
+from posemamba.checkpoint import Checkpoint, load_checkpoint
 from posemamba.training.metrics import hip_aligned, score
 from posemamba.training.scoring import millimetres, predict
 from posemamba.training.synth import load_windows
@@ -249,7 +248,7 @@ def films(places: Places) -> Iterator[str]:
     found: dict[str, list[str]] = {}
     for takes, frames in TAKES.values():
         batch = whole_films.validation_takes(places.motion, takes, frames, SEED)
-        for name, own in whole_films.scores(batch, FILM_WEIGHTS, [SECOND_WEIGHTS]):
+        for name, own in whole_films.scores(batch, FILM_WEIGHTS, [SECOND_WEIGHTS, LIVE_WEIGHTS]):
             found.setdefault(name, []).append(_figures(own.n_mpjpe, own.pa_mpjpe, own.accel))
     head = [f"{takes} takes of {seconds} s" for seconds, (takes, _) in TAKES.items()]
     return table(("N / PA / accel", *head), ([name, *cells] for name, cells in found.items()))
@@ -275,10 +274,11 @@ def lifters(places: Places) -> Iterator[str]:
     folders = [places.clips, DEMO]
     kept = places.cache / "detections"
     detections.main(folders, kept, threads=1, model=None)
-    second = CausalNetwork(load_checkpoint(SECOND_WEIGHTS))
-    ways: Mapping[str, tuple[str, bool, CausalNetwork | None]] = {
+    second, causal = load_checkpoint(SECOND_WEIGHTS), load_checkpoint(LIVE_WEIGHTS)
+    ways: Mapping[str, tuple[str, bool, Checkpoint | None]] = {
         f"films, `{FILM_WEIGHTS}` alone": (FILM_WEIGHTS, False, None),
-        f"films, and `{SECOND_WEIGHTS}` both ways": (FILM_WEIGHTS, False, second),
+        f"films, and `{SECOND_WEIGHTS}`": (FILM_WEIGHTS, False, second),
+        f"films, and `{LIVE_WEIGHTS}` both ways": (FILM_WEIGHTS, False, causal),
         f"live, `{LIVE_WEIGHTS}`": (LIVE_WEIGHTS, True, None),
         f"live, `{FILM_WEIGHTS}`": (FILM_WEIGHTS, True, None),
     }

@@ -22,13 +22,12 @@ import typer
 from numpy.typing import NDArray
 
 from posemamba import gravity
-from posemamba.checkpoint import load_checkpoint
+from posemamba.checkpoint import Checkpoint, load_checkpoint
 from posemamba.normalize import ASSUMED_FOV_DEG
 from posemamba.skeleton import L_SHOULDER, LIMB_JOINTS, R_SHOULDER
-from posemamba.streams import CausalNetwork
 from posemamba.training.metrics import acceleration_error, joint_error, procrustes
 from posemamba.training.metrics import best_scale as scale_of
-from posemamba_live.lifting.both_ways import seen_both_ways
+from posemamba_live.lifting.both_ways import seen_as_a_whole
 from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.lifting.window import Lifter
 from posemamba_live.plan import plan_lifting
@@ -58,13 +57,13 @@ def main(
     pool: Annotated[bool, typer.Option(help="Turn poses to the pooled gravity.")] = True,
     live: Annotated[bool, typer.Option(help="Each frame as it comes.")] = False,
     both_ways: Annotated[
-        str | None, typer.Option(help="Causal weights that whole films are averaged with.")
+        str | None, typer.Option(help="Weights that whole films are averaged with.")
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
     """Lift every clip with each of the weights."""
     report: dict[str, dict[str, Any]] = {}
-    second = CausalNetwork(load_checkpoint(both_ways)) if both_ways else None
+    second = load_checkpoint(both_ways) if both_ways else None
     for name in weights:
         make = lifters(name, live=live)
         rows = {}
@@ -99,7 +98,7 @@ def score_clip(
     make: Callable[[], Lifter],
     scores: str,
     pool: bool,
-    second: CausalNetwork | None = None,
+    second: Checkpoint | None = None,
 ) -> dict[str, dict[str, float]]:
     with np.load(file) as found, np.load(truth) as gt:
         keypoints, seen = found["keypoints"], found["seen"]
@@ -129,7 +128,7 @@ def score_clip(
             )  # fmt: skip
         lifted = [done for pose in poses for done in lifter.push(pose)] + lifter.flush()
         if second is not None:
-            lifted = seen_both_ways(lifted, second, fps=fps, fov_deg=ASSUMED_FOV_DEG)
+            lifted = seen_as_a_whole(lifted, second, fps=fps, fov_deg=ASSUMED_FOV_DEG)
         frames = np.array([one.pose2d.frame_index for one in lifted])
         ours = np.stack([one.joints for one in lifted]).astype(np.float64)
         row: dict[str, float] = {}

@@ -1,6 +1,6 @@
 """How right the poses of films are, with windows alone and seen both ways as well.
 
-    python benchmarks/whole_films.py --motion MOTION --both-ways causal-m10
+    python benchmarks/whole_films.py --motion MOTION --both-ways film-m1
 
 Takes of validation motion at 30 frames a second, with the cameras and the detector's errors of
 training, through the lifters of the program; no tracker, no scene, no smoothing. Errors are of
@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 
 from posemamba.checkpoint import load_checkpoint
 from posemamba.normalize import root_relative
-from posemamba.streams import CausalNetwork
 from posemamba.training.metrics import Scores, score
 from posemamba.training.synth import Batch
-from posemamba_live.lifting.both_ways import seen_both_ways
+from posemamba_live.lifting.both_ways import seen_as_a_whole
 from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.plan import FILM_WEIGHTS, SECOND_WEIGHTS, plan_lifting
 from posemamba_live.types import LiftedPose, Pose2D
@@ -34,7 +33,7 @@ FPS = 30.0
 def main(
     motion: Annotated[Path, typer.Option(help="Folder of the motion files.")],
     weights: Annotated[str, typer.Option(help="Of the windows.")] = FILM_WEIGHTS,
-    both_ways: Annotated[list[str], typer.Option(help="Causal weights.")] = [SECOND_WEIGHTS],  # noqa: B006
+    both_ways: Annotated[list[str], typer.Option(help="Averaged with.")] = [SECOND_WEIGHTS],  # noqa: B006
     mode: Annotated[str, typer.Option(help="fast, balanced, accurate.")] = "balanced",
     takes: Annotated[int, typer.Option()] = 192,
     frames: Annotated[int, typer.Option(help="Length of a take.")] = 120,
@@ -53,7 +52,7 @@ def main(
 def scores(
     batch: Batch, weights: str, both_ways: Sequence[str], mode: str = "balanced"
 ) -> Iterator[tuple[str, Scores]]:
-    """What windows make of the takes, and with each of the causal weights as well."""
+    """What windows make of the takes, and with each of the others as well."""
     checkpoint = load_checkpoint(weights)
     fov = checkpoint.meta.fov_deg
     plan = plan_lifting(checkpoint.meta, live=False, fps=FPS, fov_deg=fov, mode=mode)
@@ -65,8 +64,7 @@ def scores(
         lifted += lifter.flush()
     yield weights, score_of(lifted, batch)
     for name in both_ways:
-        network = CausalNetwork(load_checkpoint(name))
-        seen = seen_both_ways(lifted, network, fps=FPS, fov_deg=fov)
+        seen = seen_as_a_whole(lifted, load_checkpoint(name), fps=FPS, fov_deg=fov)
         yield f"{weights} and {Path(name).stem}", score_of(seen, batch)
 
 

@@ -1,4 +1,4 @@
-"""Films seen as a whole: each pose averaged with a causal network's of both directions."""
+"""Films seen as a whole: each pose averaged with another network's, which sees more of it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from posemamba.checkpoint import Checkpoint, checksum_of, load_checkpoint
+from posemamba.network import Lifter
 from posemamba.skeleton import MIRROR
 from posemamba.streams import CausalNetwork
 from posemamba_live.evaluation.synthetic import lift_causally
 from posemamba_live.lifting.averaged import SHARE
-from posemamba_live.lifting.both_ways import seen_both_ways
-from posemamba_live.plan import SECOND_WEIGHTS
+from posemamba_live.lifting.both_ways import seen_as_a_whole, seen_both_ways
+from posemamba_live.plan import LIVE_WEIGHTS, SECOND_WEIGHTS
 from posemamba_live.scene.settings import SceneSettings
 from posemamba_live.takes.recovery import solve
 from posemamba_live.types import FloatArray, LiftedPose, Pose2D
@@ -22,7 +23,14 @@ from tests.conftest import MakeTrack
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
-    return load_checkpoint(SECOND_WEIGHTS)
+    return load_checkpoint(LIVE_WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def long_windows() -> Checkpoint:
+    checkpoint = load_checkpoint(SECOND_WEIGHTS)
+    assert not checkpoint.meta.causal
+    return checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +112,59 @@ def test_every_frame_of_every_rate_comes_back(
     assert min(changed) > 1e-3
 
 
-def test_no_poses_are_no_trouble(network: CausalNetwork) -> None:
+@pytest.mark.parametrize("length", [1, 90, 400])
+def test_long_windows_count_for_half(
+    length: int, long_windows: Checkpoint, make_track: MakeTrack
+) -> None:
+    """The same as the library makes of the keypoints, track by track."""
+    poses, after = make_track(length), make_track(30, first=length + 400)
+    others = make_track(70, person_id=1)
+    lifted = as_lifted([*poses, *others, *after])
+    got = seen_as_a_whole(lifted, long_windows, fps=30.0, fov_deg=60.0)
+    assert [pose.pose2d for pose in got] == [pose.pose2d for pose in lifted]
+    lifter = Lifter(long_windows, fov_deg=60.0)
+    expected = np.concatenate(
+        [
+            lifter(
+                np.stack([pose.keypoints for pose in track]),
+                np.stack([pose.scores for pose in track]),
+                (640, 360),
+                fps=30.0,
+                peaks=np.stack([pose.peak for pose in track if pose.peak is not None]),
+            )
+            for track in (poses, others, after)
+        ]
+    )
+    for mean, ours, theirs in zip(got, lifted, expected, strict=True):
+        np.testing.assert_allclose(mean.joints, 0.5 * (ours.joints + theirs), atol=2e-5)
+    # Of windows of 240 frames, or the whole track, the first sees what follows.
+    assert got[0].look_ahead == max(min(length, 240) - 1, 3)
+    assert got[length - 1].look_ahead == 3
+
+
+@pytest.mark.parametrize("fps", [8.0, 25.0, 60.0, 120.0])
+def test_long_windows_of_every_rate(
+    fps: float, long_windows: Checkpoint, make_track: MakeTrack
+) -> None:
+    lifted = as_lifted(make_track(50, fps=fps))
+    got = seen_as_a_whole(lifted, long_windows, fps=fps, fov_deg=60.0)
+    assert [pose.pose2d for pose in got] == [pose.pose2d for pose in lifted]
+    changed = [np.abs(a.joints - b.joints).max() for a, b in zip(got, lifted, strict=True)]
+    assert min(changed) > 1e-3
+
+
+def test_causal_weights_pass_a_film_in_both_directions(
+    checkpoint: Checkpoint, network: CausalNetwork, make_track: MakeTrack
+) -> None:
+    lifted = as_lifted(make_track(60))
+    got = seen_as_a_whole(lifted, checkpoint, fps=30.0, fov_deg=60.0)
+    for pose, expected in zip(got, both(lifted, network), strict=True):
+        np.testing.assert_array_equal(pose.joints, expected.joints)
+
+
+def test_no_poses_are_no_trouble(network: CausalNetwork, long_windows: Checkpoint) -> None:
     assert both([], network) == []
+    assert seen_as_a_whole([], long_windows, fps=30.0, fov_deg=60.0) == []
 
 
 def test_answers_that_are_not_finite_leave_the_windows_alone(
@@ -120,9 +179,10 @@ def test_answers_that_are_not_finite_leave_the_windows_alone(
 
 
 def test_a_journal_is_seen_as_its_run_would_have_been(
-    network: CausalNetwork, make_track: MakeTrack
+    long_windows: Checkpoint, make_track: MakeTrack
 ) -> None:
     lifted = as_lifted(make_track(90))
+    whole = seen_as_a_whole(lifted, long_windows, fps=30.0, fov_deg=60.0)
     meta = {
         "fps": 30.0,
         "fov_deg": 60.0,
@@ -139,6 +199,6 @@ def test_a_journal_is_seen_as_its_run_would_have_been(
     def recovered(**changes: str | None) -> FloatArray:
         return np.stack([pose.joints_world for pose in solve(lifted, {**meta, **changes})])
 
-    np.testing.assert_allclose(recovered(), joints(both(lifted, network)), atol=1e-6)
+    np.testing.assert_allclose(recovered(), joints(whole), atol=1e-6)
     np.testing.assert_allclose(recovered(second_weights=None), joints(lifted), atol=1e-6)
     np.testing.assert_allclose(recovered(second_weights_sha256="0" * 64), joints(lifted), atol=1e-6)

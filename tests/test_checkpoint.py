@@ -188,7 +188,6 @@ def test_safetensors_of_others_are_refused(official: PoseMamba, tmp_path: Path) 
         ("name", "x" * 101),
         ("input_kind", "pixels"),
         ("input_kind", ["rays"]),
-        ("input_kind", "stream"),
         ("input_kind", "image"),
         ("output_unit", "feet"),
         ("fov_deg", "60"),

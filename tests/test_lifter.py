@@ -28,6 +28,7 @@ from posemamba_live.plan import (
     FILM_WEIGHTS,
     LIVE_WEIGHTS,
     MODES,
+    SECOND_LIVE_WEIGHTS,
     SECOND_WEIGHTS,
     default_weights,
     plan_lifting,
@@ -121,7 +122,7 @@ def test_official_kind_of_input(make_track: MakeTrack) -> None:
             return torch.nn.functional.pad(x, (0, 1))
 
     config = SimpleNamespace(in_channels=2, gravity=False, causal=False)
-    meta = SimpleNamespace(frames=WINDOW, input_kind="image", config=config)
+    meta = SimpleNamespace(frames=WINDOW, input_kind="image", config=config, causal=False)
     network = Network(Checkpoint(cast(Any, Flat()), cast(Any, meta)), fov_deg=60.0)
     keypoints, scores, _ = stack(make_track(4))
     got = network(keypoints[None], scores[None], (640, 360))[0]
@@ -355,12 +356,12 @@ def test_weights_are_those_that_can_do_what_is_asked_for(
         ({"weights": FILM_WEIGHTS}, False, None),
         ({"window": 9}, False, None),
         ({}, True, None),
-        ({"mode": ModeName.ACCURATE}, True, SECOND_WEIGHTS),
+        ({"mode": ModeName.ACCURATE}, True, SECOND_LIVE_WEIGHTS),
         ({"mode": ModeName.ACCURATE, "delay": 3}, True, None),
         ({"mode": ModeName.ACCURATE, "device": DeviceName.CUDA}, True, None),
     ],
 )
-def test_windows_are_averaged_with_a_causal_network_unless_something_else_is_asked_for(
+def test_windows_are_averaged_with_another_network_unless_something_else_is_asked_for(
     asked: dict[str, Any], live: bool, weights: str | None
 ) -> None:
     assert second_weights(Options(**{"source": "a.mp4", **asked}), live=live) == weights
@@ -370,7 +371,7 @@ def test_windows_are_averaged_with_a_causal_network_unless_something_else_is_ask
 def test_live_windows_can_be_averaged_with_a_causal_network(
     gap: int, make_track: MakeTrack
 ) -> None:
-    window, causal = load_checkpoint(FILM_WEIGHTS), load_checkpoint(SECOND_WEIGHTS)
+    window, causal = load_checkpoint(FILM_WEIGHTS), load_checkpoint(SECOND_LIVE_WEIGHTS)
     made = partial(plan_lifting, live=True, fps=30.0, fov_deg=60.0)
     plan = made(window.meta, mode="accurate")
     track = [*make_track(30), *make_track(10, first=30 + gap)]
