@@ -28,7 +28,6 @@ from posemamba_live.plan import (
     FILM_WEIGHTS,
     LIVE_WEIGHTS,
     MODES,
-    SECOND_LIVE_WEIGHTS,
     SECOND_WEIGHTS,
     default_weights,
     plan_lifting,
@@ -356,7 +355,7 @@ def test_weights_are_those_that_can_do_what_is_asked_for(
         ({"weights": FILM_WEIGHTS}, False, None),
         ({"window": 9}, False, None),
         ({}, True, None),
-        ({"mode": ModeName.ACCURATE}, True, SECOND_LIVE_WEIGHTS),
+        ({"mode": ModeName.ACCURATE}, True, SECOND_WEIGHTS),
         ({"mode": ModeName.ACCURATE, "delay": 3}, True, None),
         ({"mode": ModeName.ACCURATE, "device": DeviceName.CUDA}, True, None),
     ],
@@ -371,7 +370,7 @@ def test_windows_are_averaged_with_another_network_unless_something_else_is_aske
 def test_live_windows_can_be_averaged_with_a_causal_network(
     gap: int, make_track: MakeTrack
 ) -> None:
-    window, causal = load_checkpoint(FILM_WEIGHTS), load_checkpoint(SECOND_LIVE_WEIGHTS)
+    window, causal = load_checkpoint(FILM_WEIGHTS), load_checkpoint(SECOND_WEIGHTS)
     made = partial(plan_lifting, live=True, fps=30.0, fov_deg=60.0)
     plan = made(window.meta, mode="accurate")
     track = [*make_track(30), *make_track(10, first=30 + gap)]

@@ -24,10 +24,8 @@ FILM_WEIGHTS: Final = "window-m7"
 """Of films, and of live sources where later frames or a window are asked for."""
 LIVE_WEIGHTS: Final = "causal-m10"
 """A small step for each frame: fresher and steadier than a window, and cheap for many people."""
-SECOND_WEIGHTS: Final = "film-m1"
-"""Averaged with the windows of films, when all of a film has been read."""
-SECOND_LIVE_WEIGHTS: Final = LIVE_WEIGHTS
-"""Averaged with windows live, where it is worth the work."""
+SECOND_WEIGHTS: Final = LIVE_WEIGHTS
+"""Averaged with windows: over whole films, and live where it is worth the work."""
 DEFAULT_HEIGHT_M: Final = 1.70
 _MOST_THREADS: Final = 4
 """More make neither network faster."""
@@ -202,7 +200,7 @@ def second_weights(options: Options, *, live: bool) -> str | None:
         return None
     if live:
         newest = options.delay == 0 and options.device is not DeviceName.CUDA
-        return SECOND_LIVE_WEIGHTS if newest and options.mode is ModeName.ACCURATE else None
+        return SECOND_WEIGHTS if newest and options.mode is ModeName.ACCURATE else None
     return None if options.mode is ModeName.FAST else SECOND_WEIGHTS
 
 
