@@ -118,6 +118,22 @@ def test_a_stream_forgets() -> None:
     np.testing.assert_allclose(late.rotation, alone.rotation, atol=1e-5)
 
 
+def test_a_track_is_a_stream_of_which_all_frames_are_there() -> None:
+    joints, keypoints, scores = walker()
+    peaks = scores[..., ::-1].copy()
+    track = normalize.ray_track(keypoints, scores, SIZE, 0.04, peaks=peaks)
+    assert track.rotation.shape == (2, 12, 3, 3)
+    stream = normalize.RayStream()
+    for t in range(keypoints.shape[1]):
+        one = stream.update(keypoints[:, t], scores[:, t], SIZE, 0.04, peaks[:, t])
+        np.testing.assert_array_equal(track.inputs[:, t], one.inputs[:, 0])
+        np.testing.assert_array_equal(track.rotation[:, t], one.rotation)
+    there = track.to_virtual(joints)
+    np.testing.assert_allclose(track.to_camera(there), joints, atol=1e-5)
+    own = Rotation.from_matrix(track.rotation[1, 7]).apply(joints[1, 7])
+    np.testing.assert_allclose(there[1, 7], own, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("pixel", "expected"),
     [((0, 0), (-1, -720 / 1280)), ((1280, 720), (1, 720 / 1280)), ((640, 360), (0, 0))],
