@@ -91,6 +91,7 @@ def test_a_long_gap_and_another_person_start_anew(checkpoint: Checkpoint) -> Non
 
 
 def test_a_window_network_is_refused(checkpoint: Checkpoint) -> None:
-    window = Checkpoint(checkpoint.model, dataclasses.replace(checkpoint.meta, input_kind="rays"))
+    config = dataclasses.replace(checkpoint.meta.config, causal=False)
+    window = Checkpoint(checkpoint.model, dataclasses.replace(checkpoint.meta, config=config))
     with pytest.raises(ValueError, match="not a causal network"):
         CausalLifter(CausalNetwork(window), fov_deg=60.0)
