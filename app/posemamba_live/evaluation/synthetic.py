@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from posemamba.checkpoint import Checkpoint
 from posemamba.network import Network
-from posemamba.normalize import RayStream, mirror_image, ray_window, reflected, root_relative
+from posemamba.normalize import mirror_image, ray_track, ray_window, reflected, root_relative
 from posemamba.skeleton import (
     JOINT_NAMES,
     L_ANKLE,
@@ -126,7 +126,7 @@ def lift_causally(
     fov_deg: float,
     peaks: Float | None = None,
 ) -> Float:
-    """What a causal network answers frame by frame, knowing nothing before each window.
+    """What a network of "stream" input answers, a causal one knowing nothing before each window.
 
     Args:
         keypoints, scores, peaks: (n, T, 17, 2) pixels, (n, T, 17).
@@ -136,21 +136,9 @@ def lift_causally(
     Returns:
         (n, T, 17, 3) root-relative, camera axes, body heights.
     """
-    stream = RayStream(fov_deg)
-    views = [
-        stream.update(
-            keypoints[:, t],
-            scores[:, t],
-            image_size,
-            elapsed,
-            None if peaks is None else peaks[:, t],
-        )
-        for t in range(keypoints.shape[1])
-    ]
-    inputs = np.concatenate([view.inputs for view in views], 1)
-    answers = predict(checkpoint.model, inputs[..., : checkpoint.meta.config.in_channels])
-    camera = [view.to_camera(answers[:, t : t + 1]) for t, view in enumerate(views)]
-    return root_relative(np.concatenate(camera, 1))
+    track = ray_track(keypoints, scores, image_size, elapsed, fov_deg, peaks)
+    answers = predict(checkpoint.model, track.inputs[..., : checkpoint.meta.config.in_channels])
+    return root_relative(track.to_camera(answers))
 
 
 def mirrored(windows: Batch) -> Batch:

@@ -79,6 +79,11 @@ class TrainConfig:
         }
         return PoseMambaConfig(**values)
 
+    @property
+    def frame_by_frame(self) -> bool:
+        """Whether every frame is normalised by itself (`ray_track`): input kind "stream"."""
+        return self.streamed or self.model_config().causal
+
     def rate_at(self, windows: int, step: int) -> float:
         """Learning rate: linear warm-up, constant, linear fall."""
         warm = min(1.0, (step + 1) / self.warmup_steps)

@@ -81,17 +81,13 @@ class Trainer:
                 motion, "val", config.validation_windows, config.frames,
                 close=0.2, level=0.4, shoulders=True, occlusion=config.occlusion,
             )  # fmt: skip
-            if self.model.config.causal or config.streamed:
+            if config.frame_by_frame:
                 inputs, target, _ = streamed(windows)
                 windows = dataclasses.replace(windows, inputs=inputs, target=target)
             self.validation = windows
 
     def run(self, deadline: float) -> None:
         """Train until the config's windows, the deadline (time.monotonic) or SIGTERM."""
-        with matmul_precision(self.config.matmul_precision):
-            self._run(deadline)
-
-    def _run(self, deadline: float) -> None:
         stop = _stop_flag()
         started, start_windows = time.monotonic(), self.progress.windows
         recent: list[dict[str, Tensor]] = []
@@ -198,7 +194,8 @@ class Trainer:
     def validate(self) -> None:
         """Score the averaged weights on validation motion; keep the best as weights."""
         with self.averaged() as model:
-            scores = evaluate_model(model, self.validation)
+            with matmul_precision(self.config.matmul_precision):
+                scores = evaluate_model(model, self.validation)
             p = self.progress
             _append_csv(self.folder / "validation.csv", {"windows": p.windows, **scores})
             if scores["n_mpjpe"] < p.best:
@@ -258,7 +255,7 @@ class Trainer:
         return CheckpointMeta(
             name=self.config.name,
             config=self.model.config,
-            input_kind=("stream" if self.model.config.causal or self.config.streamed else "rays"),
+            input_kind="stream" if self.config.frame_by_frame else "rays",
             output_unit="body_height",
             training=training,
         )
@@ -321,11 +318,10 @@ def make_batch(sampler: WindowSampler, config: TrainConfig, size: int, index: in
     """Inputs and target as the network will meet them in use, and body heights."""
     batch = sampler.batch(size, index=index)
     rng = np.random.default_rng((config.seed, 1, index))
-    causal = config.model_config().causal
-    short = not causal and rng.random() < config.short_windows
+    short = not config.model_config().causal and rng.random() < config.short_windows
     # The start of a live track and clips shorter than a window.
     frames = int(rng.integers(1, config.frames)) if short else config.frames
-    if causal or config.streamed:
+    if config.frame_by_frame:
         inputs, target, angles = streamed(batch, frames)
     elif short:
         inputs, target, angles = shortened(batch, frames)
