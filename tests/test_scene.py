@@ -311,7 +311,7 @@ def test_exact_input_and_a_known_pitch_give_the_exact_scene(clip: Clip) -> None:
     poses = solve_scene(clip.lifted(), clip.height_m, clip.fov_deg, smooth=0.0, pitch_deg=pitch)
     root, world = stack(poses, "root"), stack(poses, "joints_world")
     # Poses are expected to lack a turn; these do not, and are turned by half of it.
-    np.testing.assert_allclose(stack(poses, "joints"), clip.relative, atol=0.025)
+    np.testing.assert_allclose(stack(poses, "joints"), clip.relative, atol=0.03)
     np.testing.assert_allclose(root[:, 2], clip.camera[:, 0, 2], rtol=0.02)
     np.testing.assert_allclose(root[:, :2], clip.camera[:, 0, :2], atol=0.02)
     np.testing.assert_allclose(world[..., 2], clip.world[..., 2], atol=0.06)
@@ -320,7 +320,8 @@ def test_exact_input_and_a_known_pitch_give_the_exact_scene(clip: Clip) -> None:
 
 @pytest.mark.parametrize("live", [False, True])
 def test_poses_are_turned_to_what_all_frames_take_for_up(clip: Clip, live: bool) -> None:
-    """Frames whose idea of up is off, and whose poses are off with it, agree in the end."""
+    """Frames whose idea of up is off, and whose poses are off with it, become what frames do that
+    were never off."""
     rng = np.random.default_rng(5)
     true = np.array(clip.ground.up, np.float32)
     count = len(clip.camera)
@@ -334,15 +335,20 @@ def test_poses_are_turned_to_what_all_frames_take_for_up(clip: Clip, live: bool)
     ]
     plain = [replace(pose, up=None) for pose in lifted]
 
-    def error(track: list[LiftedPose]) -> float:
+    def placed(track: list[LiftedPose]) -> Array:
         if live:
             tracker = SceneTracker(clip.height_m, clip.fov_deg, smooth=0.0)
             poses = [tracker.update(pose) for pose in track][60:]
         else:
             poses = solve_scene(track, clip.height_m, clip.fov_deg, smooth=0.0)
-        return float(np.abs(stack(poses, "joints") - clip.relative[-len(poses) :]).mean())
+        return stack(poses, "joints")
 
-    assert error(lifted) < (0.45 if live else 0.25) * error(plain)
+    never_off = placed(clip.lifted(units=units))
+
+    def error(track: list[LiftedPose]) -> float:
+        return float(np.abs(placed(track) - never_off).mean())
+
+    assert error(lifted) < (0.15 if live else 0.02) * error(plain)
 
 
 @pytest.mark.parametrize("shrink", [1.0, 0.93])

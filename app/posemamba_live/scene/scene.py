@@ -74,8 +74,9 @@ from posemamba_live.types import Ground, LiftedPose, Pose3D
 Array = NDArray[np.float64]
 
 DEFAULT_HEIGHT_M: Final = 1.70
-_LEARNT: Final = math.radians(1.5)
-"""Pitch that is still to be learnt at which the floor is moved under people."""
+_LEARNT: Final = math.radians(0.75)
+"""Pitch that is still to be learnt at which the floor is moved under people: who comes four metres
+nearer sinks by five centimetres."""
 _SINKING_S: Final = 0.15
 _FLOATING_S: Final = 1.0
 """Seconds in which it is, where they sink into it, and where they are above it."""
