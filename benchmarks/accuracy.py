@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -36,15 +36,13 @@ from posemamba.training.scoring import millimetres, predict
 from posemamba.training.synth import load_windows
 from posemamba_live.evaluation import clips
 from posemamba_live.evaluation.synthetic import wrong_sides
-from posemamba_live.plan import FILM_WEIGHTS, LIVE_WEIGHTS, SECOND_WEIGHTS
+from posemamba_live.plan import FILM_WEIGHTS, LIVE_WEIGHTS, SECOND_WEIGHTS, WHOLE_WEIGHTS
 from posemamba_live.sources import open_source
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "accuracy.md"
 DEMO: Final = Path(__file__).parents[1] / "demo_videos"
 WINDOWS: Final = ("window-m3", "window-m8", FILM_WEIGHTS)
 """Weights that validation compares: the first, the last that was tried, and the default."""
-WHOLE: Final = "film-m1"
-"""Sees eight seconds at once; what films may be averaged with one day."""
 WINDOW_COUNT: Final = 512
 SEED: Final = 2024
 TAKES: Final = {4: (192, 120), 16: (64, 480)}
@@ -139,7 +137,8 @@ def replaced(page: str, name: str, text: str) -> str:
 
 def _made_with() -> str:
     return (
-        f"Version {pml.__version__}, `{FILM_WEIGHTS}`, `{SECOND_WEIGHTS}`, live `{LIVE_WEIGHTS}`."
+        f"Version {pml.__version__}, `{FILM_WEIGHTS}`, `{SECOND_WEIGHTS}`, `{WHOLE_WEIGHTS}`, "
+        f"live `{LIVE_WEIGHTS}`."
     )
 
 
@@ -250,7 +249,7 @@ def films(places: Places) -> Iterator[str]:
     found: dict[str, list[str]] = {}
     for takes, frames in TAKES.values():
         batch = whole_films.validation_takes(places.motion, takes, frames, SEED)
-        for name, own in whole_films.scores(batch, FILM_WEIGHTS, [SECOND_WEIGHTS, WHOLE]):
+        for name, own in whole_films.scores(batch, FILM_WEIGHTS, [SECOND_WEIGHTS, WHOLE_WEIGHTS]):
             found.setdefault(name, []).append(_figures(own.n_mpjpe, own.pa_mpjpe, own.accel))
     head = [f"{takes} takes of {seconds} s" for seconds, (takes, _) in TAKES.items()]
     return table(("N / PA / accel", *head), ([name, *cells] for name, cells in found.items()))
@@ -276,21 +275,21 @@ def lifters(places: Places) -> Iterator[str]:
     folders = [places.clips, DEMO]
     kept = places.cache / "detections"
     detections.main(folders, kept, threads=1, model=None)
-    second, whole = load_checkpoint(SECOND_WEIGHTS), load_checkpoint(WHOLE)
-    ways: Mapping[str, tuple[str, bool, Checkpoint | None]] = {
-        f"films, `{FILM_WEIGHTS}` alone": (FILM_WEIGHTS, False, None),
-        f"films, and `{SECOND_WEIGHTS}` both ways": (FILM_WEIGHTS, False, second),
-        f"films, and `{WHOLE}`": (FILM_WEIGHTS, False, whole),
-        f"live, `{LIVE_WEIGHTS}`": (LIVE_WEIGHTS, True, None),
-        f"live, `{FILM_WEIGHTS}`": (FILM_WEIGHTS, True, None),
+    second, whole = load_checkpoint(SECOND_WEIGHTS), load_checkpoint(WHOLE_WEIGHTS)
+    ways: Mapping[str, tuple[str, bool, Sequence[Checkpoint]]] = {
+        f"films, `{FILM_WEIGHTS}` alone": (FILM_WEIGHTS, False, []),
+        f"films, and `{SECOND_WEIGHTS}` both ways": (FILM_WEIGHTS, False, [second]),
+        f"films, and `{WHOLE_WEIGHTS}` as well": (FILM_WEIGHTS, False, [second, whole]),
+        f"live, `{LIVE_WEIGHTS}`": (LIVE_WEIGHTS, True, []),
+        f"live, `{FILM_WEIGHTS}`": (FILM_WEIGHTS, True, []),
     }
     rows = []
-    for label, (name, live, both) in ways.items():
+    for label, (name, live, again) in ways.items():
         make = lift_detections.lifters(name, live=live)
         found: dict[str, dict[str, float]] = {}
         for file in sorted(kept.glob("*.npz")):
             truth = lift_detections.truth_of(file, folders)
-            found |= lift_detections.score_clip(file, truth, make, "product", True, both)
+            found |= lift_detections.score_clip(file, truth, make, "product", True, again)
         row = [label]
         for own in lift_detections.means(found).values():
             row += [
@@ -347,7 +346,7 @@ def rooms(places: Places) -> Iterator[str]:
         file = Path(folder) / "room.json"
         room.main(
             [places.clips, DEMO], places.cache / "room", weights=FILM_WEIGHTS, only=None,
-            json_file=file, feet=True, lines=True, second=SECOND_WEIGHTS,
+            json_file=file, feet=True, lines=True, again=[SECOND_WEIGHTS, WHOLE_WEIGHTS],
             live_weights=LIVE_WEIGHTS,
         )  # fmt: skip
         report: dict[str, dict[str, dict[str, float]]] = json.loads(file.read_text())

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from posemamba.checkpoint import checksum_of
-from posemamba_live.plan import SECOND_WEIGHTS
+from posemamba_live.plan import SECOND_WEIGHTS, WHOLE_WEIGHTS
 from posemamba_live.takes.journal import Journal, journal_path
 from posemamba_live.types import LiftedPose, Pose2D
 
@@ -61,6 +61,8 @@ def main() -> None:
             "image_size": (640, 360),
             "second_weights": SECOND_WEIGHTS,
             "second_weights_sha256": checksum_of(SECOND_WEIGHTS),
+            "whole_weights": WHOLE_WEIGHTS,
+            "whole_weights_sha256": checksum_of(WHOLE_WEIGHTS),
         }
         journal = Journal(output, meta, live=False)
         before, begun = _peak(resource.RUSAGE_SELF), time.perf_counter()

@@ -57,13 +57,13 @@ def main(
     pool: Annotated[bool, typer.Option(help="Turn poses to the pooled gravity.")] = True,
     live: Annotated[bool, typer.Option(help="Each frame as it comes.")] = False,
     both_ways: Annotated[
-        str | None, typer.Option(help="Weights that whole films are averaged with.")
-    ] = None,
+        list[str], typer.Option(help="Weights that whole films are averaged with, in turn.")
+    ] = [],  # noqa: B006
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
     """Lift every clip with each of the weights."""
     report: dict[str, dict[str, Any]] = {}
-    second = load_checkpoint(both_ways) if both_ways else None
+    again = [load_checkpoint(name) for name in both_ways]
     for name in weights:
         make = lifters(name, live=live)
         rows = {}
@@ -71,7 +71,7 @@ def main(
             measured = file.stem in MEASURED
             if (half == "measured" and not measured) or (half == "judging" and measured):
                 continue
-            rows |= score_clip(file, truth_of(file, folders), make, scores, pool, second)
+            rows |= score_clip(file, truth_of(file, folders), make, scores, pool, again)
         report[name] = rows
         _show(name, rows)
     if json_file:
@@ -98,7 +98,7 @@ def score_clip(
     make: Callable[[], Lifter],
     scores: str,
     pool: bool,
-    second: Checkpoint | None = None,
+    again: Sequence[Checkpoint] = (),
 ) -> dict[str, dict[str, float]]:
     with np.load(file) as found, np.load(truth) as gt:
         keypoints, seen = found["keypoints"], found["seen"]
@@ -127,7 +127,7 @@ def score_clip(
                        (int(size[0]), int(size[1])), peak=own.peak)
             )  # fmt: skip
         lifted = [done for pose in poses for done in lifter.push(pose)] + lifter.flush()
-        if second is not None:
+        for second in again:
             lifted = seen_as_a_whole(lifted, second, fps=fps, fov_deg=ASSUMED_FOV_DEG)
         frames = np.array([one.pose2d.frame_index for one in lifted])
         ours = np.stack([one.joints for one in lifted]).astype(np.float64)

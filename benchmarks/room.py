@@ -39,7 +39,13 @@ from posemamba_live.detectors import DetectorSettings, create_detector
 from posemamba_live.lifting.both_ways import look_back
 from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.lifting.people import People
-from posemamba_live.plan import FILM_WEIGHTS, LIVE_WEIGHTS, SECOND_WEIGHTS, plan_lifting
+from posemamba_live.plan import (
+    FILM_WEIGHTS,
+    LIVE_WEIGHTS,
+    SECOND_WEIGHTS,
+    WHOLE_WEIGHTS,
+    plan_lifting,
+)
 from posemamba_live.scene import scene
 from posemamba_live.scene.contact import Feet
 from posemamba_live.scene.scene import SceneTracker, solve_scene
@@ -124,7 +130,9 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
     feet: Annotated[bool, typer.Option(help="Hold feet that stand.")] = True,
     lines: Annotated[bool, typer.Option(help="Look at the background's verticals.")] = True,
-    second: Annotated[str, typer.Option(help="Of films, both ways; empty: none.")] = SECOND_WEIGHTS,
+    again: Annotated[
+        list[str], typer.Option(help="What films are averaged with; may be given several times.")
+    ] = [SECOND_WEIGHTS, WHOLE_WEIGHTS],  # noqa: B006
 ) -> None:
     """Solve every clip's scene as of a film, and live."""
     use_threads(1)
@@ -140,8 +148,8 @@ def main(
             folder = cache / Path(used).stem
             lifted = _lifted(truth.parent / f"{name}.mp4", used, folder, live)
             if lifted:
-                if second and not live:
-                    lifted = look_back(lifted, second, fps=FPS, fov_deg=ASSUMED_FOV)
+                if not live:
+                    lifted = look_back(lifted, again, fps=FPS, fov_deg=ASSUMED_FOV)
                 known = Truth.read(truth)
                 heights = _heights(name, lifted, known)
                 film = truth.parent / f"{name}.mp4"

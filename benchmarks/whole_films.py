@@ -1,6 +1,6 @@
 """How right the poses of films are, with windows alone and seen both ways as well.
 
-    python benchmarks/whole_films.py --motion MOTION --both-ways film-m1
+    python benchmarks/whole_films.py --motion MOTION --both-ways causal-m9
 
 Takes of validation motion at 30 frames a second, with the cameras and the detector's errors of
 training, through the lifters of the program; no tracker, no scene, no smoothing. Errors are of
@@ -24,7 +24,7 @@ from posemamba.training.metrics import Scores, score
 from posemamba.training.synth import Batch
 from posemamba_live.lifting.both_ways import seen_as_a_whole
 from posemamba_live.lifting.factory import lifter_factory
-from posemamba_live.plan import FILM_WEIGHTS, SECOND_WEIGHTS, plan_lifting
+from posemamba_live.plan import FILM_WEIGHTS, SECOND_WEIGHTS, WHOLE_WEIGHTS, plan_lifting
 from posemamba_live.types import LiftedPose, Pose2D
 
 FPS = 30.0
@@ -33,7 +33,10 @@ FPS = 30.0
 def main(
     motion: Annotated[Path, typer.Option(help="Folder of the motion files.")],
     weights: Annotated[str, typer.Option(help="Of the windows.")] = FILM_WEIGHTS,
-    both_ways: Annotated[list[str], typer.Option(help="Averaged with.")] = [SECOND_WEIGHTS],  # noqa: B006
+    both_ways: Annotated[list[str], typer.Option(help="Averaged with, in turn.")] = [  # noqa: B006
+        SECOND_WEIGHTS,
+        WHOLE_WEIGHTS,
+    ],
     mode: Annotated[str, typer.Option(help="fast, balanced, accurate.")] = "balanced",
     takes: Annotated[int, typer.Option()] = 192,
     frames: Annotated[int, typer.Option(help="Length of a take.")] = 120,
@@ -52,7 +55,7 @@ def main(
 def scores(
     batch: Batch, weights: str, both_ways: Sequence[str], mode: str = "balanced"
 ) -> Iterator[tuple[str, Scores]]:
-    """What windows make of the takes, and with each of the others as well."""
+    """What windows make of the takes, and with each of the others in turn as well."""
     checkpoint = load_checkpoint(weights)
     fov = checkpoint.meta.fov_deg
     plan = plan_lifting(checkpoint.meta, live=False, fps=FPS, fov_deg=fov, mode=mode)
@@ -63,9 +66,11 @@ def scores(
         lifted += [done for pose in take(batch, number) for done in lifter.push(pose)]
         lifted += lifter.flush()
     yield weights, score_of(lifted, batch)
+    label = weights
     for name in both_ways:
-        seen = seen_as_a_whole(lifted, load_checkpoint(name), fps=FPS, fov_deg=fov)
-        yield f"{weights} and {Path(name).stem}", score_of(seen, batch)
+        lifted = seen_as_a_whole(lifted, load_checkpoint(name), fps=FPS, fov_deg=fov)
+        label += f" and {Path(name).stem}"
+        yield label, score_of(lifted, batch)
 
 
 def take(batch: Batch, number: int) -> list[Pose2D]:

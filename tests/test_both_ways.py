@@ -11,10 +11,11 @@ from posemamba.checkpoint import Checkpoint, checksum_of, load_checkpoint
 from posemamba.network import Lifter
 from posemamba.skeleton import MIRROR
 from posemamba.streams import CausalNetwork
+from posemamba_live.errors import LiveError
 from posemamba_live.evaluation.synthetic import lift_causally
 from posemamba_live.lifting.averaged import SHARE
-from posemamba_live.lifting.both_ways import seen_as_a_whole, seen_both_ways
-from posemamba_live.plan import SECOND_WEIGHTS
+from posemamba_live.lifting.both_ways import look_back, seen_as_a_whole, seen_both_ways
+from posemamba_live.plan import SECOND_WEIGHTS, WHOLE_WEIGHTS
 from posemamba_live.scene.settings import SceneSettings
 from posemamba_live.takes.recovery import solve
 from posemamba_live.types import FloatArray, LiftedPose, Pose2D
@@ -28,7 +29,7 @@ def checkpoint() -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def long_windows() -> Checkpoint:
-    return load_checkpoint("film-m1")
+    return load_checkpoint(WHOLE_WEIGHTS)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,10 @@ def as_lifted(poses: list[Pose2D]) -> list[LiftedPose]:
 
 def both(lifted: list[LiftedPose], network: CausalNetwork, fps: float = 30.0) -> list[LiftedPose]:
     return seen_both_ways(lifted, network, fps=fps, fov_deg=60.0)
+
+
+def joints_of(poses: list[LiftedPose]) -> FloatArray:
+    return np.stack([pose.joints for pose in poses])
 
 
 def passed(checkpoint: Checkpoint, poses: list[Pose2D], *, mirrored: bool) -> FloatArray:
@@ -111,7 +116,7 @@ def test_every_frame_of_every_rate_comes_back(
 
 
 @pytest.mark.parametrize("length", [1, 90, 400])
-def test_long_windows_count_for_half(
+def test_long_windows_count_for_a_third(
     length: int, long_windows: Checkpoint, make_track: MakeTrack
 ) -> None:
     """The same as the library makes of the keypoints, track by track."""
@@ -134,7 +139,7 @@ def test_long_windows_count_for_half(
         ]
     )
     for mean, ours, theirs in zip(got, lifted, expected, strict=True):
-        np.testing.assert_allclose(mean.joints, 0.5 * (ours.joints + theirs), atol=2e-5)
+        np.testing.assert_allclose(mean.joints, 0.65 * ours.joints + 0.35 * theirs, atol=2e-5)
     # Of windows of 240 frames, or the whole track, the first sees what follows.
     assert got[0].look_ahead == max(min(length, 240) - 1, 3)
     assert got[length - 1].look_ahead == 3
@@ -160,6 +165,18 @@ def test_causal_weights_pass_a_film_in_both_directions(
         np.testing.assert_array_equal(pose.joints, expected.joints)
 
 
+def test_a_film_is_seen_with_one_after_the_other(
+    network: CausalNetwork, long_windows: Checkpoint, make_track: MakeTrack
+) -> None:
+    lifted = as_lifted(make_track(60))
+    got = look_back(lifted, [SECOND_WEIGHTS, WHOLE_WEIGHTS], fps=30.0, fov_deg=60.0)
+    expected = seen_as_a_whole(both(lifted, network), long_windows, fps=30.0, fov_deg=60.0)
+    np.testing.assert_array_equal(joints_of(got), joints_of(expected))
+    assert look_back(lifted, [], fps=30.0, fov_deg=60.0) == lifted
+    with pytest.raises(LiveError, match="cannot be seen both ways"):
+        look_back(lifted, [SECOND_WEIGHTS, "nobody's"], fps=30.0, fov_deg=60.0)
+
+
 def test_no_poses_are_no_trouble(network: CausalNetwork, long_windows: Checkpoint) -> None:
     assert both([], network) == []
     assert seen_as_a_whole([], long_windows, fps=30.0, fov_deg=60.0) == []
@@ -177,7 +194,7 @@ def test_answers_that_are_not_finite_leave_the_windows_alone(
 
 
 def test_a_journal_is_seen_as_its_run_would_have_been(
-    network: CausalNetwork, make_track: MakeTrack
+    network: CausalNetwork, long_windows: Checkpoint, make_track: MakeTrack
 ) -> None:
     lifted = as_lifted(make_track(90))
     meta = {
@@ -187,6 +204,8 @@ def test_a_journal_is_seen_as_its_run_would_have_been(
         "smooth": 1.0,
         "second_weights": SECOND_WEIGHTS,
         "second_weights_sha256": checksum_of(SECOND_WEIGHTS),
+        "whole_weights": WHOLE_WEIGHTS,
+        "whole_weights_sha256": checksum_of(WHOLE_WEIGHTS),
     }
     scene = SceneSettings(1.7, 60.0, 1.0)
 
@@ -196,6 +215,12 @@ def test_a_journal_is_seen_as_its_run_would_have_been(
     def recovered(**changes: str | None) -> FloatArray:
         return np.stack([pose.joints_world for pose in solve(lifted, {**meta, **changes})])
 
-    np.testing.assert_allclose(recovered(), joints(both(lifted, network)), atol=1e-6)
-    np.testing.assert_allclose(recovered(second_weights=None), joints(lifted), atol=1e-6)
-    np.testing.assert_allclose(recovered(second_weights_sha256="0" * 64), joints(lifted), atol=1e-6)
+    ways = both(lifted, network)
+    whole = seen_as_a_whole(ways, long_windows, fps=30.0, fov_deg=60.0)
+    np.testing.assert_allclose(recovered(), joints(whole), atol=1e-6)
+    # Of a run that knew of no long windows; and one that was seen with nothing.
+    np.testing.assert_allclose(recovered(whole_weights=None), joints(ways), atol=1e-6)
+    alone = recovered(second_weights=None, whole_weights=None)
+    np.testing.assert_allclose(alone, joints(lifted), atol=1e-6)
+    for other in ("second_weights_sha256", "whole_weights_sha256"):
+        np.testing.assert_allclose(recovered(**{other: "0" * 64}), joints(lifted), atol=1e-6)

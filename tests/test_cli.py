@@ -32,7 +32,7 @@ from websockets.sync.client import connect
 from posemamba.checkpoint import checksum_of
 from posemamba.skeleton import JOINT_NAMES, PARENTS
 from posemamba_live import __version__, cli, command_line
-from posemamba_live.plan import SECOND_WEIGHTS
+from posemamba_live.plan import SECOND_WEIGHTS, WHOLE_WEIGHTS
 
 PROGRAM = [sys.executable, "-m", "posemamba_live"]
 
@@ -356,6 +356,8 @@ def test_the_export_is_as_documented(finished: Path) -> None:
     assert len(meta["weights_sha256"]) == 64
     assert meta["second_weights"] == SECOND_WEIGHTS
     assert meta["second_weights_sha256"] == checksum_of(SECOND_WEIGHTS)
+    assert meta["whole_weights"] == WHOLE_WEIGHTS
+    assert meta["whole_weights_sha256"] == checksum_of(WHOLE_WEIGHTS)
     assert meta["command_line"].endswith("--stats stats.json")
     assert {"schema_version", "window", "look_ahead", "height_m", "fov_deg", "detector"} <= set(
         meta

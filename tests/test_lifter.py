@@ -29,9 +29,11 @@ from posemamba_live.plan import (
     LIVE_WEIGHTS,
     MODES,
     SECOND_WEIGHTS,
+    WHOLE_WEIGHTS,
     default_weights,
     plan_lifting,
     second_weights,
+    whole_weights,
 )
 from posemamba_live.types import FloatArray, LiftedPose, Pose2D
 from tests.conftest import WINDOW, MakeTrack
@@ -363,7 +365,10 @@ def test_weights_are_those_that_can_do_what_is_asked_for(
 def test_windows_are_averaged_with_another_network_unless_something_else_is_asked_for(
     asked: dict[str, Any], live: bool, weights: str | None
 ) -> None:
-    assert second_weights(Options(**{"source": "a.mp4", **asked}), live=live) == weights
+    options = Options(**{"source": "a.mp4", **asked})
+    assert second_weights(options, live=live) == weights
+    seen_again = WHOLE_WEIGHTS if weights and not live else None
+    assert whole_weights(options, live=live) == seen_again
 
 
 @pytest.mark.parametrize("gap", [0, 300])

@@ -26,6 +26,11 @@ LIVE_WEIGHTS: Final = "causal-m10"
 """A small step for each frame: fresher and steadier than a window, and cheap for many people."""
 SECOND_WEIGHTS: Final = LIVE_WEIGHTS
 """Averaged with windows: over whole films, and live where it is worth the work."""
+WHOLE_WEIGHTS: Final = "film-m1"
+"""Sees eight seconds at once, in both directions of time: averaged with both over whole films."""
+SEEN_WITH: Final = ("second_weights", "whole_weights")
+"""What a run's meta calls the weights that a film is averaged with when it has been read; their
+checksums are beside them as NAME_sha256."""
 DEFAULT_HEIGHT_M: Final = 1.70
 _MOST_THREADS: Final = 4
 """More make neither network faster."""
@@ -104,6 +109,8 @@ class RunPlan:
     second_weights: str | None = None
     """Weights with whose answers those of windows are averaged: over a whole film when it has been
     read, live causal ones as they come."""
+    whole_weights: str | None = None
+    """Weights of long windows with which all that is averaged once more."""
     smooth: float = 1.0
     """Strength of the smoothing over time, 0 for none."""
     unseen: UnseenName = UnseenName.FAINT
@@ -169,6 +176,7 @@ def plan_run(options: Options, source: SourceFacts) -> RunPlan:
         fov_deg=_fov(options, source),
         weights=options.weights or default_weights(options, live=live),
         second_weights=second_weights(options, live=live),
+        whole_weights=whole_weights(options, live=live),
         smooth=options.smooth,
         unseen=options.unseen,
         device=options.device,
@@ -202,6 +210,11 @@ def second_weights(options: Options, *, live: bool) -> str | None:
         newest = options.delay == 0 and options.device is not DeviceName.CUDA
         return SECOND_WEIGHTS if newest and options.mode is ModeName.ACCURATE else None
     return None if options.mode is ModeName.FAST else SECOND_WEIGHTS
+
+
+def whole_weights(options: Options, *, live: bool) -> str | None:
+    """What films are averaged with at the end, besides."""
+    return None if live or second_weights(options, live=False) is None else WHOLE_WEIGHTS
 
 
 def _fov(options: Options, source: SourceFacts) -> float:

@@ -346,6 +346,8 @@ def _metadata(
         "weights_sha256": checkpoint.meta.sha256,
         "second_weights": plan.second_weights,
         "second_weights_sha256": plan.second_weights and checksum_of(plan.second_weights),
+        "whole_weights": plan.whole_weights,
+        "whole_weights_sha256": plan.whole_weights and checksum_of(plan.whole_weights),
         "detector": options.detector,
         "detector_model": str(options.detector_model) if options.detector_model else None,
         "detector_info": detector,

@@ -19,7 +19,7 @@ from posemamba_live.batch.storage import Facts, Folder, writing_to
 from posemamba_live.batch.videos import Video
 from posemamba_live.errors import UsageError
 from posemamba_live.options import DECLARED, Options
-from posemamba_live.plan import FILM_WEIGHTS, second_weights
+from posemamba_live.plan import FILM_WEIGHTS, second_weights, whole_weights
 
 _READERS: Final = 16
 """Receipts that are read at once."""
@@ -130,8 +130,8 @@ def settings_of(options: Options, batch: BatchOptions) -> dict[str, Any]:
         if name == "heights":
             value = list(value)
         settings[name] = value.value if isinstance(value, Enum) else value
-    second = second_weights(options, live=False)
-    settings["second weights"] = second and _weights(second)
+    again = (second_weights(options, live=False), whole_weights(options, live=False))
+    settings["weights that films are seen with again"] = [_weights(name) for name in again if name]
     return settings
 
 

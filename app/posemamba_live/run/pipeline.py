@@ -36,7 +36,7 @@ from posemamba_live.detectors import Models
 from posemamba_live.errors import SinkError, SourceError
 from posemamba_live.lifting.people import Lifted, People
 from posemamba_live.lifting.window import Lifter
-from posemamba_live.plan import RunPlan
+from posemamba_live.plan import SEEN_WITH, RunPlan
 from posemamba_live.run.assembly import Assembler, Picture
 from posemamba_live.run.background import Background
 from posemamba_live.run.channel import Channel
@@ -194,11 +194,13 @@ class Run:
         from posemamba_live.lifting.both_ways import look_back
 
         poses, plan = self._poses.poses(), self.plan
-        if plan.second_weights is not None and not plan.live:
-            if self._interrupted and len(poses) > _SEEN_IN_TIME:
-                self.outputs.meta |= {"second_weights": None, "second_weights_sha256": None}
+        if not plan.live:
+            weights = [name for name in (plan.second_weights, plan.whole_weights) if name]
+            if weights and self._interrupted and len(poses) > _SEEN_IN_TIME:
+                for key in SEEN_WITH:
+                    self.outputs.meta |= {key: None, f"{key}_sha256": None}
             else:
-                poses = look_back(poses, plan.second_weights, fps=plan.fps, fov_deg=plan.fov_deg)
+                poses = look_back(poses, weights, fps=plan.fps, fov_deg=plan.fov_deg)
         return self._scene.solve(poses, self._background.said)
 
     def run(

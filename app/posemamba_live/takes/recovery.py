@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from posemamba_live.errors import LiveError, UsageError
+from posemamba_live.plan import SEEN_WITH
 from posemamba_live.scene.scene import DEFAULT_HEIGHT_M, solve_scene
 from posemamba_live.scene.verticals import upright_of
 from posemamba_live.takes.journal_content import Content, read_content
@@ -109,12 +110,13 @@ def _seen_both_ways(lifted: Sequence[LiftedPose], meta: dict[str, Any]) -> Seque
     from posemamba_live.lifting.blending import NETWORK_FPS
     from posemamba_live.lifting.both_ways import look_back
 
-    name = meta.get("second_weights")
-    if meta.get("live") or not isinstance(name, str) or name not in shipped_weights():
+    asked = [(meta.get(key), meta.get(f"{key}_sha256")) for key in SEEN_WITH]
+    names = [name for name, _ in asked if isinstance(name, str)]
+    if meta.get("live") or not set(names) <= set(shipped_weights()):
         return lifted
-    if checksum_of(name) != meta.get("second_weights_sha256"):
+    if any(checksum_of(name) != checksum for name, checksum in asked if name in names):
         return lifted
-    return look_back(lifted, name, fps=float(meta.get("fps") or NETWORK_FPS), fov_deg=_fov(meta))
+    return look_back(lifted, names, fps=float(meta.get("fps") or NETWORK_FPS), fov_deg=_fov(meta))
 
 
 def _fov(meta: dict[str, Any]) -> float:
