@@ -26,7 +26,7 @@ LIVE_WEIGHTS: Final = "causal-m10"
 """A small step for each frame: fresher and steadier than a window, and cheap for many people."""
 SECOND_WEIGHTS: Final = LIVE_WEIGHTS
 """Averaged with windows: over whole films, and live where it is worth the work."""
-WHOLE_WEIGHTS: Final = "film-m1"
+WHOLE_WEIGHTS: Final = "film-m2"
 """Sees eight seconds at once, in both directions of time: averaged with both over whole films."""
 SEEN_WITH: Final = ("second_weights", "whole_weights")
 """What a run's meta calls the weights that a film is averaged with when it has been read; their
