@@ -28,7 +28,7 @@ from posemamba_live.tracking.back import LookBack
 from posemamba_live.tracking.clothes import OTHER, OWN, colours
 from posemamba_live.tracking.cuts import CutDetector, changed
 from posemamba_live.tracking.kalman import Array
-from posemamba_live.tracking.plausibility import PLAIN, agree, is_newcomer, is_still_there
+from posemamba_live.tracking.plausibility import NEW, PLAIN, agree, is_newcomer, is_still_there
 from posemamba_live.tracking.search import Search
 from posemamba_live.tracking.sides import LOOK_AHEAD_S
 from posemamba_live.tracking.sight import Sight, torsos_apart
@@ -462,16 +462,21 @@ class PeopleTracker:
     def _cost(self, track: Track, sight: Sight, sights: Sequence[Sight], now: float) -> float:
         if (
             not self._was_present(track)
-            and not self._surely(track, sight)
+            and not (sight.score >= NEW and self._surely(track, sight))
             and (
                 any(o is not sight and torsos_apart(sight, o) < _CLEAR for o in sights)
-                or (sight.score < PLAIN and self._is_beside_somebody(track))
+                or (self._may_be_a_piece(track, sights, now) and self._is_beside_somebody(track))
             )
         ):
             # Nobody is found again before being clear of the others, and plainly seen beside them:
             # pieces of who is in front often look like whoever is behind.
             return float("inf")
         return track.misfit(sight, now) + self._stranger(track, sight)
+
+    def _may_be_a_piece(self, track: Track, sights: Sequence[Sight], now: float) -> bool:
+        """Whether somebody may be a sight that is not plain; then they are no other one either,
+        which would leave it to whoever that one is."""
+        return any(s.score < PLAIN and math.isfinite(track.misfit(s, now)) for s in sights)
 
     # What people wear.
 

@@ -17,8 +17,8 @@ PLAIN: Final = 0.5
 """Score of the best eight joints of somebody who is plainly seen."""
 _SURE: Final = 0.3
 """Score of the best eight joints of somebody who is followed."""
-_NEW: Final = 0.4
-"""The same of a newcomer where nobody else is."""
+NEW: Final = 0.4
+"""The same of a newcomer where nobody else is, and of who is found again."""
 _ANOTHER: Final = 0.5
 """The same of one beside others: pieces of two people often look like a third."""
 _AGREE: Final = 0.35
@@ -42,7 +42,7 @@ def is_still_there(sight: Sight) -> bool:
 
 def is_newcomer(sight: Sight, *, alone: bool) -> bool:
     """Whether somebody who was not followed is believed; `alone`: nobody else is there."""
-    return sight.found.presence >= _PRESENT and sight.score >= (_NEW if alone else _ANOTHER)
+    return sight.found.presence >= _PRESENT and sight.score >= (NEW if alone else _ANOTHER)
 
 
 def agree(a: Region, b: Region) -> bool:
