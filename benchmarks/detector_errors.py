@@ -41,6 +41,15 @@ KINDS: Final = {
     "hip": (1, 4), "knee": (2, 5), "ankle": (3, 6), "shoulder": (11, 14), "elbow": (12, 15),
     "wrist": (13, 16), "nose": (9,),
 }  # fmt: skip
+PAIRS: Final = {
+    "hips": ((1, 4),), "hip, knee": ((1, 2), (4, 5)), "hip, ankle": ((1, 3), (4, 6)),
+    "knee, ankle": ((2, 3), (5, 6)), "knees": ((2, 5),), "ankles": ((3, 6),),
+    "hip, shoulder": ((1, 14), (4, 11), (1, 11), (4, 14)), "shoulders": ((11, 14),),
+    "shoulder, elbow": ((11, 12), (14, 15)), "shoulder, wrist": ((11, 13), (14, 16)),
+    "elbow, wrist": ((12, 13), (15, 16)), "elbows": ((12, 15),), "wrists": ((13, 16),),
+    "hip, other knee": ((1, 5), (4, 2)), "hip, elbow": ((1, 15), (4, 12)),
+    "shoulder, nose": ((11, 9), (14, 9)),
+}  # fmt: skip
 JOINTS: Final = (*LIMB_JOINTS, NOSE)
 WINDOW: Final = 27
 _CHAIN_SHARE: Final = 0.92
@@ -79,7 +88,12 @@ def main(
         if half == "both" or own == (half == "measured"):
             truth = next(p for f in folders if (p := f / f"{file.stem}_gt.npz").is_file())
             people += read(file, truth)
-    report = {"confidence": confidences(people), "edge": edges(people), **constants(people)}
+    report = {
+        "confidence": confidences(people),
+        "edge": edges(people),
+        **constants(people),
+        "together": together(people),
+    }
     print(json.dumps(report, indent=1))
     if json_file:
         json_file.write_text(json.dumps(report, indent=1), encoding="utf-8")
@@ -225,6 +239,37 @@ def _windows(people: list[Person], columns: list[int]) -> dict[str, Any]:
         "within_window_sd": _short(np.sqrt(np.mean(within))),
         "white_sd": _short(np.sqrt(np.nanmedian(white))),
     }
+
+
+def together(people: list[Person]) -> dict[str, list[float]]:
+    """Correlation of what changes over time in the errors of two joints that nothing hides, across
+    the trunk and up it."""
+    rests = [_changing(person) for person in people]
+    out = {}
+    for name, pairs in PAIRS.items():
+        both = [rest[:, [JOINTS.index(j) for j in pair]] for rest in rests for pair in pairs]
+        a, b = np.moveaxis(np.concatenate([x[np.isfinite(x).all((1, 2))] for x in both]), 1, 0)
+        out[name] = _short((a * b).mean(0) / np.sqrt((a**2).mean(0) * (b**2).mean(0)))
+    return out
+
+
+def _changing(person: Person) -> Array:
+    """(T, 13, 2) errors across the trunk and up it, about their means and what is fixed to this
+    person's body; NaN where a joint is hidden, at the edge or lost."""
+    rest = np.full(person.error.shape, np.nan)
+    for i in range(rest.shape[1]):
+        clear = (
+            (person.edge[:, i] > 2) & (person.cover[:, i] < -0.3) & (_size(person.error[:, i]) < 8)
+        )
+        if clear.sum() >= WINDOW:
+            placed, error = person.placed[clear, i], person.error[clear, i]
+            square = np.einsum("tij,tik->jk", placed, placed) / len(placed) + 0.1 * np.eye(3)
+            own = np.linalg.solve(square, np.einsum("tij,ti->j", placed, error) / len(placed))
+            rest[clear, i] = error - placed @ own
+            rest[clear, i] -= rest[clear, i].mean(0)
+    across = np.stack([-person.trunk[:, 1], person.trunk[:, 0]], -1)
+    axes = np.stack([across, person.trunk], -1)
+    return np.asarray(rest @ axes)
 
 
 def _by_kind(people: list[Person]) -> dict[str, tuple[NDArray[np.bool_], dict[str, Array]]]:

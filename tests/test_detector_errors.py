@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -66,3 +67,22 @@ def test_confidences_are_counted_by_how_hidden_a_joint_is(
     # Somebody who walks past shows hips and shoulders behind each other.
     hidden = [row["n"] for kind in told.values() for name, row in kind.items() if name[0] != "-"]
     assert sum(hidden) > 30
+
+
+def test_errors_that_go_together_are_found(kept: list[detector_errors.Person]) -> None:
+    person = kept[0]
+    rng = np.random.default_rng(5)
+    frames = len(person.error)
+    own = rng.standard_normal((frames, len(detector_errors.JOINTS), 2))
+    both_hips = rng.standard_normal((frames, 1))
+    # Along the trunk both hips go together, across it one goes where the other does not.
+    across = np.stack([-person.trunk[:, 1], person.trunk[:, 0]], -1)
+    own[:, [0, 3]] = both_hips[..., None] * person.trunk[:, None]
+    own[:, 0] += both_hips * across
+    own[:, 3] -= both_hips * across
+    clear = np.full_like(person.edge, 50.0), np.full_like(person.cover, -1.0)
+    made = detector_errors.together(
+        [dataclasses.replace(person, error=person.error + own, edge=clear[0], cover=clear[1])]
+    )
+    np.testing.assert_allclose(made["hips"], (-1.0, 1.0), atol=0.15)
+    np.testing.assert_allclose(made["elbow, wrist"], 0.0, atol=0.2)

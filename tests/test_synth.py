@@ -484,6 +484,40 @@ def test_constant_errors_agree_between_the_sides(
     np.testing.assert_allclose(alike.std(0), apart.std(0), rtol=0.1)
 
 
+def test_errors_of_neighbours_go_together_as_measured(
+    standing: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    raw = replace(EXACT, amount=1.0, raw=True, severity=0.0)
+    alike, apart = (
+        noise.detect(np.random.default_rng(6), *standing, config).points - standing[0]
+        for config in (raw, replace(raw, together=False))
+    )
+    # What is drawn is a little less alike than the table says: each point has white noise, too.
+    points = noise.NUM_POINTS
+    for axis, name in enumerate(("across", "up")):
+        found, own = (
+            np.corrcoef(error[..., axis].reshape(-1, points), rowvar=False)
+            for error in (alike, apart)
+        )
+        wanted = np.eye(points)
+        for (a, b), both in noise._TOGETHER.items():
+            wanted[a, b] = wanted[b, a] = both[axis]
+        np.testing.assert_allclose(found, wanted, atol=0.13, err_msg=name)
+        assert np.abs(own - np.eye(points)).max() < 0.1
+    np.testing.assert_allclose(alike.std((0, 1)), apart.std((0, 1)), rtol=0.05)
+
+
+def test_errors_that_go_together_turn_with_the_trunk() -> None:
+    rng = np.random.default_rng(7)
+    apart = rng.standard_normal((4000, 3, noise.NUM_POINTS, 2)).astype(np.float32)
+    lying = np.tile(np.array([[1.0, 0.0]], np.float32), (4000, 3, 1, 1))
+    error = noise._together(apart, lying)
+    shoulders = [
+        np.corrcoef(error[..., 6, k].ravel(), error[..., 9, k].ravel())[0, 1] for k in (0, 1)
+    ]
+    np.testing.assert_allclose(shoulders, noise._TOGETHER[6, 9][::-1], atol=0.05)
+
+
 def test_biases_of_a_person_lie_between_the_measured_ones_together(
     standing: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:

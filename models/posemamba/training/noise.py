@@ -69,6 +69,22 @@ RAW_OFFSET_SD: Final = _row(
 )
 """Of what stays the same for a second, beside `landmarks`, which turn with the body."""
 
+_TOGETHER: Final = {
+    (0, 3): (0.6, 0.65),
+    (0, 1): (0.2, 0.4), (3, 4): (0.2, 0.4),
+    (1, 2): (0.35, 0.28), (4, 5): (0.35, 0.28),
+    (0, 2): (0.15, 0.1), (3, 5): (0.15, 0.1),
+    (2, 5): (-0.25, 0.0),
+    (0, 6): (0.1, 0.27), (0, 9): (0.1, 0.27), (3, 6): (0.1, 0.27), (3, 9): (0.1, 0.27),
+    (6, 9): (-0.2, 0.4),
+    (6, 7): (0.2, 0.1), (9, 10): (0.2, 0.1),
+    (7, 8): (0.4, 0.35), (10, 11): (0.4, 0.35),
+    (7, 10): (0.0, 0.2), (8, 11): (-0.2, 0.1),
+}  # fmt: skip
+"""Correlations of what changes over time in the errors of two points, across the trunk and up it:
+both hips are marked too high at once, an elbow takes its wrist along. Pairs that are not named have
+none, or have been found to differ between one half of the clips and the other."""
+
 HIDDEN_SD: Final = _row(2.0, 6, 10, 2.0, 6, 10, 2, 6, 9, 2, 6, 9, 3, 3)
 """Constant and drift together, of a limb behind furniture."""
 HIDDEN_UP: Final = _row(1.9, 4, 10, 1.9, 4, 10, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -135,6 +151,9 @@ class NoiseConfig:
     raw: bool = True
     """Errors of unsmoothed keypoints (`RAW_*`), places fixed to the body (`landmarks`) instead of
     biases in the picture, and hands and feet lost at its edge."""
+    together: bool = True
+    """Of `raw` errors: those of neighbouring points go together (`_TOGETHER`); otherwise each goes
+    its own way."""
     astray: float = EDGE_ASTRAY
     """Share of the limbs whose hand or foot has left the picture while wrist or ankle has not,
     that are put anywhere; of `raw` errors."""
@@ -198,6 +217,8 @@ def detect(
         low, high = np.log(RAW_DRIFT_TIME_S)
         drift, white = _drift(rng, shape, fps, np.exp(rng.uniform(low, high, batch)))
         offset = rng.standard_normal((batch, 1, NUM_POINTS, 2), np.float32)
+        if config.together:
+            drift, offset = _together(drift, up), _together(offset, up)
         error = drift * RAW_DRIFT_SD[:, None]
         error += offset * RAW_OFFSET_SD[:, None]
     else:
@@ -263,6 +284,32 @@ def _paired(offset: Float) -> Float:
     angle = 0.5 * np.arcsin(OFFSET_SHARED)[:, None]
     partner = offset[:, :, _OTHER_SIDE]
     return np.asarray(np.cos(angle) * offset + np.sin(angle) * partner, np.float32)
+
+
+def _together(noise: Float, up: Float) -> Float:
+    """(B, T, 14, 2) unit-variance noise of independent points, (B, T or 1, 14, 2), made to go
+    together by `_TOGETHER`.
+
+    Args:
+        up: (B, T, 1, 2) of `_trunk_direction`.
+    """
+    mixed = np.stack([noise[..., axis] @ factor.T for axis, factor in enumerate(_FACTORS)], -1)
+    across = np.stack([-up[..., 1], up[..., 0]], -1)
+    return np.asarray(mixed[..., :1] * across + mixed[..., 1:] * up, np.float32)
+
+
+def _factors() -> list[Float]:
+    """Of the correlations across the trunk and up it: (14, 14), times its own transpose each."""
+    out = []
+    for axis in (0, 1):
+        correlation = np.eye(NUM_POINTS)
+        for (a, b), both in _TOGETHER.items():
+            correlation[a, b] = correlation[b, a] = both[axis]
+        out.append(np.linalg.cholesky(correlation).astype(np.float32))
+    return out
+
+
+_FACTORS: Final = _factors()
 
 
 def _slow(rng: np.random.Generator, batch: int, frames: int, fps: Float) -> Float:

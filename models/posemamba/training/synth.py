@@ -121,6 +121,7 @@ class SynthConfig:
         *,
         shoulders: bool = False,
         occlusion: bool = False,
+        together: bool = False,
     ) -> SynthConfig:
         """Captured motion as it is, on varied bodies, with all the cameras and noise.
 
@@ -130,6 +131,7 @@ class SynthConfig:
                 the detector be wrong about joints as it is about those of bodies.
             occlusion: joints that the body hides, and scores and errors as those of unsmoothed
                 keypoints.
+            together: of those, the errors of neighbouring joints go together, as in training.
         """
         own = cls()
         none = (0.0, 0.0)
@@ -141,7 +143,7 @@ class SynthConfig:
             camera=CameraConfig(close=close, level=level),
             noise=NoiseConfig(
                 shared_bias=shoulders, paired_offset=shoulders, raw=occlusion,
-                self_occlusion=occlusion, peaks=0.8 if occlusion else 0.0,
+                self_occlusion=occlusion, peaks=0.8 if occlusion else 0.0, together=together,
             ),
         )  # fmt: skip
 
@@ -321,9 +323,12 @@ def load_windows(
     level: float = 0.0,
     shoulders: bool = False,
     occlusion: bool = False,
+    together: bool = False,
 ) -> Batch:
     """`evaluation_windows` of one split of a motion folder."""
-    config = SynthConfig.evaluation(close, level, shoulders=shoulders, occlusion=occlusion)
+    config = SynthConfig.evaluation(
+        close, level, shoulders=shoulders, occlusion=occlusion, together=together
+    )
     return evaluation_windows(load_motion(folder, split), n, frames, seed, config)
 
 
