@@ -121,7 +121,6 @@ class SynthConfig:
         *,
         shoulders: bool = False,
         occlusion: bool = False,
-        together: bool = False,
     ) -> SynthConfig:
         """Captured motion as it is, on varied bodies, with all the cameras and noise.
 
@@ -130,8 +129,8 @@ class SynthConfig:
             shoulders: put them where training has them, not where the capture has them, and let
                 the detector be wrong about joints as it is about those of bodies.
             occlusion: joints that the body hides, and scores and errors as those of unsmoothed
-                keypoints.
-            together: of those, the errors of neighbouring joints go together, as in training.
+                keypoints (those of neighbouring joints independent, so that the sets stay as they
+                were when the first such weights were made).
         """
         own = cls()
         none = (0.0, 0.0)
@@ -143,7 +142,7 @@ class SynthConfig:
             camera=CameraConfig(close=close, level=level),
             noise=NoiseConfig(
                 shared_bias=shoulders, paired_offset=shoulders, raw=occlusion,
-                self_occlusion=occlusion, peaks=0.8 if occlusion else 0.0, together=together,
+                self_occlusion=occlusion, peaks=0.8 if occlusion else 0.0, together=False,
             ),
         )  # fmt: skip
 
@@ -323,12 +322,9 @@ def load_windows(
     level: float = 0.0,
     shoulders: bool = False,
     occlusion: bool = False,
-    together: bool = False,
 ) -> Batch:
     """`evaluation_windows` of one split of a motion folder."""
-    config = SynthConfig.evaluation(
-        close, level, shoulders=shoulders, occlusion=occlusion, together=together
-    )
+    config = SynthConfig.evaluation(close, level, shoulders=shoulders, occlusion=occlusion)
     return evaluation_windows(load_motion(folder, split), n, frames, seed, config)
 
 

@@ -79,8 +79,7 @@ class Trainer:
         if rank == 0:
             windows = load_windows(
                 motion, "val", config.validation_windows, config.frames,
-                close=0.2, level=0.4, shoulders=True,
-                occlusion=config.occlusion, together=config.occlusion,
+                close=0.2, level=0.4, shoulders=True, occlusion=config.occlusion,
             )  # fmt: skip
             if config.frame_by_frame:
                 inputs, target, _ = streamed(windows)
