@@ -229,9 +229,9 @@ class Options:
     people: int = option(1, f"How many people to follow, up to {MAX_PEOPLE}.", Panel.LIFTING, "N")
     subject: SubjectName = option(
         SubjectName.FIRST,
-        "Whom to follow where there are more people than --people: who came first, "
-        "stands largest, or nearest to the centre. They are then kept; a click in the "
-        "window chooses somebody else.",
+        "Whom to follow where there are more people than --people: who comes first, or of "
+        "those in view then who is largest, or nearest to the centre. They are kept as long "
+        "as they are seen, whoever is larger later; a click in the window chooses somebody else.",
         Panel.LIFTING,
     )
     device: DeviceName = option(

@@ -55,6 +55,10 @@ _LEAST_SIDE: Final = 128
 """Pixels: who is small in a part of this size has no limbs to be seen."""
 _AROUND: Final = 2.5
 """Side of the part around somebody, in sizes of the person."""
+_SMALLER: Final = 0.8
+"""Side of a part, of the picture's longer one, that shows somebody who was found better."""
+_BETTER: Final = 0.05
+"""By how much surer the best eight joints are then, of who is seen clearly better."""
 _BESIDE: Final = 1.25
 """Side of the part around what has changed, in sizes of that."""
 _AT_SEAM: Final = 2.0
@@ -151,13 +155,17 @@ class Search:
         new = unmatched(regions, there, closely=closely)
         parts = self._parts(shown, now, len(known), lost, self._stirring(image, now, there))
         self.doubtful = []
+        whole = True
         while True:
             if new:
                 new = sorted(new, key=lambda region: region.score, reverse=True)[:most]
                 sights = map(Sight.of, models.keypoints.locate(image, new))
                 strangers += [sight for sight in sights if is_person(sight)]
             if len(known) + _believed(strangers) >= slots:
+                if whole and len(known) < slots:
+                    strangers += self._closer(models, shown, image, strangers[:slots])
                 return strangers
+            whole = False
             level = next(parts, None)
             if level is None:
                 there = [sight.found.next_region for sight in (*known, *strangers)]
@@ -168,6 +176,36 @@ class Search:
             there = [sight.found.next_region for sight in (*known, *strangers)]
             # Of all regions: who has one already does not take that of somebody beside them.
             new = [region for region in unmatched(regions, there) if region in found]
+
+    def _closer(
+        self, models: TopDown, shown: Image, image: Image, sights: Sequence[Sight]
+    ) -> list[Sight]:
+        """Newcomers once more, if they are seen clearly better from where the person detector has
+        them in a part of the picture.
+
+        What it says of the whole of it may be so far off, of somebody who is small in it or sits
+        behind a table, that hips are found beside the body, and there again in the frames after.
+        """
+        new = [sight for sight in sights if is_newcomer(sight, alone=True)]
+        parts = []
+        for sight in new:
+            region = sight.found.next_region
+            side = max(_AROUND * max(region.width, region.height), _LEAST_SIDE)
+            if min(side, *shown.shape[:2]) < _SMALLER * max(shown.shape[:2]):
+                parts.append(_square(shown, region.centre, side))
+        again = []
+        for region in _in_parts(models.person, parts, shown, []):
+            own = [sight.score for sight in new if agree(region, sight.found.next_region)]
+            if own:
+                again.append((region, max(own)))
+        if not again:
+            return []
+        closer = map(Sight.of, models.keypoints.locate(image, [region for region, _ in again]))
+        return [
+            sight
+            for sight, (_, before) in zip(closer, again, strict=True)
+            if is_person(sight) and sight.score > before + _BETTER
+        ]
 
     def _who_moves(
         self, models: TopDown, image: Image, now: float, known: Sequence[Region]
