@@ -36,7 +36,7 @@ from posemamba.network import use_threads
 from posemamba.skeleton import HIP, L_ANKLE, LIMB_JOINTS, R_ANKLE
 from posemamba.training.metrics import best_scale, joint_error, procrustes
 from posemamba_live.detectors import DetectorSettings, create_detector
-from posemamba_live.lifting.both_ways import look_back
+from posemamba_live.lifting.both_ways import seen_as_a_whole
 from posemamba_live.lifting.factory import lifter_factory
 from posemamba_live.lifting.people import People
 from posemamba_live.plan import (
@@ -149,7 +149,10 @@ def main(
             lifted = _lifted(truth.parent / f"{name}.mp4", used, folder, live)
             if lifted:
                 if not live:
-                    lifted = look_back(lifted, again, fps=FPS, fov_deg=ASSUMED_FOV)
+                    for own in again:
+                        lifted = seen_as_a_whole(
+                            lifted, load_checkpoint(own), fps=FPS, fov_deg=ASSUMED_FOV
+                        )
                 known = Truth.read(truth)
                 heights = _heights(name, lifted, known)
                 film = truth.parent / f"{name}.mp4"

@@ -11,13 +11,12 @@ from posemamba.checkpoint import Checkpoint, checksum_of, load_checkpoint
 from posemamba.network import Lifter
 from posemamba.skeleton import MIRROR
 from posemamba.streams import CausalNetwork
-from posemamba_live.errors import LiveError
 from posemamba_live.evaluation.synthetic import lift_causally
 from posemamba_live.lifting.averaged import SHARE
-from posemamba_live.lifting.both_ways import look_back, seen_as_a_whole, seen_both_ways
+from posemamba_live.lifting.both_ways import seen_as_a_whole, seen_both_ways
 from posemamba_live.plan import SECOND_WEIGHTS, WHOLE_WEIGHTS
 from posemamba_live.scene.settings import SceneSettings
-from posemamba_live.takes.recovery import solve
+from posemamba_live.takes.recovery import averaged_with, solve
 from posemamba_live.types import FloatArray, LiftedPose, Pose2D
 from tests.conftest import MakeTrack
 
@@ -165,16 +164,27 @@ def test_causal_weights_pass_a_film_in_both_directions(
         np.testing.assert_array_equal(pose.joints, expected.joints)
 
 
-def test_a_film_is_seen_with_one_after_the_other(
-    network: CausalNetwork, long_windows: Checkpoint, make_track: MakeTrack
+@pytest.mark.parametrize(
+    ("fps", "long", "ahead"),
+    [
+        (15.0, False, [149, 148, 1, 0]),  # of a causal network: all that follows
+        (15.0, True, [119, 118, 1, 0]),  # windows of 240 frames at 30 a second
+        (30.0, True, [149, 148, 1, 0]),
+        (120.0, True, [147, 147, 0, 0]),  # three phases of 50 frames
+    ],
+)
+def test_look_ahead_is_told_in_frames_of_the_film(
+    fps: float,
+    long: bool,
+    ahead: list[int],
+    checkpoint: Checkpoint,
+    long_windows: Checkpoint,
+    make_track: MakeTrack,
 ) -> None:
-    lifted = as_lifted(make_track(60))
-    got = look_back(lifted, [SECOND_WEIGHTS, WHOLE_WEIGHTS], fps=30.0, fov_deg=60.0)
-    expected = seen_as_a_whole(both(lifted, network), long_windows, fps=30.0, fov_deg=60.0)
-    np.testing.assert_array_equal(joints_of(got), joints_of(expected))
-    assert look_back(lifted, [], fps=30.0, fov_deg=60.0) == lifted
-    with pytest.raises(LiveError, match="cannot be seen both ways"):
-        look_back(lifted, [SECOND_WEIGHTS, "nobody's"], fps=30.0, fov_deg=60.0)
+    lifted = [replace(pose, look_ahead=0) for pose in as_lifted(make_track(150, fps=fps))]
+    weights = long_windows if long else checkpoint
+    got = seen_as_a_whole(lifted, weights, fps=fps, fov_deg=60.0)
+    assert [got[i].look_ahead for i in (0, 1, 148, 149)] == ahead
 
 
 def test_no_poses_are_no_trouble(network: CausalNetwork, long_windows: Checkpoint) -> None:
@@ -213,7 +223,8 @@ def test_a_journal_is_seen_as_its_run_would_have_been(
         return np.stack([pose.joints_world for pose in scene.solve(poses, None)])
 
     def recovered(**changes: str | None) -> FloatArray:
-        return np.stack([pose.joints_world for pose in solve(lifted, {**meta, **changes})])
+        usable, _ = averaged_with({**meta, **changes})
+        return np.stack([pose.joints_world for pose in solve(lifted, usable)])
 
     ways = both(lifted, network)
     whole = seen_as_a_whole(ways, long_windows, fps=30.0, fov_deg=60.0)
@@ -222,5 +233,12 @@ def test_a_journal_is_seen_as_its_run_would_have_been(
     np.testing.assert_allclose(recovered(whole_weights=None), joints(ways), atol=1e-6)
     alone = recovered(second_weights=None, whole_weights=None)
     np.testing.assert_allclose(alone, joints(lifted), atol=1e-6)
-    for other in ("second_weights_sha256", "whole_weights_sha256"):
-        np.testing.assert_allclose(recovered(**{other: "0" * 64}), joints(lifted), atol=1e-6)
+    # Where one of them is another one by now, the other still counts.
+    changed = {"whole_weights_sha256": "0" * 64}
+    np.testing.assert_allclose(recovered(**changed), joints(ways), atol=1e-6)
+    usable, notes = averaged_with({**meta, **changed})
+    assert usable == {**meta, "whole_weights": None, "whole_weights_sha256": None}
+    why = "which are not those of the run any more"
+    assert notes == [f"poses are not averaged with those of {WHOLE_WEIGHTS}, {why}"]
+    _, notes = averaged_with({**meta, "second_weights": "nobody's"})
+    assert notes == ["poses are not averaged with those of nobody's, which are not here"]

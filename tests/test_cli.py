@@ -29,7 +29,7 @@ import pytest
 import torch
 from websockets.sync.client import connect
 
-from posemamba.checkpoint import checksum_of
+from posemamba.checkpoint import checksum_of, find_weights
 from posemamba.skeleton import JOINT_NAMES, PARENTS
 from posemamba_live import __version__, cli, command_line
 from posemamba_live.plan import SECOND_WEIGHTS, WHOLE_WEIGHTS
@@ -286,6 +286,28 @@ def test_bad_weights(
     assert ("--window" if window else path.name) in err
     assert not marker.exists(), "a weight file ran a command"
     assert not export.exists()
+
+
+@pytest.mark.parametrize("kind", ["missing", "damaged"])
+def test_weights_that_come_with_it_and_are_not_as_they_came(
+    kind: str,
+    walk_clip: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also those that are needed only when a film has been read."""
+    path = tmp_path / "film-gone.safetensors"
+    if kind == "damaged":
+        path.write_bytes(find_weights("film-m2").read_bytes()[:-1000])
+    monkeypatch.setattr("posemamba_live.plan.WHOLE_WEIGHTS", str(path))
+    monkeypatch.setattr("posemamba_live.parts.SHIPPED", (str(path),))
+    export = tmp_path / "poses.npz"
+    code, err = refuse(capsys, [walk_clip, "--headless", "--export", export])
+    assert code == 1
+    assert path.name in err
+    assert "install posemamba-live again" in err
+    assert not list(tmp_path.glob("poses*")), "nothing was begun"
 
 
 def test_a_port_that_is_taken(walk_clip: Path, capsys: pytest.CaptureFixture[str]) -> None:

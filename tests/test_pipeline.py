@@ -21,12 +21,13 @@ import pytest
 from posemamba.checkpoint import Checkpoint
 from posemamba.network import Network
 from posemamba_live.detectors.base import Circle, Found, OneStage, Region
-from posemamba_live.errors import DetectorError, SinkError, SourceError
+from posemamba_live.errors import DetectorError, LiveError, SinkError, SourceError
 from posemamba_live.lifting.batching import Lifting
 from posemamba_live.lifting.people import Lifted
 from posemamba_live.lifting.window import FileLifter, Lifter, LiveLifter
 from posemamba_live.options import Options
 from posemamba_live.plan import RunPlan, plan_run
+from posemamba_live.run import pipeline
 from posemamba_live.run.assembly import Assembler
 from posemamba_live.run.background import Background
 from posemamba_live.run.channel import Channel
@@ -40,6 +41,7 @@ from posemamba_live.sources import LiveSource, Source
 from posemamba_live.streams import StreamFigures
 from posemamba_live.takes.journal import Journal
 from posemamba_live.takes.journal_content import read_content
+from posemamba_live.takes.recovery import recover
 from posemamba_live.types import Detection, FloatArray, Frame, LiftedPose, Pose2D, Pose3D
 from posemamba_live.viewer.hud import HudInfo
 from posemamba_live.viewer.keys import Action
@@ -373,6 +375,51 @@ def test_a_run_without_a_frame_leaves_no_file(
     result, _ = run(Film(0), Finder(), file_lifter, outputs(tmp_path, Tape()))
     assert [str(error) for error in result.errors] == ["no frame came from film"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_take_that_cannot_be_solved_leaves_the_journal(
+    file_lifter: Callable[[], Lifter], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> list[Pose3D]:
+        raise LiveError("the take cannot be solved", why="a network is damaged")
+
+    monkeypatch.setattr(SceneSettings, "solve", fail)
+    result, _ = run(Film(60), Finder(), file_lifter, outputs(tmp_path))
+    assert [str(error) for error in result.errors] == [
+        "the take cannot be solved\n  cause: a network is damaged"
+    ]
+    assert f"posemamba-export {tmp_path / 'poses.npz.journal'}" in result.kept
+    assert len(recover(tmp_path / "poses.npz.journal").take.poses) == 60
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+def test_after_an_interrupt_films_are_averaged_as_far_as_there_is_time(
+    in_time: bool,
+    file_lifter: Callable[[], Lifter],
+    tiny_checkpoint: Checkpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    averaged = {"second_weights": tiny_checkpoint, "whole_weights": tiny_checkpoint}
+    told = dict.fromkeys(averaged, "tiny") | {f"{key}_sha256": "0" * 64 for key in averaged}
+    if not in_time:
+        monkeypatch.setattr(pipeline, "_SEEN_BY_S", 0.0)
+    joints = []
+    for own in (averaged, {}):
+        out, runs = outputs(tmp_path, name=f"{len(own)}.npz"), list[Run]()
+        out.meta |= told
+        film = Film(60)
+        finder = Finder(on_frame=lambda index: runs[0].interrupt() if index == 59 else None)  # noqa: B023
+        models, stats = OneStage("finder", finder), RunStats("cpu", "test")
+        runs.append(Run(plan(film, out), film, models, file_lifter, out, stats, averaged=own))
+        assert runs[0].run().interrupted
+        with np.load(out.exports[0], allow_pickle=False) as data:
+            joints.append(data["joints_3d"])
+            meta = json.loads(str(data["meta"]))
+        if own:
+            left = {key: meta[key] for key in told}
+            assert left == (told if in_time else dict.fromkeys(told))
+    assert np.array_equal(*joints) != in_time
 
 
 def test_interrupting_completes_what_was_read(

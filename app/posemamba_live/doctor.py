@@ -129,10 +129,11 @@ def check_lifter() -> Finding:
     from posemamba.network import use_threads
     from posemamba.runtime import LifterRuntime
     from posemamba.streams import CausalNetwork
-    from posemamba_live.plan import FILM_WEIGHTS, LIVE_WEIGHTS
+    from posemamba_live.plan import FILM_WEIGHTS, LIVE_WEIGHTS, WHOLE_WEIGHTS
 
     use_threads(1)
     checkpoint, live = load_checkpoint(FILM_WEIGHTS), load_checkpoint(LIVE_WEIGHTS)
+    load_checkpoint(WHOLE_WEIGHTS)
     runtime, stream = LifterRuntime(checkpoint, "auto"), CausalNetwork(live, mirrored=True)
     shape = (1, checkpoint.meta.frames, 17, checkpoint.meta.config.in_channels)
     window = np.random.default_rng(0).normal(size=shape).astype(np.float32)

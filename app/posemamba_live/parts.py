@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +21,7 @@ from posemamba.skeleton import NUM_JOINTS
 from posemamba_live.errors import LiveError, UsageError
 from posemamba_live.nearest import nearest
 from posemamba_live.options import DeviceName, ModeName, Options
-from posemamba_live.plan import LiftingPlan, RunPlan, plan_lifting
+from posemamba_live.plan import SEEN_WITH, SHIPPED, LiftingPlan, RunPlan, plan_lifting
 from posemamba_live.terminal import say
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ class Parts(NamedTuple):
     lifting: LiftingPlan
     make_lifter: Callable[[], Lifter]
     """For each person."""
+    averaged: Mapping[str, Checkpoint]
+    """By what `meta` calls them (`plan.SEEN_WITH`): what its poses are averaged with, at once if
+    live, else when the film has been read."""
 
 
 def libraries_ahead(options: Options) -> None:
@@ -90,16 +93,21 @@ def build(
         UsageError, DetectorError, LiveError: what does not fit together or cannot be loaded.
     """
     if again is not None:
-        lifting, make = _fit(options, plan, again.checkpoint, again.runtime)
+        lifting, make = _fit(options, plan, again.checkpoint, again.runtime, again.averaged)
         return again._replace(lifting=lifting, make_lifter=make)
     checkpoint, detector = _load(options, plan, detector_ready)
     try:
         runtime = _runtime(plan, checkpoint)
-        lifting, make_lifter = _lifters(options, plan, checkpoint, runtime)
+        averaged = {
+            key: _load_weights(name)
+            for key in SEEN_WITH
+            if (name := getattr(plan, key)) is not None
+        }
+        lifting, make_lifter = _lifters(options, plan, checkpoint, runtime, averaged)
     except BaseException:
         detector.close()
         raise
-    return Parts(checkpoint, detector, runtime, lifting, make_lifter)
+    return Parts(checkpoint, detector, runtime, lifting, make_lifter, averaged)
 
 
 def _load(
@@ -143,7 +151,9 @@ def _load_weights(name: str) -> Checkpoint:
         raise LiveError(
             "The weights cannot be used",
             why=str(error),
-            hint=f"did you mean --weights {meant}?"
+            hint="install posemamba-live again: they come with it"
+            if name in names or name in SHIPPED
+            else f"did you mean --weights {meant}?"
             if meant
             else "--weights takes a file, or one of the shipped names: "
             + (", ".join(names) or "none here"),
@@ -170,7 +180,11 @@ def _runtime(plan: RunPlan, checkpoint: Checkpoint) -> LifterRuntime:
 
 
 def _lifters(
-    options: Options, plan: RunPlan, checkpoint: Checkpoint, runtime: LifterRuntime
+    options: Options,
+    plan: RunPlan,
+    checkpoint: Checkpoint,
+    runtime: LifterRuntime,
+    averaged: Mapping[str, Checkpoint],
 ) -> tuple[LiftingPlan, Callable[[], Lifter]]:
     """How people are lifted, and what makes a lifter for each of them, warmed up."""
     from posemamba.network import use_threads
@@ -182,7 +196,7 @@ def _lifters(
     if checkpoint.meta.causal and options.mode is ModeName.ACCURATE:
         logger.warning("--mode accurate is for window weights; with these it is as balanced")
     on_gpu = runtime.device != "cpu"
-    lifting, make = _fit(options, plan, checkpoint, runtime)
+    lifting, make = _fit(options, plan, checkpoint, runtime, averaged)
     use_threads(plan.lifter_threads)
     with _note("compiling the network's kernels for this machine: once, up to a minute", plan):
         if on_gpu:
@@ -202,7 +216,11 @@ def _lifters(
 
 
 def _fit(
-    options: Options, plan: RunPlan, checkpoint: Checkpoint, runtime: LifterRuntime
+    options: Options,
+    plan: RunPlan,
+    checkpoint: Checkpoint,
+    runtime: LifterRuntime,
+    averaged: Mapping[str, Checkpoint],
 ) -> tuple[LiftingPlan, Callable[[], Lifter]]:
     """How these networks lift this source."""
     from posemamba_live.lifting.factory import lifter_factory
@@ -224,7 +242,7 @@ def _fit(
             why=str(error),
             hint="leave both out, or choose other --weights",
         ) from error
-    second = _load_weights(plan.second_weights) if plan.live and plan.second_weights else None
+    second = averaged.get("second_weights") if plan.live else None
     return lifting, lifter_factory(checkpoint, lifting, runtime=runtime, second=second)
 
 

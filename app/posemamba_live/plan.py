@@ -28,6 +28,8 @@ SECOND_WEIGHTS: Final = LIVE_WEIGHTS
 """Averaged with windows: over whole films, and live where it is worth the work."""
 WHOLE_WEIGHTS: Final = "film-m2"
 """Sees eight seconds at once, in both directions of time: averaged with both over whole films."""
+SHIPPED: Final = (FILM_WEIGHTS, LIVE_WEIGHTS, WHOLE_WEIGHTS)
+"""What runs have unless they are told otherwise."""
 SEEN_WITH: Final = ("second_weights", "whole_weights")
 """What a run's meta calls the weights that a film is averaged with when it has been read; their
 checksums are beside them as NAME_sha256."""

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 
-from posemamba.checkpoint import checksum_of
 from posemamba_live import __version__
 from posemamba_live.address import StreamAddress
 from posemamba_live.errors import (
@@ -32,7 +31,7 @@ from posemamba_live.files import free_name
 from posemamba_live.garbage import loaded
 from posemamba_live.options import Options, UnseenName
 from posemamba_live.parts import Parts, build, libraries_ahead
-from posemamba_live.plan import LiftingPlan, RunPlan, plan_run
+from posemamba_live.plan import SEEN_WITH, RunPlan, plan_run
 from posemamba_live.run.progress import reporter, summary
 from posemamba_live.run.signals import Interrupts
 from posemamba_live.run.stage import hanging
@@ -47,7 +46,6 @@ from posemamba_live.terminal import leave, put, say
 from posemamba_live.viewer.display import display_available
 
 if TYPE_CHECKING:
-    from posemamba.checkpoint import Checkpoint
     from posemamba_live.detectors import Models
     from posemamba_live.run.head_start import HeadStart
     from posemamba_live.run.pipeline import Run
@@ -169,7 +167,7 @@ def prepare(
         plan.exports,
         plan.record,
         partial(_open_recorder, plan, source, None if options.no_sound else sound_of(source)),
-        _metadata(options, plan, parts.lifting, parts.checkpoint, stats.detector),
+        _metadata(options, plan, parts, stats.detector),
         plan.overwrite,
         plan.live,
         _how(options, plan.weights, film),
@@ -182,6 +180,7 @@ def prepare(
         parts.make_lifter,
         outputs,
         stats,
+        averaged=parts.averaged,
         streams=streams,
         screen=screen,
         start=start,
@@ -332,11 +331,12 @@ def _open_recorder(
 def _metadata(
     options: Options,
     plan: RunPlan,
-    lifting: LiftingPlan,
-    checkpoint: Checkpoint,
+    parts: Parts,
     detector: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What exports say of the run."""
+    checkpoint, lifting = parts.checkpoint, parts.lifting
+    averaged = {key: parts.averaged[key].meta for key in SEEN_WITH if key in parts.averaged}
     return {
         "app_version": __version__,
         "source": plan.source,
@@ -344,10 +344,9 @@ def _metadata(
         "image_size": plan.image_size,
         "weights": checkpoint.meta.name,
         "weights_sha256": checkpoint.meta.sha256,
-        "second_weights": plan.second_weights,
-        "second_weights_sha256": plan.second_weights and checksum_of(plan.second_weights),
-        "whole_weights": plan.whole_weights,
-        "whole_weights_sha256": plan.whole_weights and checksum_of(plan.whole_weights),
+        **dict.fromkeys(f"{key}{part}" for key in SEEN_WITH for part in ("", "_sha256")),
+        **{key: meta.name for key, meta in averaged.items()},
+        **{f"{key}_sha256": meta.sha256 for key, meta in averaged.items()},
         "detector": options.detector,
         "detector_model": str(options.detector_model) if options.detector_model else None,
         "detector_info": detector,

@@ -15,12 +15,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from posemamba.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from posemamba.checkpoint import Checkpoint
 from posemamba.network import Network
 from posemamba.normalize import mirror_image, reflected
 from posemamba.skeleton import MIRROR
 from posemamba.streams import CausalNetwork
-from posemamba_live.errors import LiveError
 from posemamba_live.keypoints import breaks_track
 from posemamba_live.lifting.averaged import SHARE, averaged
 from posemamba_live.lifting.batching import Work, together
@@ -39,24 +38,6 @@ _OVERLAP: Final = 2
 """Long windows that see each frame."""
 _LAST: Final = 2**48
 """Frames are counted down from here on the way back: no number may be negative."""
-
-
-def look_back(
-    lifted: Sequence[LiftedPose], weights: Sequence[str], *, fps: float, fov_deg: float
-) -> list[LiftedPose]:
-    """`seen_as_a_whole` with each of these weights in turn, the causal ones first.
-
-    Raises:
-        LiveError: they cannot be used.
-    """
-    seen = list(lifted)
-    for name in weights:
-        try:
-            checkpoint = load_checkpoint(name)
-        except CheckpointError as error:
-            raise LiveError("a film cannot be seen both ways", why=str(error)) from error
-        seen = seen_as_a_whole(seen, checkpoint, fps=fps, fov_deg=fov_deg)
-    return seen
 
 
 def seen_as_a_whole(

@@ -50,6 +50,11 @@ class Lifter(ABC):
         return alone(self.flushing())
 
 
+def hop(frames: int, overlap: int) -> int:
+    """How far apart windows of so many frames start, of which so many see each frame."""
+    return max(1, math.ceil(frames / overlap))
+
+
 class FileLifter(Lifter):
     """Overlapping windows, blended: every frame once, in order, without seams.
 
@@ -60,7 +65,7 @@ class FileLifter(Lifter):
     def __init__(self, network: Network, overlap: int = 3) -> None:
         self._network = network
         self._length = network.frames
-        self._hop = max(1, math.ceil(self._length / overlap))
+        self._hop = hop(self._length, overlap)
         self._batch = windows_at_once(self._length)
         self.reset()
 

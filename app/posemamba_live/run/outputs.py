@@ -209,7 +209,8 @@ class Outputs:
 
         for path in list(self.unfinished):
             done = self._export(path, solve_once, overwrite=self.overwrite)
-            if done is not None or not poses:  # of nothing there is nothing to make later
+            nobody = poses is not None and not poses  # there is nothing to make later
+            if done is not None or nobody:
                 self.unfinished.remove(path)
 
     def export_now(self, solve: Callable[[], Sequence[Pose3D]]) -> Path | None:

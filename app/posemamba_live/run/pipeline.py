@@ -25,18 +25,20 @@ behind, those after it complete what they have, and what it held is in the journ
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Final
 
+from posemamba.checkpoint import Checkpoint
 from posemamba.network import use_threads
 from posemamba_live.detectors import Models
 from posemamba_live.errors import SinkError, SourceError
 from posemamba_live.lifting.people import Lifted, People
 from posemamba_live.lifting.window import Lifter
-from posemamba_live.plan import SEEN_WITH, RunPlan
+from posemamba_live.plan import RunPlan
 from posemamba_live.run.assembly import Assembler, Picture
 from posemamba_live.run.background import Background
 from posemamba_live.run.channel import Channel
@@ -74,8 +76,13 @@ _DRAWN_S: Final = 3.8
 """Seconds after an interrupt for which a recording is still drawn."""
 _FINISH_S: Final = 4.3
 """Seconds after an interrupt by which files are written, or are left to be made later."""
-_SEEN_IN_TIME: Final = 1500
-"""Poses that are seen both ways after an interrupt: about a second's work."""
+_SEEN_BY_S: Final = 3.0
+"""Seconds after an interrupt by which a film has been seen as a whole; what would take longer is
+left out."""
+_SEEING_S: Final = 0.002
+"""Seconds a pose that the first network takes for that, at most, if little else is running."""
+_LONGER: Final = 2.5
+"""How much longer the next one may take."""
 _SYNC_S: Final = 0.5
 _PATIENT_S: Final = 30.0
 """Seconds that a disk has for the last poses, without an interrupt."""
@@ -94,6 +101,8 @@ class Run:
         source, detector: opened; the caller closes them.
         make_lifter: for each person.
         outputs: files to write.
+        averaged: what a film's poses are averaged with when it has been read, in turn, by what
+            `meta` calls them.
         stats: filled in as it goes.
         streams: take every picture as soon as its poses are there. They are closed at the end.
         screen: where pictures are handed over to be shown; None where nobody watches.
@@ -109,11 +118,13 @@ class Run:
         outputs: Outputs,
         stats: RunStats,
         *,
+        averaged: Mapping[str, Checkpoint] | None = None,
         streams: Sequence[Stream] = (),
         screen: Screen | None = None,
         start: HeadStart | None = None,
     ) -> None:
         self.plan = plan
+        self._averaged = {} if averaged is None or plan.live else averaged
         self.source = source
         self.outputs = outputs
         self.stats = stats
@@ -191,16 +202,18 @@ class Run:
 
         A film's is seen as a whole before that, unless an interrupt leaves no time for it.
         """
-        from posemamba_live.lifting.both_ways import look_back
+        from posemamba_live.lifting.both_ways import seen_as_a_whole
 
         poses, plan = self._poses.poses(), self.plan
-        if not plan.live:
-            weights = [name for name in (plan.second_weights, plan.whole_weights) if name]
-            if weights and self._interrupted and len(poses) > _SEEN_IN_TIME:
-                for key in SEEN_WITH:
-                    self.outputs.meta |= {key: None, f"{key}_sha256": None}
-            else:
-                poses = look_back(poses, weights, fps=plan.fps, fov_deg=plan.fov_deg)
+        expected = _SEEING_S * len(poses)
+        for key, checkpoint in self._averaged.items():
+            if self._left(_SEEN_BY_S) < expected:
+                self.outputs.meta |= {key: None, f"{key}_sha256": None}
+                expected = math.inf  # the next one is averaged with what this one made of it
+                continue
+            began = time.monotonic()
+            poses = seen_as_a_whole(poses, checkpoint, fps=plan.fps, fov_deg=plan.fov_deg)
+            expected = _LONGER * (time.monotonic() - began)
         return self._scene.solve(poses, self._background.said)
 
     def run(

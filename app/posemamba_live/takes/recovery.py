@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from posemamba_live.errors import LiveError, UsageError
+from posemamba_live.keypoints import breaks_track
 from posemamba_live.plan import SEEN_WITH
 from posemamba_live.scene.scene import DEFAULT_HEIGHT_M, solve_scene
 from posemamba_live.scene.verticals import upright_of
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CONTEXT: Final = 300
-"""Poses before the first one that had still to be lifted that are lifted with it: more than
-any window holds."""
+"""Poses before the first one that had still to be lifted that are lifted with it, at least: more
+than any window holds."""
 _LONGEST_GAP: Final = 1000
 """Frames without anybody, more than are ever filled in."""
 _LARGEST_WEIGHTS: Final = 2**31
@@ -74,14 +75,16 @@ def recover(path: Path) -> Recovered:
                 f"the last {len(content.waiting)} poses had still to be lifted, which is not "
                 f"possible here, and are left out: {error}"
             )
+    meta, again = averaged_with(content.meta)
+    notes += again
     try:
-        poses = solve(lifted, content.meta)
+        poses = solve(lifted, meta)
     except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError) as error:
         raise LiveError(
             f"{path} cannot be used", why=f"its poses make no sense: {error}"
         ) from error
     name = path.name.removesuffix(".journal")
-    return Recovered(Take(poses, with_measured_rate(content.meta, poses), name), tuple(notes))
+    return Recovered(Take(poses, with_measured_rate(meta, poses), name), tuple(notes))
 
 
 def solve(lifted: Sequence[LiftedPose], meta: dict[str, Any]) -> list[Pose3D]:
@@ -91,7 +94,7 @@ def solve(lifted: Sequence[LiftedPose], meta: dict[str, Any]) -> list[Pose3D]:
         ValueError, TypeError: the meta asks for what cannot be.
     """
     pitch = meta.get("pitch_deg")
-    lifted = _seen_both_ways(lifted, meta)
+    lifted = _seen_as_a_whole(lifted, meta)
     solved = solve_scene(
         lifted,
         _heights(meta.get("height_m", DEFAULT_HEIGHT_M)),
@@ -104,22 +107,45 @@ def solve(lifted: Sequence[LiftedPose], meta: dict[str, Any]) -> list[Pose3D]:
     return [poses[key] for key in sorted(poses)]
 
 
-def _seen_both_ways(lifted: Sequence[LiftedPose], meta: dict[str, Any]) -> Sequence[LiftedPose]:
-    """As the run would have seen them in the end, if the very same weights are here."""
-    from posemamba.checkpoint import checksum_of, shipped_weights
+def averaged_with(meta: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The meta of a film's run, without the weights with which its poses were to be averaged in
+    the end where the very same ones are not here; and what is to be said of that."""
+    from posemamba.checkpoint import CheckpointError, load_checkpoint, shipped_weights
+
+    usable, notes = dict(meta), []
+    for key in SEEN_WITH:
+        name, checksum = meta.get(key), meta.get(f"{key}_sha256")
+        if name is None or meta.get("live"):
+            continue
+        path, why = shipped_weights().get(str(name)), "are not here"
+        if path is not None:
+            try:
+                if load_checkpoint(path).meta.sha256 == checksum:
+                    continue
+                why = "are not those of the run any more"
+            except CheckpointError as error:
+                why = f"cannot be used: {error}"
+        usable |= {key: None, f"{key}_sha256": None}
+        notes.append(f"poses are not averaged with those of {name}, which {why}")
+    return usable, notes
+
+
+def _seen_as_a_whole(lifted: Sequence[LiftedPose], meta: Mapping[str, Any]) -> Sequence[LiftedPose]:
+    """As the run would have seen them in the end."""
+    from posemamba.checkpoint import load_checkpoint, shipped_weights
     from posemamba_live.lifting.blending import NETWORK_FPS
-    from posemamba_live.lifting.both_ways import look_back
+    from posemamba_live.lifting.both_ways import seen_as_a_whole
 
-    asked = [(meta.get(key), meta.get(f"{key}_sha256")) for key in SEEN_WITH]
-    names = [name for name, _ in asked if isinstance(name, str)]
-    if meta.get("live") or not set(names) <= set(shipped_weights()):
-        return lifted
-    if any(checksum_of(name) != checksum for name, checksum in asked if name in names):
-        return lifted
-    return look_back(lifted, names, fps=float(meta.get("fps") or NETWORK_FPS), fov_deg=_fov(meta))
+    fps = float(meta.get("fps") or NETWORK_FPS)
+    for key in SEEN_WITH:
+        name = None if meta.get("live") else meta.get(key)
+        if name is not None:
+            checkpoint = load_checkpoint(shipped_weights()[str(name)])
+            lifted = seen_as_a_whole(lifted, checkpoint, fps=fps, fov_deg=_fov(meta))
+    return lifted
 
 
-def _fov(meta: dict[str, Any]) -> float:
+def _fov(meta: Mapping[str, Any]) -> float:
     return float(meta.get("fov_deg", _ASSUMED_FOV_DEG))
 
 
@@ -137,9 +163,10 @@ def lift_waiting(content: Content) -> list[LiftedPose]:
     from posemamba_live.lifting.people import People
 
     live = bool(content.meta.get("live", False))
-    people = People(_lifters(content), fill_gaps=not live)
+    make, step = _lifters(content)
+    people = People(make, fill_gaps=not live)
     frames: dict[int, list[Pose2D]] = {}
-    for pose in [*_context(content), *content.waiting.values()]:
+    for pose in [*_context(content, step), *content.waiting.values()]:
         frames.setdefault(pose.frame_index, []).append(pose)
     ends: dict[int, int] = {}
     """Each person's last frame that had been lifted."""
@@ -162,23 +189,35 @@ def lift_waiting(content: Content) -> list[LiftedPose]:
     return [p for p in found if p.pose2d.frame_index > ends.get(p.pose2d.person_id, -1)]
 
 
-def _context(content: Content) -> list[Pose2D]:
-    """The last poses that were lifted of those people who have some that were not."""
+def _context(content: Content, step: int) -> list[Pose2D]:
+    """The last poses that were lifted of those people who have some that were not.
+
+    Args:
+        step: of their track they begin at a multiple of so many poses, as windows do.
+    """
     wanted = {pose.person_id for pose in content.waiting.values()}
-    counts = dict.fromkeys(wanted, 0)
-    context = []
-    for lifted in reversed(content.lifted):
-        person = lifted.pose2d.person_id
-        if person in wanted and counts[person] < _CONTEXT:
-            counts[person] += 1
-            context.append(lifted.pose2d)
-    return context[::-1]
+    tracks: dict[int, list[Pose2D]] = {}
+    for lifted in content.lifted:
+        pose = lifted.pose2d
+        if pose.person_id in wanted:
+            own = tracks.setdefault(pose.person_id, [])
+            if own and breaks_track(own[-1], pose):
+                own.clear()
+            own.append(pose)
+    context = [pose for own in tracks.values() for pose in own[_start_of_context(len(own), step) :]]
+    return sorted(context, key=lambda pose: pose.frame_index)
 
 
-def _lifters(content: Content) -> Callable[[], Lifter]:
-    """What makes the lifters that the run had."""
+def _start_of_context(count: int, step: int) -> int:
+    return max(count - _CONTEXT, 0) // step * step
+
+
+def _lifters(content: Content) -> tuple[Callable[[], Lifter], int]:
+    """What makes the lifters that the run had, and how many frames apart their windows start."""
     from posemamba.checkpoint import CheckpointError, load_checkpoint
     from posemamba_live.lifting.factory import lifter_factory
+    from posemamba_live.lifting.rates import phases
+    from posemamba_live.lifting.window import hop
     from posemamba_live.plan import MODES, plan_lifting
 
     meta, how = content.meta, content.how
@@ -198,7 +237,8 @@ def _lifters(content: Content) -> Callable[[], Lifter]:
         window=window if isinstance(window, int) and not causal else None,
         delay=ahead if isinstance(ahead, int) and live and not causal else 0,
     )
-    return lifter_factory(checkpoint, lifting)
+    step = 1 if live or causal else hop(lifting.window, lifting.overlap) * phases(lifting.fps)
+    return lifter_factory(checkpoint, lifting), step
 
 
 def _weights(name: str, sha256: object) -> Path:
