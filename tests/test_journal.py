@@ -21,7 +21,7 @@ from posemamba_live.lifting.people import People
 from posemamba_live.plan import plan_lifting
 from posemamba_live.scene.scene import solve_scene
 from posemamba_live.takes import journal as journals
-from posemamba_live.takes import records, rows
+from posemamba_live.takes import records, recovery, rows
 from posemamba_live.takes.journal import Journal, journal_path, leftovers
 from posemamba_live.takes.journal_content import Content, read_content
 from posemamba_live.takes.journal_file import JournalFile, in_use
@@ -605,8 +605,10 @@ def test_a_killed_run_is_recovered_as_if_it_had_been_interrupted(
     tiny_weights: Path,
     make_track: MakeTrack,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Poses that were still in a window are lifted, gaps before them filled."""
+    monkeypatch.setattr(recovery, "_CONTEXT", 301)  # no multiple of what windows start apart
     checkpoint, meta = lifting
     track = {pose.frame_index: pose for pose in make_track(length)}
     for index in (40, 41, length - 7):
