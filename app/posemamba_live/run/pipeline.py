@@ -76,7 +76,7 @@ _DRAWN_S: Final = 3.8
 """Seconds after an interrupt for which a recording is still drawn."""
 _FINISH_S: Final = 4.3
 """Seconds after an interrupt by which files are written, or are left to be made later."""
-_SEEN_BY_S: Final = 3.0
+_SEEN_BY_S: Final = 2.5
 """Seconds after an interrupt by which a film has been seen as a whole; what would take longer is
 left out."""
 _SEEING_S: Final = 0.002
