@@ -201,10 +201,7 @@ def constants(people: list[Person]) -> dict[str, Any]:
         all_e = np.concatenate([x for xs in e for x in xs])
         mean, *_ = np.linalg.lstsq(all_a.reshape(-1, 3), all_e.ravel(), rcond=None)
         own = [
-            np.linalg.solve(
-                np.einsum("tij,tik->jk", x, x) / len(x) + 0.1 * np.eye(3),
-                np.einsum("tij,ti->j", x, y - x @ mean) / len(x),
-            )
+            _fixed(x, y - x @ mean)
             for xs, ys in zip(a, e, strict=True)
             for x, y in zip(xs, ys, strict=True)
             if len(x) >= 8
@@ -263,13 +260,18 @@ def _changing(person: Person) -> Array:
         )
         if clear.sum() >= WINDOW:
             placed, error = person.placed[clear, i], person.error[clear, i]
-            square = np.einsum("tij,tik->jk", placed, placed) / len(placed) + 0.1 * np.eye(3)
-            own = np.linalg.solve(square, np.einsum("tij,ti->j", placed, error) / len(placed))
-            rest[clear, i] = error - placed @ own
+            rest[clear, i] = error - placed @ _fixed(placed, error)
             rest[clear, i] -= rest[clear, i].mean(0)
     across = np.stack([-person.trunk[:, 1], person.trunk[:, 0]], -1)
     axes = np.stack([across, person.trunk], -1)
     return np.asarray(rest @ axes)
+
+
+def _fixed(placed: Array, error: Array) -> Array:
+    """(3,) offset fixed to the body that explains a joint's errors best, held small where views
+    do not tell it."""
+    square = np.einsum("tij,tik->jk", placed, placed) / len(placed) + 0.1 * np.eye(3)
+    return np.linalg.solve(square, np.einsum("tij,ti->j", placed, error) / len(placed))
 
 
 def _by_kind(people: list[Person]) -> dict[str, tuple[NDArray[np.bool_], dict[str, Array]]]:

@@ -223,8 +223,8 @@ def test_a_journal_is_seen_as_its_run_would_have_been(
         return np.stack([pose.joints_world for pose in scene.solve(poses, None)])
 
     def recovered(**changes: str | None) -> FloatArray:
-        usable, _ = averaged_with({**meta, **changes})
-        return np.stack([pose.joints_world for pose in solve(lifted, usable)])
+        usable, averaged, _ = averaged_with({**meta, **changes})
+        return np.stack([pose.joints_world for pose in solve(lifted, usable, averaged)])
 
     ways = both(lifted, network)
     whole = seen_as_a_whole(ways, long_windows, fps=30.0, fov_deg=60.0)
@@ -236,9 +236,11 @@ def test_a_journal_is_seen_as_its_run_would_have_been(
     # Where one of them is another one by now, the other still counts.
     changed = {"whole_weights_sha256": "0" * 64}
     np.testing.assert_allclose(recovered(**changed), joints(ways), atol=1e-6)
-    usable, notes = averaged_with({**meta, **changed})
+    other = seen_as_a_whole(lifted, long_windows, fps=30.0, fov_deg=60.0)
+    np.testing.assert_allclose(recovered(second_weights_sha256="0" * 64), joints(other), atol=1e-6)
+    usable, _, notes = averaged_with({**meta, **changed})
     assert usable == {**meta, "whole_weights": None, "whole_weights_sha256": None}
     why = "which are not those of the run any more"
     assert notes == [f"poses are not averaged with those of {WHOLE_WEIGHTS}, {why}"]
-    _, notes = averaged_with({**meta, "second_weights": "nobody's"})
+    _, _, notes = averaged_with({**meta, "second_weights": "nobody's"})
     assert notes == ["poses are not averaged with those of nobody's, which are not here"]

@@ -133,7 +133,7 @@ def check_lifter() -> Finding:
 
     use_threads(1)
     checkpoint, live = load_checkpoint(FILM_WEIGHTS), load_checkpoint(LIVE_WEIGHTS)
-    load_checkpoint(WHOLE_WEIGHTS)
+    load_checkpoint(WHOLE_WEIGHTS)  # it is lifted with as the first is: that it is here is enough
     runtime, stream = LifterRuntime(checkpoint, "auto"), CausalNetwork(live, mirrored=True)
     shape = (1, checkpoint.meta.frames, 17, checkpoint.meta.config.in_channels)
     window = np.random.default_rng(0).normal(size=shape).astype(np.float32)

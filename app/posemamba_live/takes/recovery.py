@@ -23,6 +23,7 @@ from posemamba_live.types import Frame, LiftedPose, Pose2D, Pose3D
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from posemamba.checkpoint import Checkpoint
     from posemamba_live.lifting.window import Lifter
 
 logger = logging.getLogger(__name__)
@@ -75,10 +76,10 @@ def recover(path: Path) -> Recovered:
                 f"the last {len(content.waiting)} poses had still to be lifted, which is not "
                 f"possible here, and are left out: {error}"
             )
-    meta, again = averaged_with(content.meta)
-    notes += again
+    meta, averaged, untold = averaged_with(content.meta)
+    notes += untold
     try:
-        poses = solve(lifted, meta)
+        poses = solve(lifted, meta, averaged)
     except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError) as error:
         raise LiveError(
             f"{path} cannot be used", why=f"its poses make no sense: {error}"
@@ -87,14 +88,24 @@ def recover(path: Path) -> Recovered:
     return Recovered(Take(poses, with_measured_rate(meta, poses), name), tuple(notes))
 
 
-def solve(lifted: Sequence[LiftedPose], meta: dict[str, Any]) -> list[Pose3D]:
+def solve(
+    lifted: Sequence[LiftedPose], meta: dict[str, Any], averaged: Sequence[Checkpoint] = ()
+) -> list[Pose3D]:
     """All poses of a run in metres, sorted by frame, then person.
+
+    Args:
+        averaged: what they are averaged with before that, in turn.
 
     Raises:
         ValueError, TypeError: the meta asks for what cannot be.
     """
+    from posemamba_live.lifting.blending import NETWORK_FPS
+    from posemamba_live.lifting.both_ways import seen_as_a_whole
+
     pitch = meta.get("pitch_deg")
-    lifted = _seen_as_a_whole(lifted, meta)
+    fps = float(meta.get("fps") or NETWORK_FPS)
+    for checkpoint in averaged:
+        lifted = seen_as_a_whole(lifted, checkpoint, fps=fps, fov_deg=_fov(meta))
     solved = solve_scene(
         lifted,
         _heights(meta.get("height_m", DEFAULT_HEIGHT_M)),
@@ -107,12 +118,14 @@ def solve(lifted: Sequence[LiftedPose], meta: dict[str, Any]) -> list[Pose3D]:
     return [poses[key] for key in sorted(poses)]
 
 
-def averaged_with(meta: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The meta of a film's run, without the weights with which its poses were to be averaged in
-    the end where the very same ones are not here; and what is to be said of that."""
+def averaged_with(meta: Mapping[str, Any]) -> tuple[dict[str, Any], list[Checkpoint], list[str]]:
+    """With what a film's poses are averaged in the end: the meta of its run without those weights
+    of which the very same ones are not here, the others, and what is to be said of that."""
     from posemamba.checkpoint import CheckpointError, load_checkpoint, shipped_weights
 
-    usable, notes = dict(meta), []
+    usable = dict(meta)
+    found: list[Checkpoint] = []
+    notes: list[str] = []
     for key in SEEN_WITH:
         name, checksum = meta.get(key), meta.get(f"{key}_sha256")
         if name is None or meta.get("live"):
@@ -120,29 +133,16 @@ def averaged_with(meta: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         path, why = shipped_weights().get(str(name)), "are not here"
         if path is not None:
             try:
-                if load_checkpoint(path).meta.sha256 == checksum:
+                checkpoint = load_checkpoint(path)
+                if checkpoint.meta.sha256 == checksum:
+                    found.append(checkpoint)
                     continue
                 why = "are not those of the run any more"
             except CheckpointError as error:
                 why = f"cannot be used: {error}"
         usable |= {key: None, f"{key}_sha256": None}
         notes.append(f"poses are not averaged with those of {name}, which {why}")
-    return usable, notes
-
-
-def _seen_as_a_whole(lifted: Sequence[LiftedPose], meta: Mapping[str, Any]) -> Sequence[LiftedPose]:
-    """As the run would have seen them in the end."""
-    from posemamba.checkpoint import load_checkpoint, shipped_weights
-    from posemamba_live.lifting.blending import NETWORK_FPS
-    from posemamba_live.lifting.both_ways import seen_as_a_whole
-
-    fps = float(meta.get("fps") or NETWORK_FPS)
-    for key in SEEN_WITH:
-        name = None if meta.get("live") else meta.get(key)
-        if name is not None:
-            checkpoint = load_checkpoint(shipped_weights()[str(name)])
-            lifted = seen_as_a_whole(lifted, checkpoint, fps=fps, fov_deg=_fov(meta))
-    return lifted
+    return usable, found, notes
 
 
 def _fov(meta: Mapping[str, Any]) -> float:
