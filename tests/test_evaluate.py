@@ -27,6 +27,7 @@ from posemamba.training.metrics import procrustes
 from posemamba.training.motion import load_motion
 from posemamba.training.scoring import evaluate_model
 from posemamba.training.synth import SynthConfig, evaluation_windows
+from posemamba_live.errors import DetectorError
 from posemamba_live.evaluation import clips
 from posemamba_live.evaluation.benchmarks import benchmark_predictor
 from posemamba_live.evaluation.evaluate import app
@@ -217,6 +218,21 @@ def test_clips_command_says_what_is_wrong(clip_folder: Path, tmp_path: Path) -> 
     result = CliRunner().invoke(app, ["clips", str(clip_folder), "--poses", str(empty)])
     assert result.exit_code == 1
     assert "walk.npz" in result.output
+
+
+def test_without_mediapipe_ours_is_scored_all_the_same(
+    clip_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_there(clip: clips.Clip) -> clips.Poses:
+        raise DetectorError("MediaPipe is not there", why="No module named 'mediapipe'")
+
+    monkeypatch.setattr(clips, "run_mediapipe", not_there)
+    command = ["clips", str(clip_folder), "--poses", str(clip_folder)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert result.output.count("without MediaPipe's own 3D: No module named 'mediapipe'") == 1
+    assert "posemamba" in result.output
+    assert "  mediapipe " not in result.output
 
 
 def test_mediapipe_scores_as_published_on_a_real_clip() -> None:

@@ -20,6 +20,7 @@ from posemamba.training.benchmark_sets import Sequence
 from posemamba.training.motion import MotionError, load_motion
 from posemamba.training.synth import SynthConfig, evaluation_windows
 from posemamba_live.command_line import start_app
+from posemamba_live.errors import DetectorError
 from posemamba_live.evaluation import clips
 from posemamba_live.evaluation.benchmarks import benchmark_predictor
 from posemamba_live.evaluation.report import print_table, write_json
@@ -142,7 +143,14 @@ def clips_command(
                 ours = clips.read_export(poses / f"{clip.name}.npz", clip)
             results.append(clips.score_clip(clip, "posemamba", ours))
             if detector:
-                results.append(clips.score_clip(clip, "mediapipe", clips.run_mediapipe(clip)))
+                try:
+                    theirs = clips.run_mediapipe(clip)
+                except DetectorError as error:  # ours is what was asked for first
+                    typer.echo(f"without MediaPipe's own 3D: {error.why}", err=True)
+                    typer.echo("  try: pip install 'posemamba-live[mediapipe]'", err=True)
+                    detector = False
+                else:
+                    results.append(clips.score_clip(clip, "mediapipe", theirs))
     except clips.ClipError as error:
         _fail(str(error))
     rows = {f"{r.clip}  {r.method}": r.as_dict() for r in results}
